@@ -1,0 +1,15 @@
+"""Tokenize a corpus into Arrow shards.
+
+    python jobs/tokenize_corpus.py --input 'corpus/*.jsonl.gz' --text-columns title text --output tokens
+    ray job submit --working-dir . -- python jobs/tokenize_corpus.py --input s3://corpus/ --output s3://tokens/
+
+Reads txt, lines, csv or jsonl, plain or compressed. Writes a token dataset (README: formats). Run the same
+command again after a crash: shards with a receipt are not made twice.
+"""
+
+import sys
+
+from ulmfit_ray.cli import run_verb
+
+if __name__ == "__main__":
+    sys.exit(run_verb("tokenize", sys.argv[1:]))

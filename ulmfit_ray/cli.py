@@ -1,0 +1,80 @@
+"""The `ulmfit-ray` command: one subcommand per job, and the exit status of each.
+
+0: done; 1: the job failed; 2: the command or its config is wrong. A verb's pipeline is imported when that verb
+runs, so that `--help` needs neither torch nor Ray.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ulmfit_ray.config import ConfigError, parse_config
+
+
+class Verb(NamedTuple):
+    """Where a verb's config class and its `run` function live, and one line about it."""
+
+    module: str
+    config: str
+    summary: str
+
+
+VERBS = {
+    "tokenize": Verb("tokenize", "TokenizeConfig", "raw text -> token dataset"),
+    "pretrain": Verb("pretrain", "PretrainConfig", "token dataset -> language model"),
+    "train-retriever": Verb("train_retriever", "TrainRetrieverConfig", "language model + pairs -> retriever"),
+    "embed": Verb("embed", "EmbedConfig", "token dataset -> embedding dataset"),
+    "search": Verb("search", "SearchConfig", "a query -> the nearest documents"),
+    "evaluate": Verb("evaluate", "", "figures of a model: `evaluate retrieval`"),
+    "evaluate retrieval": Verb("evaluate_retrieval", "EvaluateRetrievalConfig", "nDCG, recall, MRR against judgments"),
+    "inspect": Verb("inspect", "InspectConfig", "what a directory is, and a few of its rows"),
+    "verify": Verb("verify", "VerifyConfig", "recount and re-hash everything a directory claims"),
+}
+
+
+def usage() -> str:
+    """Return the page that lists the verbs."""
+    lines = [f"  {name:<20}{verb.summary}" for name, verb in VERBS.items() if verb.config]
+    return "\n".join(
+        ["usage: ulmfit-ray VERB [config.toml] [--option value ...]", "", *lines, "", "ulmfit-ray VERB --help: its options"]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    name = " ".join(arguments[:2]) if arguments[0] == "evaluate" else arguments[0]
+    if name not in VERBS or not VERBS[name].config:
+        print(f"unknown command {name!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    return run_verb(name, arguments[len(name.split()) :])
+
+
+def run_verb(name: str, arguments: Sequence[str]) -> int:
+    """Run one verb; a person's mistake becomes a line or two, never a traceback (unless --debug asks for it)."""
+    debug = "--debug" in arguments
+    try:
+        module = importlib.import_module(f"ulmfit_ray.pipelines.{VERBS[name].module}")
+        config = parse_config(getattr(module, VERBS[name].config), arguments, f"ulmfit-ray {name}")
+        module.run(config)
+    except KeyboardInterrupt:
+        print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            print(f"error: {error or type(error).__name__}", file=sys.stderr)
+        # An unfinished or missing input is the command's mistake too.
+        is_mistake = isinstance(error, ConfigError | FileNotFoundError | ValueError)
+        return 2 if is_mistake else 1
+    return 0

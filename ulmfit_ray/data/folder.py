@@ -1,0 +1,178 @@
+"""One directory behind one URI: the only way results reach their place.
+
+Whatever `pyarrow.fs.FileSystem.from_uri` opens will do. A file appears under its name whole or not at all:
+locally it is copied to a temporary name beside its place, synced and renamed; elsewhere one call uploads it.
+Nothing is ever written through an output stream into place, because pyarrow completes such an upload when an
+exception leaves the block, and half a Parquet file can be a valid, shorter one.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def absolute_uri(uri: str) -> str:
+    """Return `uri`, with a local path made absolute, so that it means the same from any working directory."""
+    return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+
+
+def temporary_name(name: str) -> str:
+    """Return a name no other attempt uses: two attempts at one shard may run at the same moment."""
+    folder, _, base = name.rpartition("/")
+    unique = f".{base}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    return f"{folder}/{unique}" if folder else unique
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the SHA-256 of a local file as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_json_bytes(content: Any) -> bytes:
+    """Return readable JSON that is the same for equal content."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """Give a node-local directory to build files in before they are published; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="ulmfit-ray-") as path:
+        yield Path(path)
+
+
+class Folder:
+    """Files under `uri`, addressed by names such as "shards/part-0000017.arrow"."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = absolute_uri(uri).rstrip("/")
+        self.filesystem, self.root = pyarrow.fs.FileSystem.from_uri(self.uri)
+        self.is_local = isinstance(self.filesystem, pyarrow.fs.LocalFileSystem)
+
+    def __repr__(self) -> str:
+        return f"Folder({self.uri!r})"
+
+    def path(self, name: str) -> str:
+        """Return the file system's own path of `name`."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def exists(self, name: str = "") -> bool:
+        """Tell whether a file or folder of that name is there."""
+        return self.filesystem.get_file_info(self.path(name)).type != pyarrow.fs.FileType.NotFound
+
+    def size(self, name: str) -> int:
+        """Return a file's size in bytes."""
+        info = self.filesystem.get_file_info(self.path(name))
+        if info.type != pyarrow.fs.FileType.File:
+            raise FileNotFoundError(f"{self.uri}/{name} is not there")
+        return info.size
+
+    def names(self, name: str = "") -> list[str]:
+        """Return the sorted names right below `name` (none if it does not exist), temporary files left out."""
+        selector = pyarrow.fs.FileSelector(self.path(name), allow_not_found=True)
+        found = (info.base_name for info in self.filesystem.get_file_info(selector))
+        return sorted(base for base in found if not base.endswith(TEMPORARY_SUFFIX))
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the whole of a small file."""
+        with self.filesystem.open_input_stream(self.path(name)) as stream:
+            return stream.read()
+
+    def read_json(self, name: str) -> Any:
+        """Return the content of a JSON file."""
+        return json.loads(self.read_bytes(name))
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Open a file for random access, memory-mapped where it is local."""
+        if self.is_local:
+            return pa.memory_map(self.path(name))
+        return self.filesystem.open_input_file(self.path(name))
+
+    def sha256(self, name: str) -> str:
+        """Return the SHA-256 of a file as hexadecimal digits."""
+        digest = hashlib.sha256()
+        with self.filesystem.open_input_stream(self.path(name)) as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def publish(self, local_file: Path, name: str) -> None:
+        """Copy a finished local file to its place in one step, and read its size back."""
+        if self.is_local:
+            self._replace(name, lambda path: shutil.copyfile(local_file, path))
+        else:
+            pyarrow.fs.copy_files(str(local_file), self.path(name), destination_filesystem=self.filesystem)
+        expected, found = local_file.stat().st_size, self.size(name)
+        if found != expected:
+            raise OSError(f"{self.uri}/{name} has {found:,} bytes after the copy, not {expected:,}")
+
+    def publish_bytes(self, content: bytes, name: str) -> None:
+        """Put a small file in its place in one step."""
+        with scratch_directory() as scratch:
+            local = scratch / "content"
+            local.write_bytes(content)
+            self.publish(local, name)
+
+    def publish_json(self, content: Any, name: str) -> None:
+        """Put a JSON file in its place in one step."""
+        self.publish_bytes(to_json_bytes(content), name)
+
+    def create_json(self, content: Any, name: str) -> None:
+        """Put a JSON file in its place unless one is there.
+
+        Raises:
+            FileExistsError: another process was first.
+        """
+        if not self.is_local:
+            # pyarrow offers no conditional creation on object stores: look, then write.
+            if self.exists(name):
+                raise FileExistsError(f"{self.uri}/{name} is already there")
+            self.publish_json(content, name)
+            return
+        temporary = Path(self.path(temporary_name(name)))
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(to_json_bytes(content))
+        try:
+            os.link(temporary, self.path(name))
+        finally:
+            temporary.unlink()
+
+    def delete(self, name: str) -> None:
+        """Remove a file or a folder with all it holds, if it is there."""
+        kind = self.filesystem.get_file_info(self.path(name)).type
+        if kind == pyarrow.fs.FileType.Directory:
+            self.filesystem.delete_dir(self.path(name))
+        elif kind == pyarrow.fs.FileType.File:
+            self.filesystem.delete_file(self.path(name))
+
+    def sweep(self, name: str) -> None:
+        """Remove what killed attempts left below `name`: files that never got their final name."""
+        selector = pyarrow.fs.FileSelector(self.path(name), allow_not_found=True)
+        for info in self.filesystem.get_file_info(selector):
+            if info.base_name.endswith(TEMPORARY_SUFFIX):
+                self.filesystem.delete_file(info.path)
+
+    def _replace(self, name: str, write: Any) -> None:
+        target = Path(self.path(name))
+        temporary = Path(self.path(temporary_name(name)))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""Text inputs as byte streams: the one module that speaks smart_open (any URL, any compression)."""
+
+import os
+from typing import BinaryIO, cast
+
+import smart_open
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+UTF8_BOM = b"\xef\xbb\xbf"
+
+
+def is_compressed(path: str) -> bool:
+    """Tell by its name whether a file must be read from the front."""
+    return path.endswith(COMPRESSIONS)
+
+
+def base_extension(path: str) -> str:
+    """Return the extension that names the format, whatever the compression: ".jsonl" of "a.jsonl.gz"."""
+    for suffix in COMPRESSIONS:
+        path = path.removesuffix(suffix)
+    return os.path.splitext(path)[1].lower()
+
+
+def open_text(path: str) -> BinaryIO:
+    """Open a file or URL for reading as decompressed bytes."""
+    return cast(BinaryIO, smart_open.open(path, "rb", compression="infer_from_extension"))
+
+
+class CountedLines:
+    """Lines of a byte stream (newline kept) with the offset at which each begins; lines can be handed back."""
+
+    def __init__(self, stream: BinaryIO, offset: int = 0, stop: int | None = None) -> None:
+        self.offset = offset
+        self._stream = stream
+        self._stop = stop
+        self._returned: list[bytes] = []
+
+    def next_line(self) -> bytes | None:
+        """Return the next line, or None at the end or when it would begin at or after `stop`."""
+        if self._stop is not None and self.offset >= self._stop:
+            return None
+        line = self._returned.pop() if self._returned else self._stream.readline()
+        if not line:
+            return None
+        if self.offset == 0 and line.startswith(UTF8_BOM):
+            self.offset = len(UTF8_BOM)
+            line = line[len(UTF8_BOM) :]
+        self.offset += len(line)
+        return line
+
+    def give_back(self, lines: list[bytes]) -> None:
+        """Take lines back; the first of them is the next one again."""
+        self._returned.extend(reversed(lines))
+        self.offset -= sum(map(len, lines))

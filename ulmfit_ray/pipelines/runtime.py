@@ -1,0 +1,114 @@
+"""Connecting to Ray and leaving it: the only module that starts a session, sets it up, or waits for resources.
+
+An existing cluster is used when `RAY_ADDRESS` is set (as `ray job submit` does) or an address is given. Otherwise
+a local session is started for the job alone. A session that is already there (a test's) is used and left running.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+# A local session with tokens writes a token file into HOME, after which `ray start --head` silently demands
+# tokens that `ray start --address` and `ray job submit` do not send. Must be set before ray is imported.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+
+import ray
+import ray.data
+
+from ulmfit_ray.config import ConfigError, Run, operational
+
+OBJECT_STORE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RayOptions:
+    """Where the job runs."""
+
+    address: str | None = operational(None)
+    """Address of a running cluster ("auto", "ray://host:10001"); without it RAY_ADDRESS, or a local session."""
+    num_cpus: int | None = operational(None)
+    """Cores of a local session (default: all)."""
+    wait_seconds: int = operational(900)
+    """How long to wait for a cluster to bring the resources that the job asks for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RayRun(Run):
+    """Options of every job that runs on Ray."""
+
+    ray: RayOptions = operational(default_factory=RayOptions)
+
+
+@contextmanager
+def ray_session(options: RayOptions) -> Iterator[None]:
+    """Connect to Ray for the duration of a job; shuts down only a session that was started here."""
+    if ray.is_initialized():
+        _configure_data()
+        yield
+        return
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address:
+        ray.init(address=address, **quiet)
+    else:
+        # Without address="local" Ray would attach to whatever cluster happens to run on this machine.
+        ray.init(
+            address="local",
+            num_cpus=options.num_cpus,
+            object_store_memory=OBJECT_STORE_BYTES,
+            dashboard_host="127.0.0.1",
+            include_dashboard=False,
+            **quiet,
+        )
+    try:
+        _configure_data()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _configure_data() -> None:
+    """Set what every dataflow of ours needs on this driver."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # A unit that fails is a row of its own with the reason; no block may end the job.
+    context.max_errored_blocks = -1
+    # Ray ends a job after 30 silent minutes; one large unit may take longer.
+    context.execution_no_progress_timeout_s = -1
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+
+
+def require_resources(options: RayOptions, *, num_cpus: float, num_gpus: float = 0, what: str) -> None:
+    """Return once the cluster has the resources for `what`; Ray itself would wait in silence.
+
+    Raises:
+        ConfigError: this local session will never have them.
+        TimeoutError: the cluster did not bring them within `wait_seconds`.
+    """
+    is_cluster = bool(options.address or os.environ.get("RAY_ADDRESS"))
+    deadline = time.monotonic() + options.wait_seconds
+    while True:
+        there = ray.cluster_resources()
+        cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
+        if cpus >= num_cpus and gpus >= num_gpus:
+            return
+        lacking = f"{what} needs {num_cpus:g} CPUs and {num_gpus:g} GPUs; there are {cpus:g} and {gpus:g}"
+        if not is_cluster:
+            raise ConfigError(f"{lacking}: ask for less, or run on a cluster with --ray.address")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{lacking} after {options.wait_seconds} seconds of waiting")
+        print(f"waiting: {lacking}", flush=True)
+        time.sleep(10)
+
+
+def cluster_cpus() -> int:
+    """Return the number of CPUs that Ray knows of."""
+    return int(ray.cluster_resources().get("CPU", 1))

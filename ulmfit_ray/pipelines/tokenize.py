@@ -1,0 +1,351 @@
+"""Raw text -> token dataset, on Ray Data.
+
+    plan -> count (read | tokenize, per shard) -> vocabulary (group by token) -> number (per shard) -> manifest
+
+A restart enters the first phase that is incomplete and does only the shards that have no receipt.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+from ray.data import TaskPoolStrategy
+from ray.data.aggregate import Sum
+
+from ulmfit_ray.config import ConfigError, operational, to_dict
+from ulmfit_ray.data.documents import Columns
+from ulmfit_ray.data.folder import Folder
+from ulmfit_ray.data.inputs import detect_format, list_inputs, resolve_columns
+from ulmfit_ray.data.manifest import write_dataset_manifest
+from ulmfit_ray.data.plan import Piece, Plan, Unit, check_inputs, cut_into_units, read_plan, write_plan
+from ulmfit_ray.data.receipts import Receipt, pending_units, read_receipts, shards_of
+from ulmfit_ray.pipelines.output import Tally, attempt, claim_output, refuse_output_inside
+from ulmfit_ray.pipelines.progress import Bar, print_summary
+from ulmfit_ray.pipelines.runtime import RayRun, cluster_cpus, ray_session
+from ulmfit_ray.pipelines.token_shards import (
+    StreamedText,
+    TokenizeTask,
+    numericalize_shard,
+    stream_shards,
+    tokenize_shard,
+)
+from ulmfit_ray.text.rules import SPECIAL_TOKENS
+from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.vocab import Vocab, build_vocab, most_frequent
+
+READERS = 4
+READER_CPUS = 0.01
+"""A reader waits most of its time for the tokenizers; it must not hold a core meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizeConfig(RayRun):
+    """Turn raw text into a token dataset: cleaned, tokenized, counted and numericalized."""
+
+    input: tuple[str, ...]
+    """Files, globs, folders or URIs; compressed ones too."""
+    output: str = operational()
+    """Directory or URI of the token dataset."""
+    format: Literal["auto", "txt", "lines", "csv", "jsonl"] = "auto"
+    """auto: by extension; txt: a document per file; lines: a document per line."""
+    text_columns: tuple[str, ...] = ("text",)
+    """Columns with text (csv, jsonl), each cleaned and tokenized by itself, joined in this order."""
+    id_column: str | None = None
+    """Column with the document's id (default: path#offset)."""
+    keep_columns: tuple[str, ...] = ()
+    """Columns passed through as they are."""
+    lang: str = "en"
+    """Language of spaCy's blank pipeline."""
+    rules: Literal["fastai-v2", "none"] = "fastai-v2"
+    """Cleaning rules."""
+    mark_fields: Literal["auto", "yes", "no"] = "auto"
+    """Put `xxfld n` in front of each field (auto: when there are several text columns)."""
+    vocab: str | None = None
+    """Use the vocabulary of this token dataset or model instead of counting one."""
+    max_vocab: int = 60_000
+    """Size of the vocabulary, the nine special tokens included."""
+    min_freq: int = 3
+    """Keep tokens that occur at least this often."""
+    max_bad_fraction: float = operational(0.01)
+    """Stop when more than this part of the documents cannot be read."""
+
+    def __post_init__(self) -> None:
+        if self.max_vocab <= len(SPECIAL_TOKENS):
+            raise ConfigError(f"--max-vocab must be over {len(SPECIAL_TOKENS)}, the number of special tokens")
+        if not 0 <= self.max_bad_fraction <= 1:
+            raise ConfigError("--max-bad-fraction must lie between 0 and 1")
+
+    def tokenizer_settings(self) -> TokenizerSettings:
+        """Return what decides how texts are cut."""
+        marks = len(self.text_columns) > 1 if self.mark_fields == "auto" else self.mark_fields == "yes"
+        return TokenizerSettings(lang=self.lang, rules=self.rules, mark_fields=marks)
+
+
+def run(config: TokenizeConfig) -> dict[str, Any]:
+    """Tokenize the corpus, or what is missing of it, and return the manifest."""
+    refuse_output_inside(config.output, config.input)
+    plan_facts = _look_at_input(config)
+    folder, manifest = claim_output("tokenize", config)
+    if manifest is not None:
+        print_summary("complete, nothing to do", _summary(folder, manifest))
+        return manifest
+    plan = _plan(config, folder, *plan_facts)
+    if config.dry_run:
+        _print_dry_run(config, plan, folder)
+        return {}
+    tokenizer = SpacyTokenizer(config.tokenizer_settings())
+    folder.publish_json(tokenizer.to_json(), "tokenizer.json")
+    facts = plan.facts
+    columns = Columns(**{name: tuple(v) if isinstance(v, list) else v for name, v in facts["columns"].items()})
+    task = TokenizeTask(
+        output=folder.uri,
+        plan=plan.fingerprint,
+        file_format=facts["format"],
+        columns=columns,
+        settings=tokenizer.settings,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        unit_bytes=facts["unit_bytes"],
+    )
+    with ray_session(config.ray):
+        found = {"tokenized": len(read_receipts(folder, plan.fingerprint, "work/done"))}
+        found["written"] = len(read_receipts(folder, plan.fingerprint))
+        counted = _count(config, folder, plan, task)
+        vocab = _vocabulary(config, folder, counted)
+        written = _number(config, folder, task, counted, vocab)
+    manifest = _finish(folder, plan, counted, written, tokenizer, vocab)
+    print_summary("tokenize", _summary(folder, manifest, found))
+    return manifest
+
+
+def _look_at_input(config: TokenizeConfig) -> tuple[list[Any], str, Columns]:
+    """List the files, tell their format, check the columns; everything a person can get wrong is found here."""
+    try:
+        files = list_inputs(config.input)
+        file_format = detect_format(files, config.format)
+        columns = resolve_columns(
+            files, file_format, text=config.text_columns, id_column=config.id_column, keep=config.keep_columns
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return files, file_format, columns
+
+
+def _plan(config: TokenizeConfig, folder: Folder, files: list[Any], file_format: str, columns: Columns) -> Plan:
+    """Return the plan that is there, checked against the input, or write one."""
+    plan = read_plan(folder) if folder.exists("config.json") and not config.overwrite else None
+    facts = {"format": file_format, "columns": asdict(columns), "identity": to_dict(config, identity_only=True)}
+    if plan is None:
+        units = list(cut_into_units(files, file_format))
+        if config.dry_run:
+            return Plan(facts | {"num_units": len(units), "num_files": len(files), "fingerprint": ""}, None)
+        return write_plan(folder, units, files, facts)
+    added = check_inputs(plan, files)
+    if added:
+        print(f"left out: {len(added)} files added since the plan was made ({', '.join(added[:3])} ...)")
+    return plan
+
+
+def _count(config: TokenizeConfig, folder: Folder, plan: Plan, task: TokenizeTask) -> list[Receipt]:
+    """Phase 1: tokenize every shard that has no receipt in work/done; return the receipts of all."""
+    receipts = read_receipts(folder, plan.fingerprint, "work/done")
+    units = list(plan.units())
+    pending = pending_units(units, receipts)
+    total = None if any(unit.streamed for unit in pending) else len(units)
+    with Bar("1 tokenize", total, "shards", done=len(receipts)) as bar:
+        tally = Tally(bar, config.max_bad_fraction, receipts.values())
+        for row in _counting(task, pending, set(receipts)):
+            tally.add(row)
+        tally.finish(folder)
+    receipts = read_receipts(folder, plan.fingerprint, "work/done")
+    stems = [shards_of(unit, receipts) for unit in units]
+    missing = [unit.stem for unit, shards in zip(units, stems, strict=True) if shards is None]
+    if missing:
+        raise RuntimeError(f"units {', '.join(missing[:10])} are not complete: run the same command again")
+    return [receipts[stem] for shards in stems for stem in shards or ()]
+
+
+def _counting(task: TokenizeTask, pending: list[Unit], done: set[str]) -> Iterator[dict[str, Any]]:
+    """read | tokenize: units -> texts of missing shards -> rows of receipts, as they come."""
+    if not pending:
+        return
+    context = ray.data.DataContext.get_current()
+    default_block_size = context.target_max_block_size
+    # A shard's text is to be a block of its own: with the default, the tokenizers would start when a file is read.
+    context.target_max_block_size = task.unit_bytes * 9 // 10
+    try:
+        items = [{"unit": json.dumps(asdict(unit))} for unit in pending]
+        rows = (
+            ray.data.from_items(items, override_num_blocks=len(items))
+            .map_batches(
+                partial(_read_unit, task=task, done=done),
+                batch_size=1,
+                num_cpus=READER_CPUS,
+                compute=TaskPoolStrategy(READERS),
+                max_retries=3,
+            )
+            .map_batches(
+                partial(_tokenize_rows, task=task),
+                batch_size=1,
+                batch_format="pyarrow",
+                num_cpus=1,
+                compute=TaskPoolStrategy(cluster_cpus()),
+                max_retries=3,
+            )
+        )
+        for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from batch.to_pylist()
+    finally:
+        context.target_max_block_size = default_block_size
+
+
+def _read_unit(batch: dict[str, Any], task: TokenizeTask, done: set[str]) -> Iterator[pa.Table]:
+    """Yield a row for each shard to be made; streamed files are read here, others by the tokenizer itself."""
+    text = str(batch["unit"][0])
+    unit = _unit(text)
+    if not unit.streamed:
+        yield pa.table({"unit": [text], "part": [-1], "offset": [0], "header": [""], "text": [b""], "is_last": [True]})
+        return
+    for shard in stream_shards(task, unit.pieces[0]):
+        if unit.shard_stem(shard.part) not in done:
+            row = asdict(shard) | {"unit": text, "header": json.dumps(shard.header)}
+            yield pa.table({name: [row[name]] for name in ("unit", "part", "offset", "header", "text", "is_last")})
+
+
+def _unit(text: str) -> Unit:
+    fields = json.loads(text)
+    return Unit(fields["number"], tuple(Piece(**piece) for piece in fields["pieces"]), fields["streamed"])
+
+
+def _tokenize_rows(batch: pa.Table, task: TokenizeTask) -> pa.Table:
+    rows = []
+    for row in batch.to_pylist():
+        unit = _unit(row["unit"])
+        streamed = None
+        if unit.streamed:
+            streamed = StreamedText(row["part"], row["offset"], json.loads(row["header"]), row["text"], row["is_last"])
+        shard = unit.shard_stem(streamed.part if streamed else None)
+        rows.append(attempt(Folder(task.output), shard, partial(tokenize_shard, task, unit, streamed)))
+    return pa.Table.from_pylist(rows)
+
+
+def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt]) -> Vocab:
+    """Phase 2: add up the shards' types and write vocab.json, unless it is there."""
+    if folder.exists("vocab.json"):
+        return Vocab.from_json(folder.read_json("vocab.json"))
+    if config.vocab is not None:
+        vocab = Vocab.from_json(Folder(config.vocab).read_json("vocab.json"))
+    else:
+        with Bar("2 vocabulary", len(counted), "shards") as bar:
+            vocab = build_vocab(
+                list(_merged_types(config, folder, [receipt.shard for receipt in counted])),
+                max_vocab=config.max_vocab,
+                min_freq=config.min_freq,
+                num_documents=sum(receipt.num_documents for receipt in counted),
+                num_tokens=sum(receipt.num_tokens for receipt in counted),
+            )
+            bar.advance(len(counted), note=f"{len(vocab):,} entries kept")
+    folder.publish_json(vocab.to_json(), "vocab.json")
+    return vocab
+
+
+def _merged_types(config: TokenizeConfig, folder: Folder, shards: list[str]) -> Iterator[pa.Table]:
+    """Yield each partition's first `max_vocab` types, summed over all shards; no process ever holds all types."""
+    context = ray.data.DataContext.get_current()
+    context.default_hash_shuffle_parallelism = min(200, len(shards))
+    totals = (
+        ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+        .map_batches(partial(_read_types, output=folder.uri), batch_size=None)
+        .groupby("token")
+        .aggregate(Sum("count", alias_name="count"), Sum("documents", alias_name="documents"))
+        .map_batches(
+            partial(most_frequent, max_vocab=config.max_vocab, min_freq=config.min_freq),
+            batch_size=None,
+            batch_format="pyarrow",
+        )
+    )
+    yield pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64()), "documents": pa.array([], pa.int64())})
+    yield from totals.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def _read_types(batch: dict[str, Any], output: str) -> Iterator[pa.Table]:
+    folder = Folder(output)
+    for shard in batch["shard"]:
+        with folder.open(f"work/{shard}.types.parquet") as source:
+            yield pq.read_table(source)
+
+
+def _number(
+    config: TokenizeConfig, folder: Folder, task: TokenizeTask, counted: list[Receipt], vocab: Vocab
+) -> list[Receipt]:
+    """Phase 3: write every shard that has no receipt in done/; return the receipts of all."""
+    receipts = read_receipts(folder, task.plan)
+    pending = [receipt.shard for receipt in counted if receipt.shard not in receipts]
+    with Bar("3 number", len(counted), "shards", done=len(receipts)) as bar:
+        tally = Tally(bar, config.max_bad_fraction, receipts.values())
+        if pending:
+            numbering = ray.data.from_items(
+                [{"shard": shard} for shard in pending], override_num_blocks=len(pending)
+            ).map_batches(
+                partial(_number_rows, task=task, vocab_fingerprint=vocab.fingerprint), batch_size=1, max_retries=3
+            )
+            for batch in numbering.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                for row in batch.to_pylist():
+                    tally.add(row)
+        tally.finish(folder)
+    receipts = read_receipts(folder, task.plan)
+    return [receipts[receipt.shard] for receipt in counted]
+
+
+def _number_rows(batch: dict[str, Any], task: TokenizeTask, vocab_fingerprint: str) -> pa.Table:
+    folder = Folder(task.output)
+    rows = []
+    for shard in map(str, batch["shard"]):
+        counted = Receipt(**folder.read_json(f"work/done/{shard}.json"))
+        rows.append(attempt(folder, shard, partial(numericalize_shard, task, vocab_fingerprint, counted)))
+    return pa.Table.from_pylist(rows)
+
+
+def _finish(
+    folder: Folder, plan: Plan, counted: Iterable[Receipt], written: list[Receipt], tokenizer: SpacyTokenizer, vocab: Vocab
+) -> dict[str, Any]:
+    """Check that nothing was lost on the way, write the manifest, and clear away what it makes superfluous."""
+    if [receipt.num_tokens for receipt in counted] != [receipt.num_tokens for receipt in written]:
+        raise RuntimeError(f"{folder.uri}: shards and counts disagree; start afresh with --overwrite")
+    facts = {
+        "vocab": vocab.fingerprint,
+        "vocab_size": len(vocab),
+        "tokenizer": tokenizer.fingerprint,
+        "num_bytes": plan.facts["num_bytes"],
+        "seconds": round(sum(receipt.seconds for receipt in written), 3),
+    }
+    manifest = write_dataset_manifest(folder, "tokenize", written, "arrow", facts)
+    folder.delete("work")
+    for name in ("", "shards", "done", "quarantine"):
+        folder.sweep(name)
+    return manifest
+
+
+def _summary(folder: Folder, manifest: dict[str, Any], found: dict[str, int] | None = None) -> dict[str, Any]:
+    names = ("num_documents", "num_tokens", "vocab_size", "num_quarantined", "num_shards")
+    summary: dict[str, Any] = {name.removeprefix("num_"): manifest[name] for name in names}
+    summary |= {f"shards found {what}": count for what, count in (found or {}).items()}
+    seconds = manifest["seconds"]
+    return summary | {
+        "tokenizer seconds": seconds,
+        "tokens per second and core": manifest["num_tokens"] / max(seconds, 1e-9),
+        "output": folder.uri,
+    }
+
+
+def _print_dry_run(config: TokenizeConfig, plan: Plan, folder: Folder) -> None:
+    print(json.dumps(to_dict(config), indent=2))
+    done = len(read_receipts(folder, plan.fingerprint)) if plan.fingerprint else 0
+    print(
+        f"plan: {plan.facts['num_files']:,} files in {plan.facts['num_units']:,} units, {done:,} shards written."
+        f" Disk while it runs: about three times the result."
+    )

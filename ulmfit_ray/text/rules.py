@@ -1,0 +1,122 @@
+"""The cleaning rules that ULMFiT's language models read their text through.
+
+`fastai-v2` are the eight rules of fastai 2.8.12 (`fastai/text/core.py`), in its order and character for
+character: weights trained on text cleaned this way expect nothing else. A rule is a function from text to
+text; what it looks for stands in a constant, so that the tokenizer's fingerprint can cover it.
+"""
+
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable
+
+UNK, PAD, BOS, EOS, FLD, REP, WREP, UP, MAJ = (
+    "xxunk",
+    "xxpad",
+    "xxbos",
+    "xxeos",
+    "xxfld",
+    "xxrep",
+    "xxwrep",
+    "xxup",
+    "xxmaj",
+)
+SPECIAL_TOKENS = (UNK, PAD, BOS, EOS, FLD, REP, WREP, UP, MAJ)
+"""fastai v2's order: a vocabulary begins with these nine, so their ids are 0 to 8."""
+
+HTML_REPLACEMENTS = (
+    ("#39;", "'"),
+    ("amp;", "&"),
+    ("#146;", "'"),
+    ("nbsp;", " "),
+    ("#36;", "$"),
+    ("\\n", "\n"),
+    ("quot;", "'"),
+    ("<br />", "\n"),
+    ('\\"', '"'),
+    ("<unk>", UNK),
+    (" @.@ ", "."),
+    (" @-@ ", "-"),
+    ("...", " \N{HORIZONTAL ELLIPSIS}"),
+)
+PATTERNS = {
+    "replace_rep": re.compile(r"(\S)(\1{2,})"),
+    "replace_wrep": re.compile(r"(?:\s|^)(\w+)\s+((?:\1\s+)+)\1(\s|\W|$)"),
+    "spec_add_spaces": re.compile(r"([/#\\])"),
+    "rm_useless_spaces": re.compile(r" {2,}"),
+    "replace_all_caps": re.compile(r"(\s|^)([A-Z]+[^a-z\s]*)(?=(\s|$))"),
+    "replace_maj": re.compile(r"(\s|^)([A-Z][^A-Z\s]*)(?=(\s|$))"),
+}
+
+
+def fix_html(text: str) -> str:
+    """Undo the escapes that scraped text is full of; "..." becomes one ellipsis character."""
+    for old, new in HTML_REPLACEMENTS:
+        text = text.replace(old, new)
+    return html.unescape(text)
+
+
+def replace_rep(text: str) -> str:
+    """Mark a character repeated three times or more: "cccc" -> " xxrep 4 c "."""
+    return PATTERNS["replace_rep"].sub(lambda m: f" {REP} {len(m[2]) + 1} {m[1]} ", text)
+
+
+def replace_wrep(text: str) -> str:
+    """Mark a word repeated three times or more: "no no no" -> " xxwrep 3 no "."""
+    return PATTERNS["replace_wrep"].sub(lambda m: f" {WREP} {len(m[2].split()) + 2} {m[1]} {m[3]}", text)
+
+
+def spec_add_spaces(text: str) -> str:
+    """Set each slash, hash and backslash apart."""
+    return PATTERNS["spec_add_spaces"].sub(r" \1 ", text)
+
+
+def rm_useless_spaces(text: str) -> str:
+    """Squeeze runs of spaces into one."""
+    return PATTERNS["rm_useless_spaces"].sub(" ", text)
+
+
+def replace_all_caps(text: str) -> str:
+    """Lower words in capitals and mark them: "NATO" -> "xxup nato"; a single letter gets no mark.
+
+    Only ASCII capitals count, as in fastai: "ECOLE" with an accent on its first letter stays unmarked.
+    """
+    return PATTERNS["replace_all_caps"].sub(lambda m: f"{m[1]}{UP + ' ' if len(m[2]) > 1 else ''}{m[2].lower()}", text)
+
+
+def replace_maj(text: str) -> str:
+    """Lower capitalized words and mark them: "Paris" -> "xxmaj paris"; a single letter gets no mark."""
+    return PATTERNS["replace_maj"].sub(lambda m: f"{m[1]}{MAJ + ' ' if len(m[2]) > 1 else ''}{m[2].lower()}", text)
+
+
+def lowercase(text: str) -> str:
+    """Lower what is left and strip; xxbos is put in front of the document by the tokenizer, not here."""
+    return text.lower().strip()
+
+
+FASTAI_V2: tuple[Callable[[str], str], ...] = (
+    fix_html,
+    replace_rep,
+    replace_wrep,
+    spec_add_spaces,
+    rm_useless_spaces,
+    replace_all_caps,
+    replace_maj,
+    lowercase,
+)
+PRESETS: dict[str, tuple[Callable[[str], str], ...]] = {"fastai-v2": FASTAI_V2, "none": ()}
+
+
+def clean(text: str, preset: str) -> str:
+    """Run the rules of `preset` over one text, in order."""
+    for rule in PRESETS[preset]:
+        text = rule(text)
+    return text
+
+
+def rules_fingerprint(preset: str) -> str:
+    """SHA-256 of what the rules of `preset` look for, in order; changes when a text could be cleaned otherwise."""
+    names = [rule.__name__ for rule in PRESETS[preset]]
+    patterns = {name: PATTERNS[name].pattern for name in names if name in PATTERNS}
+    return hashlib.sha256(json.dumps([names, patterns, HTML_REPLACEMENTS]).encode()).hexdigest()
