@@ -9,13 +9,17 @@ import difflib
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from ulmfit_ray.data.folder import absolute_uri
+
 Config = TypeVar("Config")
+PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels")
+"""Fields that are paths or URIs, in whichever config they stand: an option keeps one name in all verbs."""
 
 
 class ConfigError(ValueError):
@@ -89,9 +93,19 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
         arguments[:1] = toml_arguments(arguments[0])
     _refuse_unknown(arguments, config_class, program)
     try:
-        return tyro.cli(config_class, args=arguments, prog=program, compact_help=False)
+        return absolute_places(tyro.cli(config_class, args=arguments, prog=program))
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def absolute_places(config: Config) -> Config:
+    """Return the config with its local paths made absolute: workers have other working directories."""
+    changes: dict[str, Any] = {}
+    for item in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, item.name)
+        if item.name in PLACES and value is not None:
+            changes[item.name] = tuple(map(absolute_uri, value)) if isinstance(value, tuple) else absolute_uri(value)
+    return replace(config, **changes)  # type: ignore[type-var]
 
 
 def _refuse_unknown(arguments: Sequence[str], config_class: type, program: str) -> None:

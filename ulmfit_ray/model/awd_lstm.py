@@ -1,0 +1,117 @@
+"""AWD-LSTM: an embedding, a stack of LSTM layers, and a decoder that shares the embedding's matrix.
+
+Shapes: B batch rows, T time steps, V vocabulary rows, E embedding_dim, H hidden_size. Hidden state goes in and
+comes out as a list of (h, c), one pair per layer, each (1, B, H); dropout masks come in. Parameter names are
+nn.LSTM's (gate order i, f, g, o), so weights of fastai's time can be loaded by name.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
+from ulmfit_ray.model.softmax import linear_cross_entropy, score_words
+
+Hidden = list[tuple[Tensor, Tensor]]
+UNK_ID, PAD_ID = 0, 1
+
+
+class LSTMLayer(nn.Module):
+    """One LSTM layer whose recurrent weights can be masked for a call (DropConnect)."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        bound = hidden_size**-0.5
+        for name, shape in (
+            ("weight_ih_l0", (4 * hidden_size, input_size)),
+            ("weight_hh_l0", (4 * hidden_size, hidden_size)),
+            ("bias_ih_l0", (4 * hidden_size,)),
+            ("bias_hh_l0", (4 * hidden_size,)),
+        ):
+            self.register_parameter(name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
+
+    def forward(
+        self, x: Tensor, hidden: tuple[Tensor, Tensor], weight_mask: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the outputs (B, T, H) for x (B, T, input) and the state after the last step."""
+        recurrent = self.weight_hh_l0 if weight_mask is None else self.weight_hh_l0 * weight_mask
+        weights = (self.weight_ih_l0, recurrent, self.bias_ih_l0, self.bias_hh_l0)
+        # What nn.LSTM calls, but with weights that are not all leaves.
+        output, h, c = torch.lstm(x, hidden, weights, True, 1, 0.0, self.training, False, True)
+        return output, (h, c)
+
+
+class AWDLSTM(nn.Module):
+    """The encoder: token ids -> outputs of the last layer."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        assert architecture.vocab_size > 0, "resolve vocab_size before building a model"
+        self.architecture = architecture
+        self.embedding = nn.Embedding(architecture.num_rows, architecture.embedding_dim, padding_idx=PAD_ID)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        self.layers = nn.ModuleList(LSTMLayer(*sizes) for sizes in architecture.layer_sizes())
+
+    def initial_hidden(self, batch_size: int) -> Hidden:
+        """Return the state before the first token: zeros."""
+        weight = self.embedding.weight
+        sizes = self.architecture.layer_sizes()
+        zeros = [torch.zeros(1, batch_size, hidden, dtype=weight.dtype, device=weight.device) for _, hidden in sizes]
+        return [(h, torch.zeros_like(h)) for h in zeros]
+
+    def known(self, token_ids: Tensor) -> Tensor:
+        """Return `token_ids` with those this model has no word for turned into xxunk."""
+        return token_ids.masked_fill(token_ids >= self.architecture.vocab_size, UNK_ID)
+
+    def forward(self, token_ids: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT) -> tuple[Tensor, Hidden]:
+        """Return the last layer's raw outputs (B, T, E) for ids (B, T), and the new state."""
+        table = self.embedding.weight if masks.embedding is None else self.embedding.weight * masks.embedding
+        x = F.embedding(self.known(token_ids), table, PAD_ID)
+        x = x if masks.input is None else x * masks.input
+        new_hidden: Hidden = []
+        for number, layer in enumerate(self.layers):
+            x, state = layer(x, hidden[number], masks.weight[number] if masks.weight else None)
+            new_hidden.append(state)
+            if number < len(self.layers) - 1 and masks.hidden and masks.hidden[number] is not None:
+                x = x * masks.hidden[number]
+        return x, new_hidden
+
+
+class LanguageModel(nn.Module):
+    """An AWD-LSTM with the tied decoder: predicts each next token."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.encoder = AWDLSTM(architecture)
+        self.decoder_bias = nn.Parameter(torch.zeros(architecture.num_rows))
+
+    def decoder(self) -> tuple[Tensor, Tensor]:
+        """Return matrix (vocab_size, E) and bias of the softmax layer; padding rows are cut off, so never chosen."""
+        size = self.architecture.vocab_size
+        return self.encoder.embedding.weight[:size], self.decoder_bias[:size]
+
+    def forward(
+        self, token_ids: Tensor, targets: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT
+    ) -> tuple[Tensor, Tensor, Tensor, Hidden]:
+        """Return the mean loss in nats per token, outputs after and before output dropout (B, T, E), the new state.
+
+        `token_ids` and `targets` (the next tokens) are (B, T).
+        """
+        raw_output, hidden = self.encoder(token_ids, hidden, masks)
+        output = raw_output if masks.output is None else raw_output * masks.output
+        words = self.encoder.known(targets).flatten()
+        return linear_cross_entropy(output.flatten(0, 1), *self.decoder(), words), output, raw_output, hidden
+
+    def score(self, token_ids: Tensor, targets: Tensor, hidden: Hidden) -> tuple[Tensor, Tensor, Hidden]:
+        """Return summed loss, number of right next words, and the new state, without dropout or gradient."""
+        raw_output, hidden = self.encoder(token_ids, hidden)
+        total, correct = score_words(raw_output.flatten(0, 1), *self.decoder(), self.encoder.known(targets).flatten())
+        return total, correct, hidden
+
+
+def detach_hidden(hidden: Hidden) -> Hidden:
+    """Cut the graph between two windows: the state's values go on, its gradient does not."""
+    return [(h.detach(), c.detach()) for h, c in hidden]

@@ -1,0 +1,67 @@
+"""The five dropouts of AWD-LSTM as explicit masks: state in, nothing hidden in a module.
+
+A mask is a function of a generator's seed and of the *global* batch; a worker draws all of it and keeps its own
+rows, so the number of workers changes nothing. Sizes and places are Merity et al. (2017) as fastai has them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ulmfit_ray.model.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class DropoutMasks:
+    """Factors that are 0 or 1/(1-p); None where a dropout is off. B rows, E embedding, H hidden, V vocabulary."""
+
+    embedding: Tensor | None = None
+    """(V, 1): drops whole words, on the look-up only; the tied decoder sees the full matrix."""
+    input: Tensor | None = None
+    """(B, 1, E): the same at every time step ("variational"), like the two below."""
+    hidden: tuple[Tensor | None, ...] = ()
+    """Per gap between layers (B, 1, H): none after the last layer."""
+    output: Tensor | None = None
+    """(B, 1, E): in front of the decoder."""
+    weight: tuple[Tensor | None, ...] = ()
+    """Per layer (4H, H): DropConnect on the recurrent weights, one mask for all rows and steps."""
+
+
+NO_DROPOUT = DropoutMasks()
+
+
+def keep_mask(shape: tuple[int, ...], probability: float, generator: torch.Generator) -> Tensor | None:
+    """Return a mask of zeros (with `probability`) and 1/(1-p), or None when nothing is dropped."""
+    if probability == 0:
+        return None
+    keep = torch.empty(shape).bernoulli_(1 - probability, generator=generator)
+    return keep.div_(1 - probability)
+
+
+def draw_masks(
+    architecture: Architecture, *, seed: int, global_batch_size: int, rows: slice, device: torch.device
+) -> DropoutMasks:
+    """Return the masks of one step for `rows` of the global batch; all ranks draw the same numbers.
+
+    They are drawn on the CPU on every device, so that a GPU run can be compared with a CPU run.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    p = architecture.scaled_dropouts()
+    sizes = architecture.layer_sizes()
+
+    def per_row(width: int, probability: float) -> Tensor | None:
+        mask = keep_mask((global_batch_size, 1, width), probability, generator)
+        return None if mask is None else mask[rows].to(device)
+
+    def shared(shape: tuple[int, ...], probability: float) -> Tensor | None:
+        mask = keep_mask(shape, probability, generator)
+        return None if mask is None else mask.to(device)
+
+    return DropoutMasks(
+        embedding=shared((architecture.num_rows, 1), p.embedding_dropout),
+        input=per_row(architecture.embedding_dim, p.input_dropout),
+        hidden=tuple(per_row(hidden, p.hidden_dropout) for _, hidden in sizes[:-1]),
+        output=per_row(sizes[-1][1], p.output_dropout),
+        weight=tuple(shared((4 * hidden, hidden), p.weight_dropout) for _, hidden in sizes),
+    )

@@ -1,0 +1,68 @@
+"""From a document's outputs to one vector: last, mean, weighted mean, max, and fastai's concat.
+
+A pool is filled window by window, so a document of any length is pooled in constant memory, and a whole batch in
+one call when training. The same code, differentiable, serves training and encoding.
+
+B documents, T time steps, E width of an output.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Pooling = Literal["last", "mean", "idf-mean", "max", "concat"]
+
+
+class Pool:
+    """Running last / sum / maximum over the real tokens of B documents; what `pooling` needs of these."""
+
+    def __init__(self, pooling: str, batch_size: int, width: int, device: torch.device | None = None) -> None:
+        self._pooling = pooling
+        self._needs = {
+            "last": {"last"},
+            "mean": {"sum"},
+            "idf-mean": {"sum"},
+            "max": {"max"},
+            "concat": {"last", "max", "sum"},
+        }[pooling]
+        self._last = torch.zeros(batch_size, width, device=device)
+        self._sum = torch.zeros(batch_size, width, device=device)
+        self._weight = torch.zeros(batch_size, 1, device=device)
+        self._max = torch.full((batch_size, width), -torch.inf, device=device)
+
+    def add(self, outputs: Tensor, num_tokens: Tensor, weights: Tensor | None = None) -> None:
+        """Take in a window for the first len(outputs) documents: outputs (B', T, E), of which num_tokens (B',) are real.
+
+        `weights` (B', T) are the tokens' own in a weighted mean; what lies behind the real tokens counts nothing.
+        """
+        rows = len(outputs)
+        outputs = outputs.float()
+        is_real = torch.arange(outputs.shape[1], device=outputs.device) < num_tokens[:, None]
+        if "sum" in self._needs:
+            factors = is_real.float() if weights is None else weights * is_real
+            self._sum = _add_rows(self._sum, (outputs * factors[..., None]).sum(1))
+            self._weight = _add_rows(self._weight, factors.sum(1, keepdim=True))
+        if "max" in self._needs:
+            largest = outputs.masked_fill(~is_real[..., None], -torch.inf).amax(1)
+            self._max = torch.cat([torch.maximum(self._max[:rows], largest), self._max[rows:]])
+        if "last" in self._needs:
+            last = outputs[torch.arange(rows, device=outputs.device), num_tokens - 1]
+            self._last = torch.cat([last, self._last[rows:]])
+
+    def vectors(self) -> Tensor:
+        """Return (B, E), or (B, 3E) for concat: [last, max, mean]."""
+        parts = {"last": lambda: self._last, "max": lambda: self._max, "sum": lambda: self._sum / self._weight}
+        if self._pooling == "concat":
+            return torch.cat([parts[name]() for name in ("last", "max", "sum")], 1)
+        return parts[next(iter(self._needs))]()
+
+
+def _add_rows(total: Tensor, part: Tensor) -> Tensor:
+    """Return total with `part` added to its first rows; not in place, so that it can be differentiated."""
+    return torch.cat([total[: len(part)] + part, total[len(part) :]])
+
+
+def pooled_width(pooling: str, width: int) -> int:
+    """Return the width of the vectors that `pooling` makes of outputs of `width`."""
+    return 3 * width if pooling == "concat" else width

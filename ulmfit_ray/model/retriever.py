@@ -1,0 +1,78 @@
+"""The retriever: two towers with shared weights whose query and document vectors match by dot product.
+
+A text's vector is two blocks side by side, each normalized: *context*, the language model's outputs under a
+weighted mean, times a learned scale; and *words*, a weighted mean of word vectors of its own, as the deep
+structured semantic models have it. One weight per word, learned, serves both.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ulmfit_ray.model.awd_lstm import AWDLSTM
+from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
+from ulmfit_ray.model.pooling import Pool
+
+BLOCKS = ("context", "words")
+"""The order in which the blocks lie in a vector, whatever the order in which they were asked for."""
+INITIAL_SCALE = 0.3
+
+
+class Retriever(nn.Module):
+    """Vectors of texts; `vocab_size` is the whole vocabulary's, the encoder may know fewer words."""
+
+    def __init__(
+        self, blocks: Sequence[str], *, vocab_size: int, word_dim: int = 256, encoder: AWDLSTM | None = None
+    ) -> None:
+        super().__init__()
+        assert set(blocks) <= set(BLOCKS) and blocks, blocks
+        self.block_names = [name for name in BLOCKS if name in blocks]
+        self.log_weights = nn.Parameter(torch.zeros(vocab_size))
+        self.encoder: AWDLSTM | None = None
+        if "context" in self.block_names:
+            assert encoder is not None
+            self.encoder = encoder
+        if "words" in self.block_names:
+            self.word_vectors = nn.Parameter(torch.empty(vocab_size, word_dim).uniform_(-0.1, 0.1))
+        if len(self.block_names) == 2:
+            self.context_scale = nn.Parameter(torch.tensor(INITIAL_SCALE))
+
+    def block_widths(self) -> dict[str, int]:
+        """Return the width of each block, in the vector's order."""
+        widths = {}
+        if self.encoder is not None:
+            widths["context"] = self.encoder.architecture.embedding_dim
+        if "words" in self.block_names:
+            widths["words"] = self.word_vectors.shape[1]
+        return widths
+
+    def token_weights(self, token_ids: Tensor) -> Tensor:
+        """Return each token's weight in the means."""
+        return self.log_weights[token_ids].exp()
+
+    def forward(self, token_ids: Tensor, num_tokens: Tensor, masks: DropoutMasks = NO_DROPOUT) -> dict[str, Tensor]:
+        """Return the normalized blocks of texts given as ids (B, T), of which num_tokens (B,) are real."""
+        weights = self.token_weights(token_ids)
+        blocks = {}
+        if self.encoder is not None:
+            hidden = self.encoder.initial_hidden(len(token_ids))
+            outputs, _ = self.encoder(token_ids, hidden, masks)
+            blocks["context"] = _pooled(outputs, num_tokens, weights)
+        if "words" in self.block_names:
+            blocks["words"] = _pooled(F.embedding(token_ids, self.word_vectors), num_tokens, weights)
+        return blocks
+
+    def join(self, blocks: dict[str, Tensor]) -> Tensor:
+        """Return the text's vector, of length 1: normalize([scale * context, words])."""
+        parts = [blocks[name] for name in self.block_names]
+        if len(parts) == 2:
+            parts[0] = parts[0] * self.context_scale
+        return F.normalize(torch.cat(parts, 1), dim=1)
+
+
+def _pooled(outputs: Tensor, num_tokens: Tensor, weights: Tensor) -> Tensor:
+    pool = Pool("idf-mean", len(outputs), outputs.shape[2], outputs.device)
+    pool.add(outputs, num_tokens, weights)
+    return F.normalize(pool.vectors(), dim=1)

@@ -1,0 +1,77 @@
+"""The softmax over the vocabulary, with its loss and gradient in one pass.
+
+The logits of a step are the largest thing in training (1,000 tokens x 14,542 words are 58 MB) and each pass over
+them costs memory traffic. Here they are made a few rows at a time, turned into loss and gradient while they are
+in cache, and never kept: 50 ms instead of 110 ms for those 1,000 tokens on two cores.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK_LOGITS = 1 << 22
+"""Logits handled at once: 16 MB in float32, about what a core's share of the last-level cache holds."""
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy of `x @ weight.T + bias`; the gradient is computed in the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
+        inputs, matrix, offset = x.detach().to(dtype), weight.detach().to(dtype), bias.detach().to(dtype)
+        needs_gradient = any(ctx.needs_input_grad)
+        grad_x = torch.empty_like(inputs)
+        grad_weight = torch.zeros_like(weight)
+        grad_bias = torch.zeros_like(bias)
+        total = torch.zeros((), dtype=torch.float32, device=x.device)
+        rows = max(1, CHUNK_LOGITS // len(weight))
+        for start in range(0, len(inputs), rows):
+            part = inputs[start : start + rows]
+            target = targets[start : start + rows, None]
+            logits = torch.addmm(offset, part, matrix.t()).float()
+            largest = logits.amax(1, keepdim=True)
+            of_target = logits.gather(1, target)
+            scores = logits.sub_(largest).exp_()
+            norm = scores.sum(1, keepdim=True)
+            total += (norm.log() + largest - of_target).sum()
+            if needs_gradient:
+                gradient = scores.div_(norm)
+                gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
+                gradient = gradient.to(dtype)
+                grad_x[start : start + rows] = gradient @ matrix
+                grad_weight += gradient.t() @ part
+                grad_bias += gradient.sum(0)
+        ctx.save_for_backward(grad_x, grad_weight, grad_bias)
+        return total / len(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_x, grad_weight, grad_bias = ctx.saved_tensors
+        scale = grads[0] / len(grad_x)
+        return grad_x * scale.to(grad_x.dtype), grad_weight.mul_(scale), grad_bias.mul_(scale), None, None
+
+
+def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy (nats per token) of the words `targets` (N,) under logits x @ weight.T + bias.
+
+    x is (N, E), weight (V, E). Matrix products run in autocast's type where autocast is on; sums in float32.
+    """
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    loss: Tensor = _LinearCrossEntropy.apply(x, weight, bias, targets, dtype)
+    return loss
+
+
+@torch.no_grad()
+def score_words(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the summed cross-entropy (float64) and the number of words predicted right, for evaluation."""
+    total = torch.zeros((), dtype=torch.float64, device=x.device)
+    correct = torch.zeros((), dtype=torch.int64, device=x.device)
+    rows = max(1, CHUNK_LOGITS // len(weight))
+    for start in range(0, len(x), rows):
+        logits = torch.nn.functional.linear(x[start : start + rows], weight, bias).float()
+        target = targets[start : start + rows]
+        total += torch.nn.functional.cross_entropy(logits, target, reduction="sum")
+        correct += (logits.argmax(1) == target).sum()
+    return total, correct

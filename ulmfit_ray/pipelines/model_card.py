@@ -1,0 +1,58 @@
+"""The README of a model directory: what the model is, how it was made, what it scored."""
+
+from typing import Any
+
+
+def language_model_card(model: dict[str, Any], job: dict[str, Any], figures: dict[str, Any]) -> str:
+    """Return a language model's card."""
+    shape = model["architecture"]
+    lines = [
+        "# AWD-LSTM language model",
+        "",
+        f"{shape['embedding_dim']}-{shape['hidden_size']}, {shape['num_layers']} layers,"
+        f" {figures['num_parameters']:,} parameters, {model['vocab_size']:,} words, {model['direction']}.",
+        f"Trained on {figures['train_tokens']:,} tokens in {figures['num_steps']:,} steps ({figures['precision']}).",
+        "",
+    ]
+    if "perplexity" in figures:
+        lines += [
+            "| on held-out documents | this model | word frequencies alone |",
+            "|---|---|---|",
+            f"| perplexity | {figures['perplexity']:.1f} | {figures['word_frequency_perplexity']:.1f} |",
+            f"| next word right | {figures['accuracy']:.1%} | |",
+            "",
+        ]
+    return "\n".join(lines + _how(job))
+
+
+def retriever_card(model: dict[str, Any], job: dict[str, Any], figures: dict[str, Any]) -> str:
+    """Return a retriever's card."""
+    blocks = ", ".join(f"{block['name']} ({block['start']} to {block['stop']})" for block in model["blocks"])
+    lines = [
+        "# Retriever",
+        "",
+        f"Vectors of {model['dimension']} numbers, of length 1, compared by dot product; blocks: {blocks}.",
+        f"Trained on {figures['num_pairs']:,} pairs in {figures['num_steps']:,} steps ({figures['precision']});",
+        f"last loss {figures['loss']:.3f}.",
+        "",
+    ]
+    return "\n".join(lines + _how(job))
+
+
+def _how(job: dict[str, Any]) -> list[str]:
+    return [
+        "## Made with",
+        "",
+        "```",
+        job["command"],
+        "```",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "from ulmfit_ray.document_encoder import DocumentEncoder",
+        "",
+        'vectors = DocumentEncoder.load("this directory").encode(["first text", "second text"])',
+        "```",
+        "",
+    ]

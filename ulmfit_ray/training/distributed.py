@@ -1,0 +1,59 @@
+"""The few collectives that training needs; each works without a process group too (one worker)."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
+from torch.nn.parallel import DistributedDataParallel
+
+
+def rank() -> int:
+    """Return this worker's number."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Return the number of workers."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def data_parallel(model: nn.Module) -> nn.Module:
+    """Return the model wrapped so that gradients are averaged over all workers (all ranks)."""
+    if world_size() == 1:
+        return model
+    device_ids = None if next(model.parameters()).device.type == "cpu" else [torch.cuda.current_device()]
+    return DistributedDataParallel(model, device_ids=device_ids, gradient_as_bucket_view=True)
+
+
+def sum_over_workers(values: list[float], device: torch.device) -> list[float]:
+    """Return the sums of `values` over all workers (all ranks)."""
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    if world_size() > 1:
+        dist.all_reduce(total)
+    return total.tolist()
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Return the workers' rows one below the other, in rank order, with gradient (all ranks)."""
+    return rows if world_size() == 1 else torch.cat(all_gather_with_gradient(rows.contiguous()))
+
+
+def gather_dim(tensor: Tensor, dim: int) -> Tensor:
+    """Return the workers' tensors joined along `dim`, without gradient (all ranks)."""
+    if world_size() == 1:
+        return tensor
+    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(parts, tensor.detach().contiguous())
+    return torch.cat(parts, dim)
+
+
+def own_rows(global_size: int) -> slice:
+    """Return which rows of a global batch are this worker's.
+
+    Raises:
+        ValueError: they cannot be shared out evenly.
+    """
+    if global_size % world_size():
+        raise ValueError(f"global_batch_size ({global_size}) must be a multiple of num_workers ({world_size()})")
+    size = global_size // world_size()
+    return slice(rank() * size, (rank() + 1) * size)
