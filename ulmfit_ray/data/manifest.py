@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ulmfit_ray.data.folder import Folder, scratch_directory
 from ulmfit_ray.data.plan import read_plan
-from ulmfit_ray.data.receipts import Receipt, add_up, pending_units, read_receipts
+from ulmfit_ray.data.receipts import Receipt, add_up, num_missing, read_receipts
 
 FORMAT_VERSION = 1
 SHARDS_SCHEMA = pa.schema(
@@ -83,9 +83,8 @@ def _what_is_missing(folder: Folder) -> str:
     plan = read_plan(folder)
     state = "nothing is planned yet"
     if plan is not None:
-        units = list(plan.units())
-        missing = len(pending_units(units, read_receipts(folder, plan.fingerprint)))
-        state = f"{len(units) - missing:,} of {len(units):,} units done, {missing:,} missing"
+        missing, total = num_missing(plan, read_receipts(folder, plan.fingerprint))
+        state = f"{total - missing:,} of {total:,} units done, {missing:,} missing"
     elif folder.exists("checkpoints"):
         state = f"{len(folder.names('checkpoints'))} checkpoints there"
     return (

@@ -23,7 +23,7 @@ from ulmfit_ray.data.inputs import InputFile
 from ulmfit_ray.data.open_text import is_compressed
 
 MIN_UNIT_BYTES, MAX_UNIT_BYTES, UNITS_AIMED_AT = 1 << 20, 64 << 20, 64
-PLAN_SCHEMA = pa.schema(
+TEXT_PLAN_SCHEMA = pa.schema(
     [
         ("unit", pa.int64()),
         ("path", pa.string()),
@@ -77,8 +77,12 @@ class Plan:
         """Return the hash of the identity config and of plan.arrow, which every receipt carries."""
         return str(self.facts["fingerprint"])
 
+    def shards(self) -> list[str]:
+        """Return the shards of a plan made from another data set's shards, in order."""
+        return [str(shard) for shard in self.table["shard"]]
+
     def units(self) -> Iterator[Unit]:
-        """Yield the units in order."""
+        """Yield the units of a plan made from text, in order."""
         for number, rows in groupby(self.table.to_pylist(), key=lambda row: row["unit"]):
             rows_of_unit = list(rows)
             pieces = tuple(Piece(row["path"], row["name"], row["start"], row["stop"]) for row in rows_of_unit)
@@ -113,12 +117,8 @@ def cut_into_units(files: Sequence[InputFile], file_format: str) -> Iterator[Uni
         yield Unit(number, tuple(bundle))
 
 
-def write_plan(folder: Folder, units: Iterable[Unit], files: Sequence[InputFile], facts: dict[str, Any]) -> Plan:
-    """Write plan.arrow, then plan.json with its hash; `facts` must hold "identity", the fields that matter.
-
-    Raises:
-        FileExistsError: another job is planning the same output at this moment.
-    """
+def text_plan_table(units: Iterable[Unit], files: Sequence[InputFile]) -> pa.Table:
+    """Return the rows of plan.arrow for units of text: one for each piece."""
     by_path = {file.path: file for file in files}
     rows = [
         {
@@ -134,9 +134,17 @@ def write_plan(folder: Folder, units: Iterable[Unit], files: Sequence[InputFile]
         for unit in units
         for piece in unit.pieces
     ]
-    table = pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=TEXT_PLAN_SCHEMA)
+
+
+def write_plan(folder: Folder, table: pa.Table, facts: dict[str, Any]) -> Plan:
+    """Write plan.arrow, then plan.json with its hash; `facts` must hold "identity", the config's fields that matter.
+
+    Raises:
+        FileExistsError: another job is planning the same output at this moment.
+    """
     with scratch_directory() as scratch:
-        with pa.ipc.new_file(scratch / "plan.arrow", PLAN_SCHEMA) as writer:
+        with pa.ipc.new_file(scratch / "plan.arrow", table.schema) as writer:
             writer.write_table(table)
         folder.publish(scratch / "plan.arrow", "plan.arrow")
     plan_hash = folder.sha256("plan.arrow")
@@ -145,10 +153,6 @@ def write_plan(folder: Folder, units: Iterable[Unit], files: Sequence[InputFile]
         "format_version": 1,
         "fingerprint": hashlib.sha256((identity + plan_hash).encode()).hexdigest(),
         "plan_arrow_sha256": plan_hash,
-        "num_units": len({row["unit"] for row in rows}),
-        "num_files": len(files),
-        "num_bytes": sum(file.size for file in files),
-        "unit_bytes": unit_bytes(files),
         "run_id": secrets.token_hex(8),
         "planned_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

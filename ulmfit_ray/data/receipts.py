@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ulmfit_ray.data.folder import Folder
-from ulmfit_ray.data.plan import Unit
+from ulmfit_ray.data.plan import Plan, Unit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +65,15 @@ def shards_of(unit: Unit, receipts: dict[str, Receipt]) -> list[str] | None:
 def pending_units(units: Iterable[Unit], receipts: dict[str, Receipt]) -> list[Unit]:
     """Return the units with a shard still to be made."""
     return [unit for unit in units if shards_of(unit, receipts) is None]
+
+
+def num_missing(plan: Plan, receipts: dict[str, Receipt]) -> tuple[int, int]:
+    """Return how many units of a plan, of text or of shards, are missing, and how many there are."""
+    if "shard" in plan.table.schema.names:
+        shards = plan.shards()
+        return sum(shard not in receipts for shard in shards), len(shards)
+    units = list(plan.units())
+    return len(pending_units(units, receipts)), len(units)
 
 
 def add_up(receipts: Iterable[Receipt]) -> dict[str, Any]:

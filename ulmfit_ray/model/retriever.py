@@ -52,7 +52,7 @@ class Retriever(nn.Module):
         """Return each token's weight in the means."""
         return self.log_weights[token_ids].exp()
 
-    def forward(self, token_ids: Tensor, num_tokens: Tensor, masks: DropoutMasks = NO_DROPOUT) -> dict[str, Tensor]:
+    def blocks(self, token_ids: Tensor, num_tokens: Tensor, masks: DropoutMasks = NO_DROPOUT) -> dict[str, Tensor]:
         """Return the normalized blocks of texts given as ids (B, T), of which num_tokens (B,) are real."""
         weights = self.token_weights(token_ids)
         blocks = {}
@@ -63,6 +63,14 @@ class Retriever(nn.Module):
         if "words" in self.block_names:
             blocks["words"] = _pooled(F.embedding(token_ids, self.word_vectors), num_tokens, weights)
         return blocks
+
+    def forward(self, towers: Sequence[tuple[Tensor, Tensor, DropoutMasks]]) -> list[dict[str, Tensor]]:
+        """Return for each tower's texts (ids, numbers of real tokens, masks) the blocks and their "joint" vector.
+
+        All towers go in at once, because data-parallel training wants one forward call per step.
+        """
+        blocks = [self.blocks(*tower) for tower in towers]
+        return [tower if len(tower) == 1 else tower | {"joint": self.join(tower)} for tower in blocks]
 
     def join(self, blocks: dict[str, Tensor]) -> Tensor:
         """Return the text's vector, of length 1: normalize([scale * context, words])."""

@@ -112,3 +112,8 @@ def require_resources(options: RayOptions, *, num_cpus: float, num_gpus: float =
 def cluster_cpus() -> int:
     """Return the number of CPUs that Ray knows of."""
     return int(ray.cluster_resources().get("CPU", 1))
+
+
+def cluster_gpus() -> int:
+    """Return the number of GPUs that Ray knows of."""
+    return int(ray.cluster_resources().get("GPU", 0))

@@ -22,7 +22,17 @@ from ulmfit_ray.data.documents import Columns
 from ulmfit_ray.data.folder import Folder
 from ulmfit_ray.data.inputs import detect_format, list_inputs, resolve_columns
 from ulmfit_ray.data.manifest import write_dataset_manifest
-from ulmfit_ray.data.plan import Piece, Plan, Unit, check_inputs, cut_into_units, read_plan, write_plan
+from ulmfit_ray.data.plan import (
+    Piece,
+    Plan,
+    Unit,
+    check_inputs,
+    cut_into_units,
+    read_plan,
+    text_plan_table,
+    unit_bytes,
+    write_plan,
+)
 from ulmfit_ray.data.receipts import Receipt, pending_units, read_receipts, shards_of
 from ulmfit_ray.pipelines.output import Tally, attempt, claim_output, refuse_output_inside
 from ulmfit_ray.pipelines.progress import Bar, print_summary
@@ -138,12 +148,19 @@ def _look_at_input(config: TokenizeConfig) -> tuple[list[Any], str, Columns]:
 def _plan(config: TokenizeConfig, folder: Folder, files: list[Any], file_format: str, columns: Columns) -> Plan:
     """Return the plan that is there, checked against the input, or write one."""
     plan = read_plan(folder) if folder.exists("config.json") and not config.overwrite else None
-    facts = {"format": file_format, "columns": asdict(columns), "identity": to_dict(config, identity_only=True)}
     if plan is None:
         units = list(cut_into_units(files, file_format))
-        if config.dry_run:
-            return Plan(facts | {"num_units": len(units), "num_files": len(files), "fingerprint": ""}, None)
-        return write_plan(folder, units, files, facts)
+        facts = {
+            "identity": to_dict(config, identity_only=True),
+            "format": file_format,
+            "columns": asdict(columns),
+            "num_units": len(units),
+            "num_files": len(files),
+            "num_bytes": sum(file.size for file in files),
+            "unit_bytes": unit_bytes(files),
+        }
+        table = text_plan_table(units, files)
+        return Plan(facts | {"fingerprint": ""}, table) if config.dry_run else write_plan(folder, table, facts)
     added = check_inputs(plan, files)
     if added:
         print(f"left out: {len(added)} files added since the plan was made ({', '.join(added[:3])} ...)")
