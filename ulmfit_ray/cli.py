@@ -39,7 +39,13 @@ def usage() -> str:
     """Return the page that lists the verbs."""
     lines = [f"  {name:<20}{verb.summary}" for name, verb in VERBS.items() if verb.config]
     return "\n".join(
-        ["usage: ulmfit-ray VERB [config.toml] [--option value ...]", "", *lines, "", "ulmfit-ray VERB --help: its options"]
+        [
+            "usage: ulmfit-ray VERB [config.toml] [--option value ...]",
+            "",
+            *lines,
+            "",
+            "ulmfit-ray VERB --help: its options",
+        ]
     )
 
 

@@ -89,7 +89,7 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
         ConfigError: an unknown option, or a value that the config refuses.
     """
     arguments = list(arguments)
-    if arguments and not arguments[0].startswith("-"):
+    if arguments and arguments[0].endswith(".toml"):
         arguments[:1] = toml_arguments(arguments[0])
     _refuse_unknown(arguments, config_class, program)
     try:

@@ -126,9 +126,7 @@ def _document(values: dict[str, Any], columns: Columns, place: str) -> Document:
         doc_id = values.get(columns.id)
         if doc_id is None or not isinstance(doc_id, str | int) or isinstance(doc_id, bool):
             raise _Bad("null id", f"{columns.id} is {doc_id!r}")
-    kept = [
-        _fitting(name, values.get(name), kind) for name, kind in zip(columns.keep, columns.keep_types, strict=True)
-    ]
+    kept = [_fitting(name, values.get(name), kind) for name, kind in zip(columns.keep, columns.keep_types, strict=True)]
     return Document(str(doc_id), [text or "" for text in texts], kept)
 
 

@@ -36,7 +36,9 @@ def vectors_of(table: pa.Table) -> np.ndarray:
     column = table["embedding"].combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size).astype(np.float32)
+    return (
+        column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size).astype(np.float32)
+    )
 
 
 class EmbeddingDataset:

@@ -24,9 +24,7 @@ def token_schema(columns: Columns, token_id_type: pa.DataType, metadata: dict[st
     fields = [pa.field("doc_id", pa.string()), pa.field("tokens", pa.list_(token_id_type))]
     if len(columns.text) > 1:
         fields += [pa.field(name, pa.list_(pa.uint32())) for name in FIELD_COLUMNS]
-    return pa.schema(
-        fields + columns.kept_fields(), metadata={"format_version": str(FORMAT_VERSION)} | metadata
-    )
+    return pa.schema(fields + columns.kept_fields(), metadata={"format_version": str(FORMAT_VERSION)} | metadata)
 
 
 def list_array(values: Sequence[np.ndarray], item: pa.DataType) -> pa.Array:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ulmfit_ray.model.awd_lstm import AWDLSTM, Hidden, LanguageModel
-from ulmfit_ray.model.pooling import Pool, pooled_width
+from ulmfit_ray.model.awd_lstm import LanguageModel
+from ulmfit_ray.model.pooling import Pool, pool_windows, pooled_width
 from ulmfit_ray.model.retriever import Retriever
 
 WINDOW = 32
@@ -54,7 +53,6 @@ class Encoder:
         self._window, self._max_rows = window, max_rows
         self._device = next(model.parameters()).device
         self._idf = None if idf is None else torch.from_numpy(idf).to(self._device)
-        self._encoder: AWDLSTM | None = model.encoder
 
     @property
     def dimension(self) -> int:
@@ -91,44 +89,14 @@ class Encoder:
         return _Batch(torch.from_numpy(ids).to(self._device), torch.from_numpy(lengths).to(self._device))
 
     def _encode_batch(self, batch: _Batch) -> Tensor:
-        rows = len(batch.num_tokens)
-        widths = self._widths()
-        pools = {
-            name: Pool(self.pooling if name == "context" else "idf-mean", rows, width, self._device)
-            for name, width in widths.items()
-        }
-        hidden = self._encoder.initial_hidden(rows) if self._encoder is not None else []
-        lengths = batch.num_tokens.cpu().numpy()
-        for start in range(0, int(lengths[0]), self._window):
-            active = int(np.searchsorted(-lengths, -start, side="left"))
-            ids = batch.token_ids[:active, start : start + self._window]
-            num_tokens = (batch.num_tokens[:active] - start).clamp(max=self._window)
-            weights = self._weights(ids)
-            if self._encoder is not None:
-                hidden = _first_rows(hidden, active)
-                outputs, hidden = self._encoder(ids, hidden)
-                pools["context"].add(outputs, num_tokens, weights if self.pooling == "idf-mean" else None)
-            if isinstance(self.model, Retriever) and "words" in pools:
-                pools["words"].add(F.embedding(ids, self.model.word_vectors), num_tokens, weights)
-        vectors = {name: pool.vectors() for name, pool in pools.items()}
-        if isinstance(self.model, LanguageModel):
-            return vectors["context"]
-        return self.model.join({name: F.normalize(vector, dim=1) for name, vector in vectors.items()})
-
-    def _widths(self) -> dict[str, int]:
-        if isinstance(self.model, LanguageModel):
-            return {"context": self.model.architecture.embedding_dim}
-        return self.model.block_widths()
-
-    def _weights(self, ids: Tensor) -> Tensor | None:
+        ids, num_tokens, window = batch.token_ids, batch.num_tokens, self._window
         if isinstance(self.model, Retriever):
-            return self.model.token_weights(ids)
+            blocks = self.model.blocks(ids, num_tokens, window=window, words_window=window, pooling=self.pooling)
+            return self.model.join(blocks)
+        weights = None
         if self.pooling == "idf-mean":
             assert self._idf is not None, "idf-mean needs the vocabulary's weights"
-            return self._idf[ids]
-        return None
-
-
-def _first_rows(hidden: Hidden, rows: int) -> Hidden:
-    """Return the state of the documents that are still running."""
-    return [(h[:, :rows].contiguous(), c[:, :rows].contiguous()) for h, c in hidden]
+            weights = self._idf[ids]
+        pool = Pool(self.pooling, len(ids), self.model.architecture.embedding_dim, self._device)
+        outputs = self.model.encoder.windows(ids, num_tokens, window)
+        return pool_windows(pool, outputs, num_tokens, window, weights)

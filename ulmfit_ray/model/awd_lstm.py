@@ -5,6 +5,8 @@ comes out as a list of (h, c), one pair per layer, each (1, B, H); dropout masks
 nn.LSTM's (gate order i, f, g, o), so weights of fastai's time can be loaded by name.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,11 +67,14 @@ class AWDLSTM(nn.Module):
         """Return `token_ids` with those this model has no word for turned into xxunk."""
         return token_ids.masked_fill(token_ids >= self.architecture.vocab_size, UNK_ID)
 
-    def forward(self, token_ids: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT) -> tuple[Tensor, Hidden]:
-        """Return the last layer's raw outputs (B, T, E) for ids (B, T), and the new state."""
+    def embed(self, token_ids: Tensor, masks: DropoutMasks = NO_DROPOUT) -> Tensor:
+        """Return the word vectors (B, T, E) that go into the first layer."""
         table = self.embedding.weight if masks.embedding is None else self.embedding.weight * masks.embedding
         x = F.embedding(self.known(token_ids), table, PAD_ID)
-        x = x if masks.input is None else x * masks.input
+        return x if masks.input is None else x * masks.input
+
+    def run_layers(self, x: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT) -> tuple[Tensor, Hidden]:
+        """Return the last layer's raw outputs (B, T, E) for word vectors (B, T, E), and the new state."""
         new_hidden: Hidden = []
         for number, layer in enumerate(self.layers):
             x, state = layer(x, hidden[number], masks.weight[number] if masks.weight else None)
@@ -77,6 +82,31 @@ class AWDLSTM(nn.Module):
             if number < len(self.layers) - 1 and masks.hidden and masks.hidden[number] is not None:
                 x = x * masks.hidden[number]
         return x, new_hidden
+
+    def forward(self, token_ids: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT) -> tuple[Tensor, Hidden]:
+        """Return the last layer's raw outputs (B, T, E) for ids (B, T), and the new state."""
+        return self.run_layers(self.embed(token_ids, masks), hidden, masks)
+
+    def windows(
+        self, token_ids: Tensor, num_tokens: Tensor, window: int, masks: DropoutMasks = NO_DROPOUT
+    ) -> Iterator[Tensor]:
+        """Yield raw outputs of documents, window after window: (B', window, E) for the B' that are not over yet.
+
+        Documents come longest first, so that those that end leave from the end of the batch: no output of a real
+        token depends on padding, and none is computed for a document that is over.
+        """
+        hidden = self.initial_hidden(len(token_ids))
+        lengths = num_tokens.tolist()
+        assert lengths == sorted(lengths, reverse=True), "documents must come longest first"
+        # Each look-up's gradient costs a pass over the whole table: one look-up in training, none kept otherwise.
+        embedded = self.embed(token_ids, masks).split(window, 1) if torch.is_grad_enabled() else None
+        for number, start in enumerate(range(0, lengths[0], window)):
+            active = sum(length > start for length in lengths)
+            own = masks.rows(slice(0, active))
+            hidden = [(h[:, :active].contiguous(), c[:, :active].contiguous()) for h, c in hidden]
+            x = embedded[number][:active] if embedded else self.embed(token_ids[:active, start : start + window], own)
+            outputs, hidden = self.run_layers(x, hidden, own)
+            yield outputs
 
 
 class LanguageModel(nn.Module):

@@ -4,7 +4,7 @@ A mask is a function of a generator's seed and of the *global* batch; a worker d
 rows, so the number of workers changes nothing. Sizes and places are Merity et al. (2017) as fastai has them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,15 @@ class DropoutMasks:
     """(B, 1, E): in front of the decoder."""
     weight: tuple[Tensor | None, ...] = ()
     """Per layer (4H, H): DropConnect on the recurrent weights, one mask for all rows and steps."""
+
+    def rows(self, chosen: slice | Tensor) -> "DropoutMasks":
+        """Return the same with only some rows of the batch, or its rows in another order."""
+        return replace(
+            self,
+            input=None if self.input is None else self.input[chosen],
+            hidden=tuple(None if mask is None else mask[chosen] for mask in self.hidden),
+            output=None if self.output is None else self.output[chosen],
+        )
 
 
 NO_DROPOUT = DropoutMasks()

@@ -73,9 +73,7 @@ def build_model(description: dict[str, Any]) -> Model:
     if description["kind"] == "retriever":
         names = [block["name"] for block in description["blocks"]]
         encoder = AWDLSTM(architecture) if architecture is not None else None
-        return Retriever(
-            names, vocab_size=description["num_words"], word_dim=description["word_dim"], encoder=encoder
-        )
+        return Retriever(names, vocab_size=description["num_words"], word_dim=description["word_dim"], encoder=encoder)
     raise ValueError(f"model kind {description['kind']!r} is not known to this version of ulmfit-ray")
 
 

@@ -6,6 +6,7 @@ one call when training. The same code, differentiable, serves training and encod
 B documents, T time steps, E width of an output.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -37,6 +38,7 @@ class Pool:
         `weights` (B', T) are the tokens' own in a weighted mean; what lies behind the real tokens counts nothing.
         """
         rows = len(outputs)
+        num_tokens = num_tokens.clamp(max=outputs.shape[1])
         outputs = outputs.float()
         is_real = torch.arange(outputs.shape[1], device=outputs.device) < num_tokens[:, None]
         if "sum" in self._needs:
@@ -66,3 +68,14 @@ def _add_rows(total: Tensor, part: Tensor) -> Tensor:
 def pooled_width(pooling: str, width: int) -> int:
     """Return the width of the vectors that `pooling` makes of outputs of `width`."""
     return 3 * width if pooling == "concat" else width
+
+
+def pool_windows(
+    pool: Pool, windows: Iterable[Tensor], num_tokens: Tensor, window: int, weights: Tensor | None = None
+) -> Tensor:
+    """Return the vectors of documents whose outputs come in windows, longest document first; weights are (B, T)."""
+    for number, outputs in enumerate(windows):
+        active, start = len(outputs), number * window
+        own = None if weights is None else weights[:active, start : start + window]
+        pool.add(outputs, num_tokens[:active] - start, own)
+    return pool.vectors()

@@ -5,7 +5,7 @@ weighted mean, times a learned scale; and *words*, a weighted mean of word vecto
 structured semantic models have it. One weight per word, learned, serves both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
-from ulmfit_ray.model.pooling import Pool
+from ulmfit_ray.model.pooling import Pool, pool_windows
 
 BLOCKS = ("context", "words")
 """The order in which the blocks lie in a vector, whatever the order in which they were asked for."""
 INITIAL_SCALE = 0.3
+"""Learned as a logarithm: the loss depends on the scale's square, so a scale that once reached 0 would stay there."""
 
 
 class Retriever(nn.Module):
@@ -37,7 +38,7 @@ class Retriever(nn.Module):
         if "words" in self.block_names:
             self.word_vectors = nn.Parameter(torch.empty(vocab_size, word_dim).uniform_(-0.1, 0.1))
         if len(self.block_names) == 2:
-            self.context_scale = nn.Parameter(torch.tensor(INITIAL_SCALE))
+            self.log_context_scale = nn.Parameter(torch.tensor(INITIAL_SCALE).log())
 
     def block_widths(self) -> dict[str, int]:
         """Return the width of each block, in the vector's order."""
@@ -52,20 +53,42 @@ class Retriever(nn.Module):
         """Return each token's weight in the means."""
         return self.log_weights[token_ids].exp()
 
-    def blocks(self, token_ids: Tensor, num_tokens: Tensor, masks: DropoutMasks = NO_DROPOUT) -> dict[str, Tensor]:
-        """Return the normalized blocks of texts given as ids (B, T), of which num_tokens (B,) are real."""
+    def blocks(
+        self,
+        token_ids: Tensor,
+        num_tokens: Tensor,
+        masks: DropoutMasks = NO_DROPOUT,
+        *,
+        window: int = 32,
+        words_window: int | None = None,
+        pooling: str = "idf-mean",
+    ) -> dict[str, Tensor]:
+        """Return the normalized blocks of texts given as ids (B, T), longest first, of which num_tokens (B,) are real.
+
+        The encoder runs in windows of `window` steps; word vectors are looked up `words_window` at once (all of a
+        text in training: each look-up's gradient costs a pass over the whole table).
+        """
         weights = self.token_weights(token_ids)
         blocks = {}
         if self.encoder is not None:
-            hidden = self.encoder.initial_hidden(len(token_ids))
-            outputs, _ = self.encoder(token_ids, hidden, masks)
-            blocks["context"] = _pooled(outputs, num_tokens, weights)
+            pool = Pool(pooling, len(token_ids), self.encoder.architecture.embedding_dim, token_ids.device)
+            own = weights if pooling == "idf-mean" else None
+            outputs = self.encoder.windows(token_ids, num_tokens, window, masks)
+            blocks["context"] = pool_windows(pool, outputs, num_tokens, window, own)
         if "words" in self.block_names:
-            blocks["words"] = _pooled(F.embedding(token_ids, self.word_vectors), num_tokens, weights)
-        return blocks
+            size = words_window or token_ids.shape[1]
+            pool = Pool("idf-mean", len(token_ids), self.word_vectors.shape[1], token_ids.device)
+            vectors = self._word_windows(token_ids, num_tokens, size)
+            blocks["words"] = pool_windows(pool, vectors, num_tokens, size, weights)
+        return {name: F.normalize(block, dim=1) for name, block in blocks.items()}
+
+    def _word_windows(self, token_ids: Tensor, num_tokens: Tensor, size: int) -> Iterator[Tensor]:
+        for start in range(0, int(num_tokens[0]), size):
+            active = int((num_tokens > start).sum())
+            yield F.embedding(token_ids[:active, start : start + size], self.word_vectors)
 
     def forward(self, towers: Sequence[tuple[Tensor, Tensor, DropoutMasks]]) -> list[dict[str, Tensor]]:
-        """Return for each tower's texts (ids, numbers of real tokens, masks) the blocks and their "joint" vector.
+        """Return for each tower's texts (see `blocks`) the blocks and their "joint" vector.
 
         All towers go in at once, because data-parallel training wants one forward call per step.
         """
@@ -76,11 +99,5 @@ class Retriever(nn.Module):
         """Return the text's vector, of length 1: normalize([scale * context, words])."""
         parts = [blocks[name] for name in self.block_names]
         if len(parts) == 2:
-            parts[0] = parts[0] * self.context_scale
+            parts[0] = parts[0] * self.log_context_scale.exp()
         return F.normalize(torch.cat(parts, 1), dim=1)
-
-
-def _pooled(outputs: Tensor, num_tokens: Tensor, weights: Tensor) -> Tensor:
-    pool = Pool("idf-mean", len(outputs), outputs.shape[2], outputs.device)
-    pool.add(outputs, num_tokens, weights)
-    return F.normalize(pool.vectors(), dim=1)

@@ -134,9 +134,7 @@ def _encoding(config: EmbedConfig, folder: Folder, plan: Plan, pending: list[str
     )
     fitting = min(cluster_cpus() // cpus, int(cluster_gpus() / gpus) if gpus else cluster_cpus())
     most = max(config.actors.min, min(config.actors.max or fitting, len(pending)))
-    rows = ray.data.from_items(
-        [{"shard": shard} for shard in pending], override_num_blocks=len(pending)
-    ).map_batches(
+    rows = ray.data.from_items([{"shard": shard} for shard in pending], override_num_blocks=len(pending)).map_batches(
         EncodeShards,
         fn_constructor_kwargs={"config": config, "output": folder.uri, "plan": plan.fingerprint},
         batch_size=1,
@@ -173,8 +171,7 @@ class EncodeShards:
         table = self._tokens.read(shard)
         values, offsets = flat_tokens(table["tokens"])
         documents = [
-            self._documents.directed(values[start:stop])
-            for start, stop in zip(offsets[:-1], offsets[1:], strict=True)
+            self._documents.directed(values[start:stop]) for start, stop in zip(offsets[:-1], offsets[1:], strict=True)
         ]
         vectors = self._encoder.encode(documents)
         if self._config.normalize:

@@ -89,7 +89,9 @@ def attempt(folder: Folder, shard: str, work: Callable[[], Receipt]) -> dict[str
                 time.sleep(0.5 * 2**number)
                 continue
             folder.publish_bytes(traceback.format_exc().encode(), f"failed/{shard}.txt")
-            return _row(Receipt(plan="", shard=shard, num_documents=0, num_tokens=0), f"{type(error).__name__}: {error}")
+            return _row(
+                Receipt(plan="", shard=shard, num_documents=0, num_tokens=0), f"{type(error).__name__}: {error}"
+            )
         else:
             folder.delete(f"failed/{shard}.txt")
             return _row(receipt, "")

@@ -105,7 +105,9 @@ def _open_tokens(config: PretrainConfig) -> tuple[TokenDataset, TokenDataset | N
 def _resolve(architecture: Architecture, vocab_size: int) -> Architecture:
     """Return the architecture with the number of words it will know."""
     if architecture.vocab_size > vocab_size:
-        raise ConfigError(f"--architecture.vocab-size {architecture.vocab_size}: the tokens' vocabulary has {vocab_size}")
+        raise ConfigError(
+            f"--architecture.vocab-size {architecture.vocab_size}: the tokens' vocabulary has {vocab_size}"
+        )
     return replace(architecture, vocab_size=architecture.vocab_size or vocab_size)
 
 

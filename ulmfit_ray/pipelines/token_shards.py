@@ -132,7 +132,10 @@ def tokenize_shard(task: TokenizeTask, unit: Unit, streamed: StreamedText | None
         document.fields = []
         good.append(document)
     schema = token_schema(task.columns, pa.uint32(), {"unit": shard})
-    columns: list[Any] = [pa.array([document.doc_id for document in good], pa.string()), list_array(tokens, pa.uint32())]
+    columns: list[Any] = [
+        pa.array([document.doc_id for document in good], pa.string()),
+        list_array(tokens, pa.uint32()),
+    ]
     if FIELD_COLUMNS[0] in schema.names:
         columns += [pa.array(starts, pa.list_(pa.uint32())), pa.array(ends, pa.list_(pa.uint32()))]
     for number, field in enumerate(task.columns.kept_fields()):

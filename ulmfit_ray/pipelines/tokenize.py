@@ -285,7 +285,9 @@ def _merged_types(config: TokenizeConfig, folder: Folder, shards: list[str]) -> 
             batch_format="pyarrow",
         )
     )
-    yield pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64()), "documents": pa.array([], pa.int64())})
+    yield pa.table(
+        {"token": pa.array([], pa.string()), "count": pa.array([], pa.int64()), "documents": pa.array([], pa.int64())}
+    )
     yield from totals.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
@@ -328,7 +330,12 @@ def _number_rows(batch: dict[str, Any], task: TokenizeTask, vocab_fingerprint: s
 
 
 def _finish(
-    folder: Folder, plan: Plan, counted: Iterable[Receipt], written: list[Receipt], tokenizer: SpacyTokenizer, vocab: Vocab
+    folder: Folder,
+    plan: Plan,
+    counted: Iterable[Receipt],
+    written: list[Receipt],
+    tokenizer: SpacyTokenizer,
+    vocab: Vocab,
 ) -> dict[str, Any]:
     """Check that nothing was lost on the way, write the manifest, and clear away what it makes superfluous."""
     if [receipt.num_tokens for receipt in counted] != [receipt.num_tokens for receipt in written]:

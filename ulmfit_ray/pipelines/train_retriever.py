@@ -70,7 +70,9 @@ def run(config: TrainRetrieverConfig) -> dict[str, Any]:
     model, tokens = ModelDirectory(config.model), TokenDataset(config.tokens)
     model.check_tokens(tokens.vocab_fingerprint, config.tokens)
     if model.model["kind"] != "lm":
-        raise ConfigError(f"--model {config.model} is a {model.model['kind']}; a retriever starts from a language model")
+        raise ConfigError(
+            f"--model {config.model} is a {model.model['kind']}; a retriever starts from a language model"
+        )
     pairs = _pairs(config, tokens)
     if len(pairs) < config.training.global_batch_size:
         raise ConfigError(f"{len(pairs)} pairs are fewer than --training.global-batch-size: lower it")
@@ -82,9 +84,7 @@ def run(config: TrainRetrieverConfig) -> dict[str, Any]:
         print_dry_run(config, tokens)
         return {}
     with ray_session(config.ray):
-        result = run_training(
-            partial(_make_task, config=config), folder, config.scaling, config.ray, "train-retriever"
-        )
+        result = run_training(partial(_make_task, config=config), folder, config.scaling, config.ray, "train-retriever")
     manifest = _write_model(config, folder, model, len(pairs), result)
     print_summary("train-retriever", _summary(folder, manifest))
     return manifest
@@ -119,9 +119,7 @@ def _make_task(
     task = RetrieverTask(
         new_retriever(config, ModelDirectory(config.model)),
         config.training,
-        batches=partial(
-            pairs.batches, global_batch_size=size, rows=own_rows(size), seed=config.seed, bos_id=BOS_ID
-        ),
+        batches=partial(pairs.batches, global_batch_size=size, rows=own_rows(size), seed=config.seed, bos_id=BOS_ID),
         steps_per_epoch=len(pairs) // size,
         seed=config.seed,
         precision=precision,

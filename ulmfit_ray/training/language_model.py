@@ -64,9 +64,7 @@ class LanguageModelTask:
         """Return zeros: every epoch starts afresh."""
         return self.model.encoder.initial_hidden(self._rows.stop - self._rows.start)
 
-    def loss(
-        self, model: nn.Module, batch: Tensor, carry: Hidden, step: int
-    ) -> tuple[Tensor, Hidden, dict[str, Any]]:
+    def loss(self, model: nn.Module, batch: Tensor, carry: Hidden, step: int) -> tuple[Tensor, Hidden, dict[str, Any]]:
         """Return cross-entropy plus AR and TAR; the reported loss is the cross-entropy alone."""
         masks = draw_masks(
             self.model.architecture,

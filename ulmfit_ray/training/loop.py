@@ -38,7 +38,7 @@ class TrainingConfig:
     adam_eps: float = 1e-8
     """AdamW's epsilon. fastai's 1e-5 is for fine-tuning: a small model trained from scratch with it learns nothing."""
     checkpoint_every_steps: int = field(default=1000, metadata={"operational": True})
-    """Steps between checkpoints; there is one at each epoch's end too."""
+    """Steps between checkpoints; one at an epoch's end too, unless the last is less than a quarter of this ago."""
     report_every_steps: int = field(default=20, metadata={"operational": True})
     """Steps between two rows of the training log."""
 
@@ -116,6 +116,7 @@ def train(task: Task, config: TrainingConfig, *, start: dict[str, Tensor] | None
     if start is not None:
         step = restore(start, task.model, optimizer)
         carry = task.carry_from({name[6:]: value for name, value in start.items() if name.startswith("carry.")})
+    last_state = step
     model = data_parallel(task.model)
     for epoch in range(step // task.steps_per_epoch, config.num_epochs):
         first_step = step - epoch * task.steps_per_epoch
@@ -137,11 +138,17 @@ def train(task: Task, config: TrainingConfig, *, start: dict[str, Tensor] | None
                 metrics = _means(recent, task.device) | {"learning_rate": rate}
                 recent = []
                 if not math.isfinite(metrics["loss"]):
-                    raise NotFiniteError(f"the loss is {metrics['loss']} at step {step}: lower --training.learning-rate")
+                    raise NotFiniteError(
+                        f"the loss is {metrics['loss']} at step {step}: lower --training.learning-rate"
+                    )
+                last_state = step if wants_state else last_state
                 state = collect(task, optimizer, carry, step) if wants_state else None
                 yield Report(step, num_steps, epoch, metrics, state=state)
         task.model.eval()
-        state = collect(task, optimizer, carry, step)
+        # Not at the end of each of many short epochs: a checkpoint holds three times the model, and is a barrier.
+        wants_state = step == num_steps or step - last_state >= config.checkpoint_every_steps // 4
+        last_state = step if wants_state else last_state
+        state = collect(task, optimizer, carry, step) if wants_state else None
         yield Report(step, num_steps, epoch, task.validate(), is_epoch_end=True, state=state)
 
 

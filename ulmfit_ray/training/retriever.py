@@ -1,7 +1,7 @@
 """The retrieval task: each query's own document among all documents of the batch, and the other way round."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -32,8 +32,6 @@ class RetrieverTraining(TrainingConfig):
     """Divides the dot products in front of the softmax."""
     dropout: float = 0.1
     """Between the encoder's layers."""
-    checkpoint_every_steps: int = field(default=1000, metadata={"operational": True})
-    """Steps between checkpoints; there is one at each epoch's end too."""
 
 
 class Batch(Protocol):
@@ -103,12 +101,19 @@ class RetrieverTask:
         Every rank computes the loss of the whole batch from the gathered vectors; the gradient that comes back
         through the gathering is summed over ranks and then averaged, which gives that of one worker.
         """
-        towers = [
-            (self._tensor(batch.query_ids), self._tensor(batch.query_lengths), self._masks(2 * step)),
-            (self._tensor(batch.document_ids), self._tensor(batch.document_lengths), self._masks(2 * step + 1)),
-        ]
+        towers, places = [], []
+        for number, (ids, lengths) in enumerate(
+            ((batch.query_ids, batch.query_lengths), (batch.document_ids, batch.document_lengths))
+        ):
+            order = np.argsort(-lengths, kind="stable")
+            places.append(self._tensor(np.argsort(order)))
+            masks = self._masks(2 * step + number).rows(self._tensor(order))
+            towers.append((self._tensor(ids[order]), self._tensor(lengths[order]), masks))
         with autocast(self._precision, self.device):
-            queries, documents = model(towers)
+            results = model(towers)
+        queries, documents = (
+            {name: block[place] for name, block in tower.items()} for tower, place in zip(results, places, strict=True)
+        )
         keys = gather_dim(self._tensor(batch.keys), 0)
         losses, figures = [], {}
         for name in queries:

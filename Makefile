@@ -1,0 +1,37 @@
+# The two commands of the README are `make quickstart` and `make test`; each installs what is missing.
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+OUTPUT ?= build/quickstart
+
+.PHONY: install quickstart test lint bench clean
+
+install: $(INSTALLED)
+
+# torch first and by its pin: a range would take a build with several GB of CUDA.
+$(INSTALLED): constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(shell grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+quickstart: install
+	$(BIN)/python jobs/quickstart.py --output $(OUTPUT)
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/tokenization.py
+
+clean:
+	rm -rf build $(VENV)
