@@ -63,11 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_verb(name: str, arguments: Sequence[str]) -> int:
-    """Run one verb; a person's mistake becomes a line or two, never a traceback (unless --debug asks for it)."""
+    """Run one verb and return its exit status."""
+    return run_job(VERBS[name], f"ulmfit-ray {name}", arguments)
+
+
+def run_job(verb: Verb, program: str, arguments: Sequence[str]) -> int:
+    """Run one job; a person's mistake becomes a line or two, never a traceback (unless --debug asks for it)."""
     debug = "--debug" in arguments
     try:
-        module = importlib.import_module(f"ulmfit_ray.pipelines.{VERBS[name].module}")
-        config = parse_config(getattr(module, VERBS[name].config), arguments, f"ulmfit-ray {name}")
+        module = importlib.import_module(f"ulmfit_ray.pipelines.{verb.module}")
+        config = parse_config(getattr(module, verb.config), arguments, program)
         module.run(config)
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
@@ -79,8 +84,12 @@ def run_verb(name: str, arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         else:
-            print(f"error: {error or type(error).__name__}", file=sys.stderr)
+            print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         # An unfinished or missing input is the command's mistake too.
         is_mistake = isinstance(error, ConfigError | FileNotFoundError | ValueError)
         return 2 if is_mistake else 1
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,8 +22,11 @@ PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", 
 """Fields that are paths or URIs, in whichever config they stand: an option keeps one name in all verbs."""
 
 
-class ConfigError(ValueError):
-    """The command or its config is wrong; the message says what, where, and what to do."""
+class ConfigError(Exception):
+    """The command or its config is wrong; the message says what, where, and what to do.
+
+    Not a ValueError: tyro would put it in a box of its own.
+    """
 
 
 def operational(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
@@ -49,7 +52,7 @@ def option_names(config_class: type) -> Iterator[str]:
     for item in fields(config_class):
         name = item.name.replace("_", "-")
         if is_dataclass(hints[item.name]):
-            yield from (f"{name}.{inner}" for inner in option_names(hints[item.name]))  # type: ignore[arg-type]
+            yield from (f"{name}.{inner}" for inner in option_names(hints[item.name]))
         else:
             yield name
 
@@ -145,13 +148,13 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return "field: old -> new" for each field in which two identity configs differ."""
-    before, after = flatten(old), flatten(new)
+def differences(previous: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+    """Return "field: old -> new" for each identity field that differs from a previous job's resolved config."""
+    before = flatten(previous)
     return [
-        f"{name}: {before.get(name)!r} -> {after.get(name)!r}"
-        for name in sorted(before | after)
-        if before.get(name) != after.get(name)
+        f"{name}: {before.get(name)!r} -> {value!r}"
+        for name, value in sorted(flatten(identity).items())
+        if before.get(name) != value
     ]
 
 

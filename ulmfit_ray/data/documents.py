@@ -25,6 +25,12 @@ class Columns:
     keep: tuple[str, ...] = ()
     keep_types: tuple[str, ...] = ()
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Columns":
+        """Rebuild columns from what plan.json says."""
+        lists = {name: tuple(content[name]) for name in ("text", "keep", "keep_types")}
+        return cls(id=content["id"], **lists)
+
     def kept_fields(self) -> list[pa.Field]:
         """Return the Arrow fields of the kept columns."""
         return [pa.field(name, arrow_type(kind)) for name, kind in zip(self.keep, self.keep_types, strict=True)]
@@ -53,7 +59,7 @@ class BadDocument:
         return {"path": self.path, "offset": self.offset, "reason": self.reason, "detail": self.detail}
 
 
-class _Bad(Exception):
+class _BadRecordError(Exception):
     """A record's content is no document; args are reason and detail."""
 
 
@@ -72,7 +78,7 @@ def read_documents(
             values = parse[file_format](record)
             if values is not None:
                 yield _document(values, columns, f"{path}#{record.offset}")
-        except _Bad as bad:
+        except _BadRecordError as bad:
             yield BadDocument(path, record.offset, *bad.args)
 
 
@@ -80,7 +86,7 @@ def _text(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _Bad("invalid UTF-8", str(error)) from error
+        raise _BadRecordError("invalid UTF-8", str(error)) from error
 
 
 def _line(record: Record) -> dict[str, Any]:
@@ -97,46 +103,55 @@ def _json_object(record: Record) -> dict[str, Any] | None:
             # A lone surrogate is valid JSON and no valid text.
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise _Bad("malformed JSON", str(error)) from error
+        raise _BadRecordError("malformed JSON", str(error)) from error
     if not isinstance(value, dict):
-        raise _Bad("malformed JSON", f"expected an object, found {type(value).__name__}")
+        raise _BadRecordError("malformed JSON", f"expected an object, found {type(value).__name__}")
     return value
 
 
 def _row(record: Record, header: Sequence[str]) -> dict[str, Any] | None:
     if record.problem:
-        raise _Bad("malformed row", record.problem)
+        raise _BadRecordError("malformed row", record.problem)
     if not record.cells:
         return None
     _text(record.raw)
     if len(record.cells) != len(header):
-        raise _Bad("malformed row", f"{len(record.cells)} cells, the header has {len(header)}")
+        raise _BadRecordError("malformed row", f"{len(record.cells)} cells, the header has {len(header)}")
     return dict(zip(header, record.cells, strict=True))
 
 
 def _document(values: dict[str, Any], columns: Columns, place: str) -> Document:
     texts = [values.get(name) for name in columns.text]
     if all(text is None for text in texts):
-        raise _Bad("null text", f"no text in {', '.join(columns.text)}")
+        raise _BadRecordError("null text", f"no text in {', '.join(columns.text)}")
     for name, text in zip(columns.text, texts, strict=True):
         if text is not None and not isinstance(text, str):
-            raise _Bad("not a text", f"{name} is {type(text).__name__}")
+            raise _BadRecordError("not a text", f"{name} is {type(text).__name__}")
     doc_id: Any = place
     if columns.id is not None:
         doc_id = values.get(columns.id)
         if doc_id is None or not isinstance(doc_id, str | int) or isinstance(doc_id, bool):
-            raise _Bad("null id", f"{columns.id} is {doc_id!r}")
+            raise _BadRecordError("null id", f"{columns.id} is {doc_id!r}")
     kept = [_fitting(name, values.get(name), kind) for name, kind in zip(columns.keep, columns.keep_types, strict=True)]
     return Document(str(doc_id), [text or "" for text in texts], kept)
 
 
 def _fitting(name: str, value: Any, kind: str) -> Any:
     """Return the value as it came, if its column's type can hold it."""
-    if value is None or type_name([value]) == kind or (kind == "double" and type_name([value]) == "int64"):
+    if _fits(value, kind):
         return value
-    if kind.startswith("list<") and value == []:
-        return value
-    raise _Bad("value of another type", f"{name} is {value!r:.80}, the column is {kind}")
+    raise _BadRecordError("value of another type", f"{name} is {value!r:.80}, the column is {kind}")
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if value is None:
+        return True
+    if kind.startswith("list<"):
+        return isinstance(value, list) and all(_fits(item, kind[5:-1]) for item in value)
+    if type(value) is int:
+        # A double holds integers exactly up to 2**53; Arrow refuses larger ones.
+        return -(2**63) <= value < 2**63 if kind == "int64" else kind == "double" and abs(value) <= 2**53
+    return _SCALARS.get(type(value)) == kind
 
 
 _SCALARS = {str: "string", bool: "bool", int: "int64", float: "double"}

@@ -54,7 +54,7 @@ def _list_one(uri: str) -> list[InputFile]:
         infos = [info for info in filesystem.get_file_info(selector) if not info.base_name.startswith((".", "_"))]
     else:
         infos = [info]
-    scheme = uri.split("://")[0] + "://" if "://" in uri else ""
+    scheme = uri.split("://", 1)[0] + "://" if "://" in uri else ""
     return [
         InputFile(
             path=scheme + info.path,

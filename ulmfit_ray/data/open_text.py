@@ -1,7 +1,7 @@
 """Text inputs as byte streams: the one module that speaks smart_open (any URL, any compression)."""
 
 import os
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import smart_open
 
@@ -23,7 +23,7 @@ def base_extension(path: str) -> str:
 
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
-    return cast(BinaryIO, smart_open.open(path, "rb", compression="infer_from_extension"))
+    return smart_open.open(path, "rb", compression="infer_from_extension")
 
 
 class CountedLines:

@@ -1,8 +1,11 @@
 """Sizes and dropouts of an AWD-LSTM."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 ROW_MULTIPLE = 64
+DROPOUTS = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +37,7 @@ class Architecture:
         for name in ("embedding_dim", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"architecture.{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout"):
+        for name in DROPOUTS:
             if not 0 <= getattr(self, name) * self.dropout_scale < 1:
                 raise ValueError(f"architecture.{name} times dropout_scale must lie in [0, 1)")
 
@@ -46,16 +49,14 @@ class Architecture:
     def layer_sizes(self) -> list[tuple[int, int]]:
         """Return (input size, output size) of each layer; the last one comes back to the embedding's size."""
         widths = [self.embedding_dim] + [self.hidden_size] * (self.num_layers - 1) + [self.embedding_dim]
-        return list(zip(widths[:-1], widths[1:], strict=True))
+        return list(pairwise(widths))
 
     def scaled_dropouts(self) -> "Architecture":
         """Return the same with every dropout multiplied by `dropout_scale`."""
-        names = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
-        return replace(self, dropout_scale=1.0, **{name: getattr(self, name) * self.dropout_scale for name in names})
+        scaled: dict[str, Any] = {name: getattr(self, name) * self.dropout_scale for name in DROPOUTS}
+        return replace(self, dropout_scale=1.0, **scaled)
 
     def without_dropout(self, **dropouts: float) -> "Architecture":
         """Return the same shape with all dropouts off, but for those given."""
-        off = dict.fromkeys(
-            ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout"), 0.0
-        )
+        off: dict[str, Any] = dict.fromkeys(DROPOUTS, 0.0)
         return replace(self, dropout_scale=1.0, **(off | dropouts))

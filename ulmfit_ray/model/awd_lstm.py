@@ -25,14 +25,12 @@ class LSTMLayer(nn.Module):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        bound = hidden_size**-0.5
-        for name, shape in (
-            ("weight_ih_l0", (4 * hidden_size, input_size)),
-            ("weight_hh_l0", (4 * hidden_size, hidden_size)),
-            ("bias_ih_l0", (4 * hidden_size,)),
-            ("bias_hh_l0", (4 * hidden_size,)),
-        ):
-            self.register_parameter(name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
+        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size))
+        self.bias_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def forward(
         self, x: Tensor, hidden: tuple[Tensor, Tensor], weight_mask: Tensor | None = None
@@ -79,8 +77,8 @@ class AWDLSTM(nn.Module):
         for number, layer in enumerate(self.layers):
             x, state = layer(x, hidden[number], masks.weight[number] if masks.weight else None)
             new_hidden.append(state)
-            if number < len(self.layers) - 1 and masks.hidden and masks.hidden[number] is not None:
-                x = x * masks.hidden[number]
+            mask = masks.hidden[number] if number < len(masks.hidden) else None
+            x = x if mask is None else x * mask
         return x, new_hidden
 
     def forward(self, token_ids: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT) -> tuple[Tensor, Hidden]:
@@ -95,18 +93,23 @@ class AWDLSTM(nn.Module):
         Documents come longest first, so that those that end leave from the end of the batch: no output of a real
         token depends on padding, and none is computed for a document that is over.
         """
-        hidden = self.initial_hidden(len(token_ids))
         lengths = num_tokens.tolist()
         assert lengths == sorted(lengths, reverse=True), "documents must come longest first"
+        if len(token_ids) == 1:
+            twice = torch.zeros(2, dtype=torch.int64, device=token_ids.device)
+            token_ids, masks = token_ids[twice], masks.rows(twice)
+        hidden = self.initial_hidden(len(token_ids))
         # Each look-up's gradient costs a pass over the whole table: one look-up in training, none kept otherwise.
         embedded = self.embed(token_ids, masks).split(window, 1) if torch.is_grad_enabled() else None
         for number, start in enumerate(range(0, lengths[0], window)):
             active = sum(length > start for length in lengths)
-            own = masks.rows(slice(0, active))
-            hidden = [(h[:, :active].contiguous(), c[:, :active].contiguous()) for h, c in hidden]
-            x = embedded[number][:active] if embedded else self.embed(token_ids[:active, start : start + window], own)
+            # Never one row: where a layer's input is as wide as its output, oneDNN sums a lone row in another order.
+            running = max(2, active)
+            own = masks.rows(slice(0, running))
+            hidden = [(h[:, :running].contiguous(), c[:, :running].contiguous()) for h, c in hidden]
+            x = embedded[number][:running] if embedded else self.embed(token_ids[:running, start : start + window], own)
             outputs, hidden = self.run_layers(x, hidden, own)
-            yield outputs
+            yield outputs[:active]
 
 
 class LanguageModel(nn.Module):

@@ -35,8 +35,8 @@ def describe(model: Model, *, direction: str, pooling: str) -> dict[str, Any]:
     """Return the "model" part of config.json."""
     description: dict[str, Any] = {"format_version": 1, "direction": direction, "pooling": pooling}
     if isinstance(model, LanguageModel):
-        architecture = model.architecture
-        description |= {"kind": "lm", "dimension": architecture.embedding_dim}
+        architecture: Architecture | None = model.architecture
+        description |= {"kind": "lm", "dimension": model.architecture.embedding_dim}
     else:
         architecture = model.encoder.architecture if model.encoder is not None else None
         widths = model.block_widths()

@@ -33,7 +33,7 @@ class Pool:
         self._max = torch.full((batch_size, width), -torch.inf, device=device)
 
     def add(self, outputs: Tensor, num_tokens: Tensor, weights: Tensor | None = None) -> None:
-        """Take in a window for the first len(outputs) documents: outputs (B', T, E), of which num_tokens (B',) are real.
+        """Take in a window of the first B' documents: outputs (B', T, E), of which num_tokens (B',) are real.
 
         `weights` (B', T) are the tokens' own in a weighted mean; what lies behind the real tokens counts nothing.
         """
@@ -43,8 +43,8 @@ class Pool:
         is_real = torch.arange(outputs.shape[1], device=outputs.device) < num_tokens[:, None]
         if "sum" in self._needs:
             factors = is_real.float() if weights is None else weights * is_real
-            self._sum = _add_rows(self._sum, (outputs * factors[..., None]).sum(1))
-            self._weight = _add_rows(self._weight, factors.sum(1, keepdim=True))
+            self._sum = _add_rows(self._sum, _sum_over_time(outputs * factors[..., None]))
+            self._weight = _add_rows(self._weight, _sum_over_time(factors[..., None]))
         if "max" in self._needs:
             largest = outputs.masked_fill(~is_real[..., None], -torch.inf).amax(1)
             self._max = torch.cat([torch.maximum(self._max[:rows], largest), self._max[rows:]])
@@ -58,6 +58,18 @@ class Pool:
         if self._pooling == "concat":
             return torch.cat([parts[name]() for name in ("last", "max", "sum")], 1)
         return parts[next(iter(self._needs))]()
+
+
+def _sum_over_time(values: Tensor) -> Tensor:
+    """Return (B, T, E) summed over T, by halves.
+
+    torch's own sum groups a column's terms by where the column lies in memory: a document's last bits would depend
+    on how many others are in the batch.
+    """
+    while (half := values.shape[1] // 2) > 0:
+        sums = values[:, :half] + values[:, half : 2 * half]
+        values = sums if values.shape[1] % 2 == 0 else torch.cat([sums, values[:, -1:]], 1)
+    return values[:, 0]
 
 
 def _add_rows(total: Tensor, part: Tensor) -> Tensor:

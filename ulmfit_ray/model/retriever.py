@@ -28,7 +28,8 @@ class Retriever(nn.Module):
         self, blocks: Sequence[str], *, vocab_size: int, word_dim: int = 256, encoder: AWDLSTM | None = None
     ) -> None:
         super().__init__()
-        assert set(blocks) <= set(BLOCKS) and blocks, blocks
+        assert blocks, "a retriever has at least one block"
+        assert set(blocks) <= set(BLOCKS), blocks
         self.block_names = [name for name in BLOCKS if name in blocks]
         self.log_weights = nn.Parameter(torch.zeros(vocab_size))
         self.encoder: AWDLSTM | None = None

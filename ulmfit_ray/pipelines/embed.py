@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +27,14 @@ from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.encoding.encoder import Encoder
 from ulmfit_ray.pipelines.output import Tally, attempt, claim_output
 from ulmfit_ray.pipelines.progress import Bar, print_summary
-from ulmfit_ray.pipelines.runtime import RayRun, cluster_cpus, cluster_gpus, ray_session, require_resources
+from ulmfit_ray.pipelines.runtime import (
+    RayRun,
+    cluster_cpus,
+    cluster_gpus,
+    ray_session,
+    require_resources,
+    rows_as_they_come,
+)
 
 PLAN_SCHEMA = pa.schema(
     [("shard", pa.string()), ("num_documents", pa.int64()), ("num_tokens", pa.int64()), ("sha256", pa.string())]
@@ -143,8 +152,7 @@ def _encoding(config: EmbedConfig, folder: Folder, plan: Plan, pending: list[str
         compute=ActorPoolStrategy(min_size=config.actors.min, max_size=most),
         max_task_retries=3,
     )
-    for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield from batch.to_pylist()
+    yield from rows_as_they_come(rows)
 
 
 class EncodeShards:
@@ -162,7 +170,7 @@ class EncodeShards:
         rows = []
         for shard in map(str, batch["shard"]):
             began = time.time()
-            row = attempt(self._folder, shard, lambda shard=shard: self._encode(shard))
+            row = attempt(self._folder, shard, partial(self._encode, shard))
             rows.append(row | {"began": began, "ended": time.time()})
         return pa.Table.from_pylist(rows)
 
@@ -170,9 +178,7 @@ class EncodeShards:
         began = time.monotonic()
         table = self._tokens.read(shard)
         values, offsets = flat_tokens(table["tokens"])
-        documents = [
-            self._documents.directed(values[start:stop]) for start, stop in zip(offsets[:-1], offsets[1:], strict=True)
-        ]
+        documents = [self._documents.directed(values[start:stop]) for start, stop in pairwise(offsets)]
         vectors = self._encoder.encode(documents)
         if self._config.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

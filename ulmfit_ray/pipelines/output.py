@@ -16,9 +16,10 @@ from ulmfit_ray.data.receipts import Receipt
 from ulmfit_ray.pipelines.progress import Bar
 
 LAYOUT = (
-    "config.json plan.json plan.arrow vocab.json tokenizer.json shards done quarantine failed work checkpoints "
-    "model.safetensors training_log.jsonl README.md shards.parquet manifest.json"
-).split()
+    *("manifest.json", "shards.parquet", "config.json", "plan.json", "plan.arrow", "vocab.json", "tokenizer.json"),
+    *("shards", "done", "quarantine", "failed", "work", "checkpoints"),
+    *("model.safetensors", "training_log.jsonl", "README.md"),
+)
 """Every name that a job of ours writes into its output; --overwrite deletes these and nothing else."""
 ATTEMPTS = 3
 MIN_DOCUMENTS_JUDGED = 10_000
@@ -60,7 +61,7 @@ def _refuse_another(folder: Folder, verb: str, config: Any, previous: dict[str, 
     if previous["verb"] != verb:
         raise ConfigError(f"output {folder.uri} belongs to `{previous['verb']}`: name another, or use --overwrite")
     now = to_dict(config, identity_only=True)
-    changed = differences({name: previous.get(name) for name in now}, now)
+    changed = differences(previous, now)
     if changed:
         raise ConfigError(
             f"output {folder.uri} belongs to another config ({'; '.join(changed)}):\n"
@@ -85,17 +86,19 @@ def attempt(folder: Folder, shard: str, work: Callable[[], Receipt]) -> dict[str
         try:
             receipt = work()
         except Exception as error:
-            if number < ATTEMPTS:
-                time.sleep(0.5 * 2**number)
-                continue
-            folder.publish_bytes(traceback.format_exc().encode(), f"failed/{shard}.txt")
-            return _row(
-                Receipt(plan="", shard=shard, num_documents=0, num_tokens=0), f"{type(error).__name__}: {error}"
-            )
+            if number == ATTEMPTS:
+                return failure(folder, shard, f"{type(error).__name__}: {error}", traceback.format_exc())
+            time.sleep(0.5 * 2**number)
         else:
             folder.delete(f"failed/{shard}.txt")
             return _row(receipt, "")
     raise AssertionError("unreachable")
+
+
+def failure(folder: Folder, shard: str, problem: str, details: str) -> dict[str, Any]:
+    """Write failed/<shard>.txt and return the row that says that this shard was not made."""
+    folder.publish_bytes(f"{problem}\n\n{details}\n".encode(), f"failed/{shard}.txt")
+    return _row(Receipt(plan="", shard=shard, num_documents=0, num_tokens=0), problem)
 
 
 def _row(receipt: Receipt, failed: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class PretrainConfig(RayRun):
 
 def run(config: PretrainConfig) -> dict[str, Any]:
     """Train, or go on training, and write the model directory; return its manifest."""
-    tokens, valid = _open_tokens(config)
+    tokens, _ = _open_tokens(config)
     vocab = tokens.folder.read_json("vocab.json")
     architecture = _resolve(config.architecture, len(vocab["tokens"]))
     folder, manifest = claim_output("pretrain", config)
@@ -114,11 +114,10 @@ def _resolve(architecture: Architecture, vocab_size: int) -> Architecture:
 def _selections(config: PretrainConfig) -> tuple[TokenDataset, Selection, TokenDataset, Selection | None]:
     tokens, valid = _open_tokens(config)
     if valid is not None:
-        whole = {"fraction": 0.0, "seed": config.seed}
-        return tokens, select(tokens, held_out=False, **whole), valid, select(valid, held_out=True, **whole)
-    split = {"fraction": config.valid_fraction, "seed": config.seed}
-    held_out = select(tokens, held_out=True, **split) if config.valid_fraction else None
-    return tokens, select(tokens, held_out=False, **split), tokens, held_out
+        everything = partial(select, fraction=0.0, seed=config.seed, held_out=False)
+        return tokens, everything(tokens), valid, everything(valid)
+    part = partial(select, tokens, fraction=config.valid_fraction, seed=config.seed)
+    return tokens, part(held_out=False), tokens, part(held_out=True) if config.valid_fraction else None
 
 
 def _make_task(
@@ -127,15 +126,16 @@ def _make_task(
     """Build the task on a worker (all ranks alike)."""
     training = config.training
     tokens, train_selection, valid, valid_selection = _selections(config)
-    shape = {
-        "global_batch_size": training.global_batch_size,
-        "bptt": training.bptt,
-        "columns": own_rows(training.global_batch_size),
-        "seed": config.seed,
-        "backward": config.direction == "backward",
-    }
-    stream = LMStream(tokens, train_selection, **shape)
-    valid_stream = LMStream(valid, valid_selection, shuffle=False, **shape) if valid_selection else None
+    make_stream = partial(
+        LMStream,
+        global_batch_size=training.global_batch_size,
+        bptt=training.bptt,
+        columns=own_rows(training.global_batch_size),
+        seed=config.seed,
+        backward=config.direction == "backward",
+    )
+    stream = make_stream(tokens, train_selection)
+    valid_stream = make_stream(valid, valid_selection, shuffle=False) if valid_selection else None
     precision = resolve_precision(config.precision, device)
     torch.manual_seed(config.seed)
     task = LanguageModelTask(

@@ -6,6 +6,7 @@ A restart enters the first phase that is incomplete and does only the shards tha
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -34,9 +35,9 @@ from ulmfit_ray.data.plan import (
     write_plan,
 )
 from ulmfit_ray.data.receipts import Receipt, pending_units, read_receipts, shards_of
-from ulmfit_ray.pipelines.output import Tally, attempt, claim_output, refuse_output_inside
+from ulmfit_ray.pipelines.output import ATTEMPTS, Tally, attempt, claim_output, failure, refuse_output_inside
 from ulmfit_ray.pipelines.progress import Bar, print_summary
-from ulmfit_ray.pipelines.runtime import RayRun, cluster_cpus, ray_session
+from ulmfit_ray.pipelines.runtime import RayRun, cluster_cpus, ray_session, rows_as_they_come
 from ulmfit_ray.pipelines.token_shards import (
     StreamedText,
     TokenizeTask,
@@ -100,6 +101,8 @@ def run(config: TokenizeConfig) -> dict[str, Any]:
     """Tokenize the corpus, or what is missing of it, and return the manifest."""
     refuse_output_inside(config.output, config.input)
     plan_facts = _look_at_input(config)
+    tokenizer = _tokenizer(config)
+    given_vocab = Vocab.from_json(Folder(config.vocab).read_json("vocab.json")) if config.vocab else None
     folder, manifest = claim_output("tokenize", config)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))
@@ -108,15 +111,13 @@ def run(config: TokenizeConfig) -> dict[str, Any]:
     if config.dry_run:
         _print_dry_run(config, plan, folder)
         return {}
-    tokenizer = SpacyTokenizer(config.tokenizer_settings())
     folder.publish_json(tokenizer.to_json(), "tokenizer.json")
     facts = plan.facts
-    columns = Columns(**{name: tuple(v) if isinstance(v, list) else v for name, v in facts["columns"].items()})
     task = TokenizeTask(
         output=folder.uri,
         plan=plan.fingerprint,
         file_format=facts["format"],
-        columns=columns,
+        columns=Columns.from_json(facts["columns"]),
         settings=tokenizer.settings,
         tokenizer_fingerprint=tokenizer.fingerprint,
         unit_bytes=facts["unit_bytes"],
@@ -125,7 +126,7 @@ def run(config: TokenizeConfig) -> dict[str, Any]:
         found = {"tokenized": len(read_receipts(folder, plan.fingerprint, "work/done"))}
         found["written"] = len(read_receipts(folder, plan.fingerprint))
         counted = _count(config, folder, plan, task)
-        vocab = _vocabulary(config, folder, counted)
+        vocab = _vocabulary(config, folder, counted, given_vocab)
         written = _number(config, folder, task, counted, vocab)
     manifest = _finish(folder, plan, counted, written, tokenizer, vocab)
     print_summary("tokenize", _summary(folder, manifest, found))
@@ -143,6 +144,15 @@ def _look_at_input(config: TokenizeConfig) -> tuple[list[Any], str, Columns]:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return files, file_format, columns
+
+
+def _tokenizer(config: TokenizeConfig) -> SpacyTokenizer:
+    try:
+        return SpacyTokenizer(config.tokenizer_settings())
+    except ImportError as error:
+        raise ConfigError(
+            f"--lang {config.lang}: spaCy has no such language, or lacks what it needs ({error})"
+        ) from error
 
 
 def _plan(config: TokenizeConfig, folder: Folder, files: list[Any], file_format: str, columns: Columns) -> Plan:
@@ -214,8 +224,7 @@ def _counting(task: TokenizeTask, pending: list[Unit], done: set[str]) -> Iterat
                 max_retries=3,
             )
         )
-        for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from batch.to_pylist()
+        yield from rows_as_they_come(rows)
     finally:
         context.target_max_block_size = default_block_size
 
@@ -225,12 +234,29 @@ def _read_unit(batch: dict[str, Any], task: TokenizeTask, done: set[str]) -> Ite
     text = str(batch["unit"][0])
     unit = _unit(text)
     if not unit.streamed:
-        yield pa.table({"unit": [text], "part": [-1], "offset": [0], "header": [""], "text": [b""], "is_last": [True]})
+        yield _reader_row(text)
         return
-    for shard in stream_shards(task, unit.pieces[0]):
-        if unit.shard_stem(shard.part) not in done:
-            row = asdict(shard) | {"unit": text, "header": json.dumps(shard.header)}
-            yield pa.table({name: [row[name]] for name in ("unit", "part", "offset", "header", "text", "is_last")})
+    next_part, problem = 0, ""
+    for number in range(ATTEMPTS):
+        time.sleep(number)
+        try:
+            for shard in stream_shards(task, unit.pieces[0]):
+                if shard.part >= next_part:
+                    next_part = shard.part + 1
+                    if unit.shard_stem(shard.part) not in done:
+                        yield _reader_row(text, json.dumps(asdict(shard) | {"text": ""}), shard.text)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        else:
+            return
+    # The shards before this place are good; the tokenizer puts the failure where all failures go.
+    yield _reader_row(text, problem=problem)
+
+
+def _reader_row(unit: str, shard: str = "", text: bytes = b"", problem: str = "") -> pa.Table:
+    return pa.table(
+        {"unit": [unit], "shard": [shard], "text": pa.array([text], pa.large_binary()), "problem": [problem]}
+    )
 
 
 def _unit(text: str) -> Unit:
@@ -241,21 +267,22 @@ def _unit(text: str) -> Unit:
 def _tokenize_rows(batch: pa.Table, task: TokenizeTask) -> pa.Table:
     rows = []
     for row in batch.to_pylist():
-        unit = _unit(row["unit"])
-        streamed = None
-        if unit.streamed:
-            streamed = StreamedText(row["part"], row["offset"], json.loads(row["header"]), row["text"], row["is_last"])
+        unit, folder = _unit(row["unit"]), Folder(task.output)
+        if row["problem"]:
+            rows.append(failure(folder, unit.stem, row["problem"], f"while reading {unit.pieces[0].path}"))
+            continue
+        streamed = StreamedText(**json.loads(row["shard"]) | {"text": row["text"]}) if row["shard"] else None
         shard = unit.shard_stem(streamed.part if streamed else None)
-        rows.append(attempt(Folder(task.output), shard, partial(tokenize_shard, task, unit, streamed)))
+        rows.append(attempt(folder, shard, partial(tokenize_shard, task, unit, streamed)))
     return pa.Table.from_pylist(rows)
 
 
-def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt]) -> Vocab:
+def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt], given: Vocab | None) -> Vocab:
     """Phase 2: add up the shards' types and write vocab.json, unless it is there."""
     if folder.exists("vocab.json"):
         return Vocab.from_json(folder.read_json("vocab.json"))
-    if config.vocab is not None:
-        vocab = Vocab.from_json(Folder(config.vocab).read_json("vocab.json"))
+    if given is not None:
+        vocab = given
     else:
         with Bar("2 vocabulary", len(counted), "shards") as bar:
             vocab = build_vocab(
@@ -312,9 +339,8 @@ def _number(
             ).map_batches(
                 partial(_number_rows, task=task, vocab_fingerprint=vocab.fingerprint), batch_size=1, max_retries=3
             )
-            for batch in numbering.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for row in batch.to_pylist():
-                    tally.add(row)
+            for row in rows_as_they_come(numbering):
+                tally.add(row)
         tally.finish(folder)
     receipts = read_receipts(folder, task.plan)
     return [receipts[receipt.shard] for receipt in counted]

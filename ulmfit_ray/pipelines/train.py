@@ -25,8 +25,8 @@ from ulmfit_ray.data.checkpoints import FOLDER, newest_checkpoint, publish_check
 from ulmfit_ray.data.folder import Folder, scratch_directory
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.pipelines.progress import Bar
-from ulmfit_ray.pipelines.runtime import RayOptions, cluster_cpus, require_resources
-from ulmfit_ray.training.loop import NotFiniteError, Report, Task, TrainingConfig, train
+from ulmfit_ray.pipelines.runtime import MALLOC_ENVIRONMENT, RayOptions, cluster_cpus, require_resources
+from ulmfit_ray.training.loop import NotFiniteError, Report, TrainingConfig, train
 
 MAX_FAILURES = 10
 """Worker groups lost before the job gives up (Ray's default is none)."""
@@ -55,8 +55,8 @@ class TrainingResult:
     facts: dict[str, Any]
 
 
-MakeTask = Callable[[torch.device], tuple[Task, TrainingConfig, dict[str, Any]]]
-"""Builds the task on a worker, and facts that go into every checkpoint (the precision that was chosen, ...)."""
+MakeTask = Callable[[torch.device], tuple[Any, TrainingConfig, dict[str, Any]]]
+"""Builds the task (training.loop.Task) on a worker, and facts for every checkpoint (the precision chosen, ...)."""
 
 
 def run_training(
@@ -86,11 +86,13 @@ def run_training(
                 use_gpu=scaling.use_gpu,
                 resources_per_worker={"CPU": num_cpus} | ({"GPU": 1} if scaling.use_gpu else {}),
             ),
-            run_config=ray.train.RunConfig(
+            # Ray Train's second version, which 2.60 uses; mypy sees the class of the first.
+            run_config=ray.train.RunConfig(  # type: ignore[call-arg]
                 # A snapshot that a killed launch left truncated would stop Ray from starting: never the same name.
                 name=f"launch-{secrets.token_hex(4)}",
                 storage_path=f"{folder.uri}/{FOLDER}/ray-train",
                 failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+                worker_runtime_env={"env_vars": MALLOC_ENVIRONMENT},
             ),
         )
         with _watching(messages, stage, errors):

@@ -27,12 +27,12 @@ class VerifyConfig(Run):
     """The directory."""
 
 
-class Damaged(RuntimeError):
+class DamagedError(RuntimeError):
     """What a directory holds is not what it claims."""
 
 
 def run(config: VerifyConfig) -> dict[str, Any]:
-    """Check everything, print what was found, and raise Damaged if anything disagrees."""
+    """Check everything, print what was found, and raise DamagedError if anything disagrees."""
     folder = Folder(config.input)
     manifest = read_manifest(folder)
     problems = list(_changed_files(folder, manifest["files"]))
@@ -41,12 +41,12 @@ def run(config: VerifyConfig) -> dict[str, Any]:
         problems += shard_problems
     else:
         found = {"files": len(manifest["files"])}
-    if folder.exists("vocab.json"):
-        if Vocab.from_json(folder.read_json("vocab.json")).fingerprint != manifest["vocab"]:
-            problems.append("vocab.json does not have the fingerprint that the manifest names")
+    has_vocab = folder.exists("vocab.json")
+    if has_vocab and Vocab.from_json(folder.read_json("vocab.json")).fingerprint != manifest["vocab"]:
+        problems.append("vocab.json does not have the fingerprint that the manifest names")
     if problems:
         shown = "\n".join(f"    {problem}" for problem in problems[:20])
-        raise Damaged(f"{folder.uri} is damaged: {len(problems)} problems\n{shown}")
+        raise DamagedError(f"{folder.uri} is damaged: {len(problems)} problems\n{shown}")
     print_summary(f"{manifest['job']}: everything agrees", found | {"output": folder.uri})
     return found
 

@@ -55,7 +55,7 @@ class LexicalIndex:
             for word, weight in zip(words, weights, strict=True):
                 documents, tf = self._postings(word)
                 row[documents] += weight * (1 + np.log(tf)) * idf[word]
-            row /= max(float(np.linalg.norm(weights)), 1e-12)
+            row[:] /= max(float(np.linalg.norm(weights)), 1e-12)
         return scores / self._tf_idf_norms
 
     def bm25(self, queries: Sequence[np.ndarray], *, k1: float = 0.9, b: float = 0.4) -> np.ndarray:

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import spacy
 from spacy.symbols import ORTH
@@ -48,7 +48,7 @@ class SpacyTokenizer:
         self.fingerprint = self._fingerprint()
 
     def _load(self) -> None:
-        self._nlp = spacy.blank(self.settings.lang)
+        self._nlp = cast(Any, spacy.blank(self.settings.lang))
         self._tokenizer = self._nlp.tokenizer
         for token in SPECIAL_TOKENS:
             self._tokenizer.add_special_case(token, [{ORTH: token}])
@@ -116,8 +116,9 @@ class SpacyTokenizer:
         names = TokenizerSettings.__dataclass_fields__
         tokenizer = cls(TokenizerSettings(**{name: description[name] for name in names}))
         if tokenizer.fingerprint != description["fingerprint"]:
+            ours = tokenizer.to_json()["versions"]["spacy"]
             raise ValueError(
-                f"this machine's tokenizer ({tokenizer.fingerprint[:12]}, spaCy {tokenizer.to_json()['versions']['spacy']})"
+                f"this machine's tokenizer ({tokenizer.fingerprint[:12]}, spaCy {ours})"
                 f" cuts text otherwise than the recorded one ({description['fingerprint'][:12]},"
                 f" spaCy {description['versions']['spacy']}); install that version of spaCy"
             )

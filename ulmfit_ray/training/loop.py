@@ -172,7 +172,7 @@ def _means(figures: list[dict[str, Any]], device: torch.device) -> dict[str, flo
 def collect(task: Task, optimizer: torch.optim.Optimizer, carry: Any, step: int) -> dict[str, Tensor]:
     """Return all that a checkpoint must hold, as named tensors (all ranks)."""
     state = {"step": torch.tensor(step)}
-    names = {parameter: name for name, parameter in task.model.named_parameters()}
+    names: dict[Any, str] = {parameter: name for name, parameter in task.model.named_parameters()}
     state |= {f"model.{name}": value for name, value in task.model.state_dict().items()}
     for parameter, values in optimizer.state.items():
         state |= {f"optimizer.{names[parameter]}.{key}": value for key, value in values.items()}
@@ -186,8 +186,6 @@ def restore(state: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.O
         prefix = f"optimizer.{name}."
         values = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
         if values:
-            optimizer.state[parameter] = {
-                key: value.clone() if key == "step" else value.to(parameter.device).clone()
-                for key, value in values.items()
-            }
+            # All of it, "step" too: fused AdamW reads it on the parameter's device.
+            optimizer.state[parameter] = {key: value.to(parameter.device).clone() for key, value in values.items()}
     return int(state["step"])

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+
+from ulmfit_ray.encoding.encoder import MAX_ROWS, WINDOW, Encoder
+
+KINDS = pytest.mark.parametrize("kind", ["lm", "retriever"])
+POOLINGS = pytest.mark.parametrize("pooling", ["last", "mean", "idf-mean", "max", "concat"])
+LONG = 5_000
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[np.ndarray]:
+    """Documents of 1 to 100 tokens, those at the borders of a window among them; ids from 100 on are unknown."""
+    random = np.random.default_rng(1)
+    lengths = [1, WINDOW, WINDOW + 1, WINDOW - 1, 2 * WINDOW, 1, *random.integers(2, 101, 29).tolist()]
+    return [random.integers(0, 120, length) for length in lengths]
+
+
+@pytest.fixture(scope="module")
+def long_document() -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 120, LONG)
+
+
+def alone(encoder: Encoder, documents: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([encoder.encode([document]) for document in documents])
+
+
+def in_batches(encoder: Encoder, documents: list[np.ndarray], size: int) -> np.ndarray:
+    return np.concatenate([encoder.encode(documents[start : start + size]) for start in range(0, len(documents), size)])
+
+
+@KINDS
+@POOLINGS
+def test_a_vector_is_the_same_to_the_last_bit_in_whatever_company(make_encoder, documents, kind: str, pooling: str):
+    encoder = make_encoder(kind, pooling)
+    expected = alone(encoder, documents)
+    assert np.array_equal(in_batches(encoder, documents, 32), expected)
+    assert np.array_equal(encoder.encode(documents[::-1]), expected[::-1])
+    order = np.random.default_rng(3).permutation(len(documents))
+    assert np.array_equal(encoder.encode([documents[number] for number in order]), expected[order])
+    assert np.array_equal(encoder.encode(documents[:9] + documents)[9:], expected)
+    for max_rows in (1, 7, 1000):
+        assert np.array_equal(make_encoder(kind, pooling, max_rows=max_rows).encode(documents), expected)
+
+
+@KINDS
+@POOLINGS
+def test_a_vector_is_that_of_the_plain_recurrence(make_encoder, plain_vector, documents, kind: str, pooling: str):
+    encoder = make_encoder(kind, pooling)
+    expected = np.stack([plain_vector(encoder, document) for document in documents])
+    found = encoder.encode(documents)
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape == (len(documents), encoder.dimension)
+    assert np.abs(found - expected).max() < 1e-5
+    assert len(np.unique(found.round(3), axis=0)) == len(documents)
+
+
+@KINDS
+@POOLINGS
+def test_the_window_changes_a_vector_by_rounding_only(make_encoder, documents, kind: str, pooling: str):
+    expected = make_encoder(kind, pooling).encode(documents)
+    for window in (3, WINDOW + 1, 400):
+        found = make_encoder(kind, pooling, window=window).encode(documents)
+        assert np.abs(found - expected).max() < 1e-5
+
+
+@KINDS
+@pytest.mark.parametrize("pooling", ["idf-mean", "concat"])
+def test_a_long_document_is_encoded_whole_alone_and_in_company(
+    make_encoder, plain_vector, documents, long_document, kind: str, pooling: str
+):
+    encoder = make_encoder(kind, pooling)
+    (vector,) = encoder.encode([long_document])
+    assert np.abs(vector - plain_vector(encoder, long_document)).max() < 1e-5
+    company = encoder.encode([*documents[:20], long_document, *documents[20:]])
+    assert np.array_equal(company[20], vector)
+    assert np.array_equal(np.delete(company, 20, axis=0), encoder.encode(documents))
+    (shorter,) = encoder.encode([long_document[1:]])
+    assert not np.array_equal(shorter, vector)
+
+
+@KINDS
+def test_an_empty_document_is_refused_by_its_number(make_encoder, documents, kind: str):
+    with pytest.raises(ValueError, match="document 2 has no tokens, not even xxbos"):
+        make_encoder(kind, "mean").encode([documents[0], documents[1], documents[0][:0], documents[2]])
+
+
+@KINDS
+def test_no_documents_give_no_vectors(make_encoder, kind: str):
+    encoder = make_encoder(kind, "concat")
+    assert encoder.encode([]).shape == (0, encoder.dimension)
+
+
+@POOLINGS
+def test_the_dimension_says_how_wide_vectors_are(make_encoder, documents, pooling: str):
+    width = 60 if pooling == "concat" else 20
+    assert make_encoder("lm", pooling).dimension == width
+    assert make_encoder("retriever", pooling).dimension == width + 12
+    assert make_encoder("retriever", pooling).encode(documents[:2]).shape == (2, width + 12)
+
+
+@POOLINGS
+def test_a_retrievers_vectors_have_length_one(make_encoder, documents, pooling: str):
+    assert np.linalg.norm(make_encoder("retriever", pooling).encode(documents), axis=1) == pytest.approx(1)
+
+
+def test_words_the_language_model_does_not_know_are_xxunk_to_it(make_encoder):
+    encoder = make_encoder("lm", "last")
+    strange, unknown = np.array([2, 100, 119, 5]), np.array([2, 0, 0, 5])
+    assert np.array_equal(encoder.encode([strange]), encoder.encode([unknown]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
+def test_ids_of_any_integer_type_give_the_same_vector(make_encoder, documents, dtype: type):
+    encoder = make_encoder("lm", "mean")
+    assert np.array_equal(encoder.encode([documents[7].astype(dtype)]), encoder.encode([documents[7]]))
+
+
+def test_encoding_changes_neither_the_model_nor_the_documents(make_encoder, documents):
+    encoder = make_encoder("lm", "concat")
+    weights = {name: value.clone() for name, value in encoder.model.state_dict().items()}
+    copies = [document.copy() for document in documents]
+    encoder.encode(documents)
+    assert all(torch.equal(value, weights[name]) for name, value in encoder.model.state_dict().items())
+    assert all(np.array_equal(*pair) for pair in zip(documents, copies, strict=True))
+    assert not encoder.model.training
+
+
+def test_idf_mean_of_a_language_model_needs_the_vocabularys_weights(make_encoder, documents):
+    encoder = Encoder(make_encoder("lm", "mean").model, pooling="idf-mean")
+    with pytest.raises(AssertionError, match="idf-mean needs the vocabulary's weights"):
+        encoder.encode(documents[:1])
+
+
+def test_more_documents_than_a_micro_batch_keep_their_order(make_encoder):
+    random = np.random.default_rng(4)
+    documents = [random.integers(0, 120, 1 + number % 5) for number in range(2 * MAX_ROWS + 3)]
+    encoder = make_encoder("lm", "mean")
+    found = encoder.encode(documents)
+    for number in (0, 1, MAX_ROWS - 1, MAX_ROWS, len(documents) - 1):
+        assert np.array_equal(found[number], encoder.encode([documents[number]])[0])

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.dropout import NO_DROPOUT
+from ulmfit_ray.model.files import build_model, describe, load_model, load_tensors, save_tensors
+from ulmfit_ray.model.retriever import Retriever
+
+CPU = torch.device("cpu")
+BLOCKS = pytest.mark.parametrize("blocks", [("context", "words"), ("words",), ("context",)])
+
+
+def through_json(description: dict) -> dict:
+    return json.loads(json.dumps(description))
+
+
+def retriever(blocks: tuple[str, ...], architecture: Architecture) -> Retriever:
+    encoder = AWDLSTM(architecture) if "context" in blocks else None
+    return Retriever(blocks, vocab_size=80, word_dim=4, encoder=encoder)
+
+
+def test_tensors_come_back_as_they_were(tmp_path: Path):
+    matrix = torch.randn(4, 3)
+    tensors = {"transposed": matrix.t(), "whole": matrix, "row": matrix[1], "step": torch.tensor(7)}
+    save_tensors(tensors, tmp_path / "some.safetensors")
+    found = load_tensors(tmp_path / "some.safetensors")
+    assert set(found) == set(tensors)
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in tensors.items())
+
+
+def test_a_saved_language_model_gives_the_same_outputs(tmp_path: Path, language_model: LanguageModel):
+    save_tensors(language_model.state_dict(), tmp_path / "model.safetensors")
+    description = through_json(describe(language_model, direction="forward", pooling="mean"))
+    loaded = load_model(description, tmp_path / "model.safetensors", CPU)
+    assert not loaded.training
+    ids = torch.randint(2, 50, (3, 8))
+    hidden = language_model.encoder.initial_hidden(3)
+    assert torch.equal(loaded.encoder(ids, hidden)[0], language_model.eval().encoder(ids, hidden)[0])
+    assert torch.equal(loaded.score(ids, ids, hidden)[0], language_model.score(ids, ids, hidden)[0])
+
+
+@BLOCKS
+def test_a_saved_retriever_gives_the_same_vectors(tmp_path: Path, architecture: Architecture, blocks: tuple[str, ...]):
+    model = retriever(blocks, architecture).eval()
+    save_tensors(model.state_dict(), tmp_path / "model.safetensors")
+    description = through_json(describe(model, direction="forward", pooling="idf-mean"))
+    loaded = load_model(description, tmp_path / "model.safetensors", CPU)
+    tower = (torch.randint(2, 80, (3, 8)), torch.tensor([8, 5, 2]), NO_DROPOUT)
+    (expected,), (found,) = model([tower]), loaded([tower])
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], vectors) for name, vectors in expected.items())
+
+
+def test_the_description_of_a_language_model_says_what_to_build(language_model: LanguageModel):
+    description = describe(language_model, direction="backward", pooling="concat")
+    assert (description["kind"], description["direction"], description["pooling"]) == ("lm", "backward", "concat")
+    assert (description["dimension"], description["vocab_size"], description["num_rows"]) == (6, 50, 64)
+    rebuilt = build_model(through_json(description))
+    assert isinstance(rebuilt, LanguageModel)
+    assert rebuilt.architecture == language_model.architecture
+    shapes = {name: value.shape for name, value in language_model.state_dict().items()}
+    assert {name: value.shape for name, value in rebuilt.state_dict().items()} == shapes
+    assert describe(rebuilt, direction="backward", pooling="concat") == description
+
+
+@BLOCKS
+def test_the_description_of_a_retriever_says_where_its_blocks_lie(architecture: Architecture, blocks: tuple[str, ...]):
+    model = retriever(blocks, architecture)
+    description = describe(model, direction="forward", pooling="idf-mean")
+    places = {
+        ("context", "words"): [{"name": "context", "start": 0, "stop": 6}, {"name": "words", "start": 6, "stop": 10}],
+        ("words",): [{"name": "words", "start": 0, "stop": 4}],
+        ("context",): [{"name": "context", "start": 0, "stop": 6}],
+    }
+    assert description["blocks"] == places[blocks]
+    assert description["dimension"] == places[blocks][-1]["stop"]
+    assert ("architecture" in description) == ("context" in blocks)
+    rebuilt = build_model(through_json(description))
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    assert {name: value.shape for name, value in rebuilt.state_dict().items()} == shapes
+    assert describe(rebuilt, direction="forward", pooling="idf-mean") == description
+
+
+def test_a_kind_of_a_later_version_is_refused(language_model: LanguageModel):
+    description = describe(language_model, direction="forward", pooling="mean") | {"kind": "classifier"}
+    with pytest.raises(ValueError, match="'classifier' is not known to this version"):
+        build_model(description)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path, language_model: LanguageModel):
+    save_tensors(language_model.state_dict(), tmp_path / "model.safetensors")
+    description = describe(language_model, direction="forward", pooling="mean")
+    description["architecture"]["hidden_size"] = 12
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load_model(description, tmp_path / "model.safetensors", CPU)

@@ -1,0 +1,142 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.testing import assert_close
+
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.awd_lstm import AWDLSTM
+from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks, draw_masks
+from ulmfit_ray.model.retriever import INITIAL_SCALE, Retriever
+
+NUM_WORDS, WORD_DIM = 80, 4
+LENGTHS = [9, 6, 6, 1]
+
+
+@pytest.fixture
+def retriever(architecture: Architecture) -> Retriever:
+    """Both blocks; the encoder knows 50 of the 80 words."""
+    return build(["words", "context"], architecture)
+
+
+@pytest.fixture
+def texts() -> tuple[Tensor, Tensor]:
+    ids = torch.randint(2, NUM_WORDS, (len(LENGTHS), max(LENGTHS)), generator=torch.Generator().manual_seed(1))
+    return ids, torch.tensor(LENGTHS)
+
+
+def build(blocks: list[str], architecture: Architecture) -> Retriever:
+    torch.manual_seed(0)
+    encoder = AWDLSTM(architecture) if "context" in blocks else None
+    model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=WORD_DIM, encoder=encoder)
+    torch.nn.init.normal_(model.log_weights)
+    return model
+
+
+def weighted_mean(vectors: Tensor, weights: Tensor) -> Tensor:
+    return (vectors * weights[:, None]).sum(0) / weights.sum()
+
+
+def blocks_slowly(model: Retriever, ids: Tensor, masks: DropoutMasks, pooling: str = "idf-mean") -> dict[str, Tensor]:
+    """Return the normalized blocks of one text, ids (length,)."""
+    weights = model.log_weights[ids].exp()
+    outputs = model.encoder(ids[None], model.encoder.initial_hidden(1), masks)[0][0]
+    pooled = {
+        "last": lambda: outputs[-1],
+        "mean": lambda: outputs.mean(0),
+        "max": lambda: outputs.amax(0),
+        "idf-mean": lambda: weighted_mean(outputs, weights),
+        "concat": lambda: torch.cat([outputs[-1], outputs.amax(0), outputs.mean(0)]),
+    }[pooling]()
+    words = weighted_mean(model.word_vectors[ids], weights)
+    return {"context": pooled / pooled.norm(), "words": words / words.norm()}
+
+
+def some_masks(architecture: Architecture) -> DropoutMasks:
+    shape = architecture.without_dropout(hidden_dropout=0.4, input_dropout=0.3)
+    return draw_masks(shape, seed=2, global_batch_size=4, rows=slice(0, 4), device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("asked", [["words", "context"], ["context", "words"]])
+def test_context_comes_before_words_whatever_was_asked(asked: list[str], architecture: Architecture):
+    model = build(asked, architecture)
+    assert model.block_names == ["context", "words"]
+    assert list(model.block_widths().items()) == [("context", 6), ("words", WORD_DIM)]
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "idf-mean", "max", "concat"])
+@pytest.mark.parametrize(("window", "words_window"), [(1, 1), (4, None), (32, 4), (9, 9)])
+def test_blocks_equal_a_loop_over_texts(retriever, texts, pooling: str, window: int, words_window: int | None):
+    ids, num_tokens = texts
+    found = retriever.blocks(ids, num_tokens, window=window, words_window=words_window, pooling=pooling)
+    for row, length in enumerate(LENGTHS):
+        expected = blocks_slowly(retriever, ids[row, :length], NO_DROPOUT, pooling)
+        for name, block in expected.items():
+            assert_close(found[name][row], block, rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_under_dropout_equal_a_loop_with_each_texts_own_masks(retriever, texts, architecture):
+    ids, num_tokens = texts
+    masks = some_masks(architecture)
+    found = retriever.blocks(ids, num_tokens, masks, window=4)
+    for row, length in enumerate(LENGTHS):
+        expected = blocks_slowly(retriever, ids[row, :length], masks.rows(slice(row, row + 1)))
+        assert_close(found["context"][row], expected["context"], rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_of_the_joint_vectors_are_those_of_the_loop(retriever, texts, architecture):
+    ids, num_tokens = texts
+    masks, coefficients = some_masks(architecture), torch.randn(len(LENGTHS), 6 + WORD_DIM)
+    (tower,) = retriever([(ids, num_tokens, masks)])
+    found = torch.autograd.grad((tower["joint"] * coefficients).sum(), list(retriever.parameters()))
+    scale = retriever.log_context_scale.exp()
+    rows = []
+    for row, length in enumerate(LENGTHS):
+        blocks = blocks_slowly(retriever, ids[row, :length], masks.rows(slice(row, row + 1)))
+        rows.append(F.normalize(torch.cat([scale * blocks["context"], blocks["words"]]), dim=0))
+    expected = torch.autograd.grad((torch.stack(rows) * coefficients).sum(), list(retriever.parameters()))
+    for (name, _), gradient, reference in zip(retriever.named_parameters(), found, expected, strict=True):
+        assert reference.abs().max() > 0, name
+        assert_close(gradient, reference, rtol=1e-4, atol=1e-6)
+
+
+def test_the_joint_vector_has_length_one_and_weighs_the_context_by_the_learned_scale(retriever, texts):
+    (tower,) = retriever([(*texts, NO_DROPOUT)])
+    assert retriever.log_context_scale.exp().item() == pytest.approx(INITIAL_SCALE)
+    assert_close(tower["joint"].norm(dim=1), torch.ones(len(LENGTHS)))
+    plain = torch.cat([INITIAL_SCALE * tower["context"], tower["words"]], 1)
+    assert_close(tower["joint"], F.normalize(plain, dim=1))
+
+
+def test_all_towers_go_through_one_call(retriever, texts):
+    ids, num_tokens = texts
+    other = (ids.flip(1)[:2], torch.tensor([9, 5]), NO_DROPOUT)
+    first, second = retriever([(ids, num_tokens, NO_DROPOUT), other])
+    assert_close(first["joint"], retriever.join(retriever.blocks(ids, num_tokens)))
+    assert_close(second["joint"], retriever.join(retriever.blocks(*other)))
+    assert list(first) == ["context", "words", "joint"]
+
+
+@pytest.mark.parametrize("name", ["context", "words"])
+def test_a_retriever_of_one_block_gives_that_block_alone(name: str, architecture, retriever, texts):
+    model = build([name], architecture)
+    assert "log_context_scale" not in dict(model.named_parameters())
+    assert (model.encoder is None) == (name == "words")
+    (tower,) = model([(*texts, NO_DROPOUT)])
+    assert list(tower) == [name]
+    assert_close(model.join(tower), tower[name])
+    assert_close(tower[name].norm(dim=1), torch.ones(len(LENGTHS)))
+
+
+def test_words_beyond_the_encoders_vocabulary_have_word_vectors_and_weights_of_their_own(retriever):
+    ids = torch.tensor([[60, 70], [0, 0]])
+    blocks = retriever.blocks(ids, torch.tensor([2, 2]), pooling="mean")
+    assert_close(blocks["context"][0], blocks["context"][1])
+    assert not torch.allclose(blocks["words"][0], blocks["words"][1])
+
+
+def test_a_block_of_another_name_is_refused(architecture: Architecture):
+    with pytest.raises(AssertionError, match="titles"):
+        Retriever(["titles"], vocab_size=5)
+    with pytest.raises(AssertionError):
+        Retriever([], vocab_size=5)

@@ -1,0 +1,119 @@
+"""One local Ray session, and one small road through all stages, for every test of this folder."""
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+os.environ.pop("RAY_ADDRESS", None)
+os.environ["RAY_AUTH_MODE"] = "disabled"
+
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.pipelines import pretrain, tokenize, train_retriever
+from ulmfit_ray.training.language_model import LanguageModelTraining
+from ulmfit_ray.training.retriever import RetrieverTraining
+
+SCIFACT = Path(__file__).parents[2] / "jobs/sample/scifact"
+NUM_ABSTRACTS = 200
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ray_session() -> Iterator[None]:
+    """A session of two cores that all tests share; the jobs use it and leave it running."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, object_store_memory=1 << 30, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def abstracts() -> list[dict[str, str]]:
+    """200 real abstracts of all lengths, the shortest and the longest of the sample among them."""
+    with gzip.open(SCIFACT / "corpus.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    rows.sort(key=lambda row: len(row["text"]))
+    step = (len(rows) - 1) / (NUM_ABSTRACTS - 1)
+    chosen = [rows[round(number * step)] for number in range(NUM_ABSTRACTS)]
+    return [{name: row[name] for name in ("_id", "title", "text")} for row in chosen]
+
+
+@pytest.fixture(scope="session")
+def corpus(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The abstracts in four files, so that there are four shards."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for number in range(4):
+        lines = [json.dumps(row) + "\n" for row in abstracts[number::4]]
+        (folder / f"{number}.jsonl").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokens(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The abstracts as a token dataset."""
+    output = str(tmp_path_factory.mktemp("tokens") / "tokens")
+    tokenize.run(
+        tokenize.TokenizeConfig(
+            input=(str(corpus),),
+            output=output,
+            text_columns=("title", "text"),
+            id_column="_id",
+            keep_columns=("title",),
+            mark_fields="no",
+            min_freq=1,
+        )
+    )
+    return output
+
+
+@pytest.fixture(scope="session")
+def small_architecture() -> Architecture:
+    """A language model that trains in seconds, without dropout."""
+    return Architecture(vocab_size=2000, embedding_dim=32, hidden_size=48, num_layers=2).without_dropout()
+
+
+@pytest.fixture(scope="session")
+def small_training() -> LanguageModelTraining:
+    """51 steps over the abstracts: windows of 2 x 16 x 26 tokens."""
+    return LanguageModelTraining(global_batch_size=16, bptt=52, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="session")
+def language_model(
+    tokens: str,
+    small_architecture: Architecture,
+    small_training: LanguageModelTraining,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    """A language model trained on the abstracts by one worker, in float32."""
+    output = str(tmp_path_factory.mktemp("models") / "lm")
+    pretrain.run(
+        pretrain.PretrainConfig(
+            tokens=tokens,
+            output=output,
+            architecture=small_architecture,
+            training=replace(small_training, num_epochs=3),
+            precision="float32",
+        )
+    )
+    return output
+
+
+@pytest.fixture(scope="session")
+def retriever(language_model: str, tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A retriever trained on the abstracts' own titles."""
+    output = str(tmp_path_factory.mktemp("models") / "retriever")
+    train_retriever.run(
+        train_retriever.TrainRetrieverConfig(
+            model=language_model,
+            tokens=tokens,
+            output=output,
+            word_dim=32,
+            training=RetrieverTraining(num_epochs=20, global_batch_size=50),
+        )
+    )
+    return output

@@ -1,0 +1,244 @@
+"""The command's exit status and what a person reads when something is wrong. Nothing here starts Ray."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from ulmfit_ray.cli import VERBS, main, usage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that runs a command line in `tmp_path`; a session of Ray would end it with another status."""
+    import ray
+
+    def refuse(*arguments: object, **options: object) -> NoReturn:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        try:
+            status = main(arguments)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return run
+
+
+def write(path: str, content: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(content)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> None:
+    write(f"{tmp_path}/a.jsonl", '{"id": 1, "text": "one", "note": "x"}\n{"id": 2, "text": "two", "note": 3}\n')
+    write(f"{tmp_path}/a.txt", "text")
+    write(f"{tmp_path}/a.parquet", "PAR1")
+    write(f"{tmp_path}/folder/a.txt", "text")
+    write(f"{tmp_path}/full/notes.txt", "somebody's own")
+    write(f"{tmp_path}/broken.toml", "input = \n")
+    write(f"{tmp_path}/unknown.toml", "max-vocabulary = 9\n")
+    job = {"verb": "pretrain", "command": "ulmfit-ray pretrain --tokens t --output taken"}
+    write(f"{tmp_path}/taken/config.json", json.dumps({"job": job}))
+    write(f"{tmp_path}/embedded/manifest.json", json.dumps({"format_version": 1, "job": "embed"}))
+
+
+def test_the_bare_command_shows_its_verbs_and_ends_with_2(command: Command) -> None:
+    assert command() == Outcome(2, usage() + "\n", "")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_shows_the_verbs_and_ends_with_0(command: Command, option: str) -> None:
+    assert command(option) == Outcome(0, usage() + "\n", "")
+
+
+def test_usage_has_a_line_for_every_verb_that_can_be_run() -> None:
+    lines = [f"  {name:<20}{verb.summary}" for name, verb in VERBS.items()]
+    shown = [line in usage().splitlines() for line in lines]
+    assert shown == [bool(verb.config) for verb in VERBS.values()]
+
+
+@pytest.mark.parametrize("arguments", [["tokenise"], ["evaluate"], ["evaluate", "something"], ["--input", "a"]])
+def test_an_unknown_command_is_named_and_ends_with_2(command: Command, arguments: list[str]) -> None:
+    outcome = command(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"unknown command '{' '.join(arguments[: 1 + (arguments[0] == 'evaluate')])}'")
+    assert usage() in outcome.err
+
+
+@pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if verb.config])
+def test_each_verb_has_help_that_ends_with_0(command: Command, name: str) -> None:
+    outcome = command(*name.split(), "--help")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert f"ulmfit-ray {name}" in outcome.out
+
+
+TOKENIZE = ["tokenize", "--output", "out", "--input"]
+MISTAKES = [
+    ([*TOKENIZE, "missing.txt"], "matches no file"),
+    ([*TOKENIZE, "a.jsonl", "a.txt"], "inputs of several formats"),
+    ([*TOKENIZE, "a.parquet"], "say --format"),
+    ([*TOKENIZE, "a.jsonl", "--text-columns", "body"], "its columns are id, text, note"),
+    ([*TOKENIZE, "a.jsonl", "--id-column", "key"], "column 'key' does not exist"),
+    ([*TOKENIZE, "a.jsonl", "--keep-columns", "note"], "column 'note' cannot be kept"),
+    ([*TOKENIZE, "a.jsonl", "--keep-columns", "doc_id"], "column doc_id cannot be kept"),
+    ([*TOKENIZE, "a.txt", "--text-columns", "title"], "format txt has no columns"),
+    ([*TOKENIZE, "a.txt", "--max-vocabs", "100"], "did you mean --max-vocab?"),
+    (["tokenize", "--input", "folder", "--output", "folder/out"], "lies inside input"),
+    (["tokenize", "--input", "a.txt", "--output", "full"], "not empty and not an output of ulmfit-ray"),
+    (["tokenize", "--input", "a.txt", "--output", "taken"], "belongs to `pretrain`"),
+    (["tokenize", "missing.toml"], "does not exist"),
+    (["tokenize", "broken.toml"], "is not valid TOML"),
+    (["tokenize", "unknown.toml"], "did you mean --max-vocab?"),
+    (["pretrain", "--tokens", "missing", "--output", "out"], "is not an output of ulmfit-ray"),
+    (["pretrain", "--tokens", "taken", "--output", "out"], "pretrain job has not finished"),
+    (["pretrain", "--tokens", "embedded", "--output", "out"], "is an output of `embed`"),
+    (["train-retriever", "--model", "missing", "--tokens", "missing", "--output", "out"], "missing is not an output"),
+    (["embed", "--model", "missing", "--input", "missing", "--output", "out"], "missing is not an output"),
+    (["search", "--embeddings", "missing", "--model", "missing", "--query", "x"], "missing is not an output"),
+    (["search", "--embeddings", "taken", "--model", "taken", "--query", "x"], "has not finished"),
+    (
+        ["evaluate", "retrieval", "--embeddings=e", "--model=m", "--tokens=t", "--queries=q", "--qrels=r"],
+        "e is not an output of ulmfit-ray",
+    ),
+    (["inspect", "missing"], "missing is not an output of ulmfit-ray"),
+    (["verify", "full"], "full is not an output of ulmfit-ray"),
+    (["verify", "taken"], "Run the same command again to finish it: ulmfit-ray pretrain --tokens t --output taken"),
+]
+
+
+def outputs_that_look_finished() -> list[str]:
+    return [str(path) for path in Path().rglob("manifest.json") if path.parent != Path("embedded")]
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES])
+def test_a_mistake_is_told_in_a_line_or_two_and_ends_with_2(
+    command: Command, arguments: Sequence[str], message: str
+) -> None:
+    outcome = command(*arguments)
+    assert outcome.status == 2
+    assert outcome.err.startswith("error: ")
+    assert message in outcome.err
+    assert len(outcome.err.splitlines()) <= 2
+    assert "Traceback" not in outcome.err
+    assert not Path("out").exists()
+    assert not outputs_that_look_finished()
+
+
+REFUSED_VALUES = [
+    (["--max-vocab", "9"], "--max-vocab must be over 9"),
+    (["--max-vocab", "many"], "--max-vocab"),
+    (["--max-bad-fraction", "1.5"], "--max-bad-fraction must lie between 0 and 1"),
+    (["--rules", "fastai-v3"], "--rules"),
+]
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize(("arguments", "message"), REFUSED_VALUES)
+def test_a_value_that_an_option_refuses_is_told_and_ends_with_2(
+    command: Command, arguments: list[str], message: str
+) -> None:
+    outcome = command(*TOKENIZE, "a.txt", *arguments)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("pretrain --tokens t --output out --valid-fraction 1", "--valid-fraction must lie in"),
+        ("pretrain --tokens t --output out --scaling.num-workers 7", "must be a multiple of num_workers (7)"),
+        ("train-retriever --model m --tokens t --output out --pairs title", "--pairs title"),
+        ("search --embeddings e --model m", "--query TEXT or --queries FILE"),
+        ("search --embeddings e --model m --query x -k 0", "-k must be at least 1"),
+        ("search --embeddings e --model m --query x --output hits.txt", "must end in .jsonl or .parquet"),
+    ],
+)
+def test_values_that_do_not_fit_each_other_are_told_and_end_with_2(
+    command: Command, arguments: str, message: str
+) -> None:
+    outcome = command(*arguments.split())
+    assert outcome.status == 2
+    assert " ".join(message.split()) in " ".join(outcome.err.replace("\u2502", " ").split())
+    assert "Traceback" not in outcome.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("corpus")
+def test_a_dry_run_prints_the_plan_and_writes_nothing(command: Command) -> None:
+    outcome = command(*TOKENIZE, "a.txt", "folder", "--dry-run")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "plan: 2 files in 1 units" in outcome.out
+    assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("corpus")
+def test_an_output_of_another_config_is_refused_with_the_differences(command: Command) -> None:
+    job = {"verb": "tokenize", "command": "c", "input": [str(Path("a.txt").absolute())], "min_freq": 5}
+    write("out/config.json", json.dumps({"job": job}))
+    outcome = command(*TOKENIZE, "a.txt")
+    assert outcome.status == 2
+    assert "out belongs to another config" in outcome.err
+    assert "min_freq: 5 -> 3" in outcome.err
+    assert "input:" not in outcome.err
+    assert len(outcome.err.splitlines()) == 2
+    assert not outputs_that_look_finished()
+
+
+@pytest.mark.usefixtures("corpus")
+def test_debug_shows_the_traceback_too(command: Command) -> None:
+    outcome = command(*TOKENIZE, "missing.txt", "--debug")
+    assert outcome.status == 2
+    assert "Traceback" in outcome.err
+    assert "matches no file" in outcome.err
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("shards failed"), 1), (OSError("disk full"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_a_job_that_fails_ends_with_1_and_one_that_is_interrupted_with_130(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int
+) -> None:
+    from ulmfit_ray.pipelines import tokenize
+
+    def fail(config: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(tokenize, "run", fail)
+    outcome = command(*TOKENIZE, "a.txt")
+    assert outcome.status == status
+    assert str(error) in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_an_error_without_words_is_named_by_its_kind(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ulmfit_ray.pipelines import tokenize
+
+    def fail(config: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr(tokenize, "run", fail)
+    assert command(*TOKENIZE, "a.txt").err == "error: MemoryError\n"

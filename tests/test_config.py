@@ -1,0 +1,247 @@
+"""Defaults < TOML file < command line, strict, and written down so that it can be typed again."""
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from ulmfit_ray.config import (
+    ConfigError,
+    Run,
+    command_line,
+    differences,
+    flatten,
+    operational,
+    option_names,
+    parse_config,
+    to_dict,
+    toml_arguments,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inner:
+    """Options of a part."""
+
+    rate: float = 0.5
+    """A rate."""
+    deep: bool = True
+    """A switch that is on."""
+    limit: int | None = None
+    """A limit."""
+    threads: int = operational(1)
+    """How many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    """How it is run."""
+
+    workers: int = operational(1)
+    """How many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job(Run):
+    """A job."""
+
+    input: tuple[str, ...]
+    """Where from."""
+    output: str = operational()
+    """Where to."""
+    max_size: int = 10
+    """How much."""
+    mode: Literal["fast", "slow"] = "fast"
+    """How."""
+    marks: bool = False
+    """Whether."""
+    columns: tuple[str, ...] = ("text",)
+    """Which."""
+    name: str | None = None
+    """What it is called."""
+    inner: Inner = field(default_factory=Inner)
+    scale: Scale = operational(default_factory=Scale)
+
+    def __post_init__(self) -> None:
+        if self.max_size < 1:
+            raise ConfigError("--max-size must be at least 1")
+
+
+REQUIRED = ["--input", "/a", "--output", "/o"]
+
+
+def parsed(*arguments: str) -> Job:
+    return parse_config(Job, arguments, "job")
+
+
+def toml(tmp_path: Path, content: str) -> str:
+    path = tmp_path / "job.toml"
+    path.write_text(content, encoding="utf-8")
+    return str(path)
+
+
+def test_defaults_stand_where_nothing_is_said() -> None:
+    assert parsed(*REQUIRED) == Job(input=("/a",), output="/o")
+
+
+def test_a_toml_file_stands_before_the_typed_arguments(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'max-size = 20\nmode = "slow"\ninput = ["/a"]\n[inner]\nrate = 0.25\nlimit = 3\n')
+    config = parsed(path, "--output", "/o", "--max-size", "30", "--inner.rate", "1.5")
+    assert (config.max_size, config.mode, config.inner.rate, config.inner.limit) == (30, "slow", 1.5, 3)
+
+
+def test_a_typed_list_replaces_the_files_list(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'input = ["/a", "/b"]\ncolumns = ["title", "text"]\n')
+    assert parsed(path, "--output", "/o").input == ("/a", "/b")
+    assert parsed(path, "--output", "/o", "--input", "/c").input == ("/c",)
+    assert parsed(path, "--output", "/o", "--columns", "body").columns == ("body",)
+
+
+def test_keys_of_toml_may_have_underscores_or_dashes(tmp_path: Path) -> None:
+    for key in ("max_size", "max-size"):
+        assert parsed(toml(tmp_path, f"{key} = 7"), *REQUIRED).max_size == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("marks = true", (True, True)), ("marks = false", (False, True)), ("[inner]\ndeep = false", (False, False))],
+)
+def test_truth_values_of_toml_become_flags(tmp_path: Path, content: str, expected: tuple[bool, bool]) -> None:
+    config = parsed(toml(tmp_path, content), *REQUIRED)
+    assert (config.marks, config.inner.deep) == expected
+
+
+def test_a_typed_flag_overrides_the_files(tmp_path: Path) -> None:
+    path = toml(tmp_path, "marks = true\n[inner]\ndeep = false")
+    config = parsed(path, *REQUIRED, "--no-marks", "--inner.deep")
+    assert (config.marks, config.inner.deep) == (False, True)
+
+
+def test_toml_becomes_arguments_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = toml(
+        tmp_path, 'input = ["a", "b"]\nmarks = true\n[inner]\nrate = 0.5\ndeep = false\n[inner.more]\nx = "y z"\n'
+    )
+    assert toml_arguments(path) == [
+        *("--input", "a", "b", "--marks"),
+        *("--inner.rate", "0.5", "--inner.no-deep", "--inner.more.x", "y z"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "nearest"),
+    [
+        ("--max-siz", "did you mean --max-size?"),
+        ("--inner.rat=3", "did you mean --inner.rate?"),
+        ("--colums", "did you mean --columns?"),
+        ("--no-mark", "did you mean --no-marks?"),
+    ],
+)
+def test_an_unknown_option_is_refused_with_the_nearest_one(option: str, nearest: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parsed(*REQUIRED, option, "3")
+    assert f"unknown option {option.partition('=')[0]}: {nearest}" in str(error.value)
+
+
+def test_an_option_like_no_other_is_refused_without_a_guess() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown option --qqqqqqqq: `job --help` lists them all$"):
+        parsed(*REQUIRED, "--qqqqqqqq")
+
+
+def test_an_unknown_key_of_toml_is_refused_like_an_option(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown option --inner\.rat: did you mean --inner\.rate"):
+        parsed(toml(tmp_path, "[inner]\nrat = 3"), *REQUIRED)
+
+
+def test_a_missing_toml_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config file .*missing\.toml does not exist"):
+        parsed(str(tmp_path / "missing.toml"), *REQUIRED)
+
+
+def test_a_file_that_is_not_toml_is_named_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"job\.toml is not valid TOML: .*line 2"):
+        parsed(toml(tmp_path, "max-size = 3\nmarks = ?\n"), *REQUIRED)
+
+
+@pytest.mark.parametrize("arguments", [["--max-size", "many"], ["--mode", "other"], ["--output", "/o"]])
+def test_a_value_of_another_type_or_a_missing_one_ends_with_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments if arguments[0] == "--output" else [*REQUIRED, *arguments]
+    with pytest.raises(SystemExit) as error:
+        parsed(*given)
+    assert error.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_local_places_are_made_absolute_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = parsed("--input", "a", "s3://b/c", "--output", "o", "--name", "n")
+    assert config.input == (str(tmp_path / "a"), "s3://b/c")
+    assert config.output == str(tmp_path / "o")
+    assert config.name == "n"
+
+
+CONFIGS = [
+    Job(input=("/a",), output="/o"),
+    Job(input=("/a b", "/c'd", "/e*"), output="/o", marks=True, max_size=3, mode="slow", name="two words"),
+    Job(input=("/a",), output="/o", inner=Inner(rate=1e-5, deep=False, limit=0, threads=4), scale=Scale(workers=8)),
+    Job(input=("/a",), output="s3://b/o", columns=("title", "text"), debug=True),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_command_line_of_a_config_gives_that_config_again(config: Job) -> None:
+    words = shlex.split(command_line("job", config))
+    assert words[:2] == ["ulmfit-ray", "job"]
+    assert parsed(*words[2:]) == config
+
+
+def test_the_command_line_names_only_what_is_not_default() -> None:
+    assert command_line("job", CONFIGS[0]) == "ulmfit-ray job --input /a --output /o"
+
+
+def test_the_command_line_never_repeats_overwrite_or_dry_run() -> None:
+    config = Job(input=("/a",), output="/o", overwrite=True, dry_run=True)
+    assert command_line("job", config) == "ulmfit-ray job --input /a --output /o"
+
+
+def test_identity_leaves_out_what_does_not_change_the_result() -> None:
+    identity = to_dict(CONFIGS[2], identity_only=True)
+    assert sorted(identity) == ["columns", "inner", "input", "marks", "max_size", "mode", "name"]
+    assert identity["inner"] == {"rate": 1e-5, "deep": False, "limit": 0}
+
+
+def test_a_config_is_written_down_whole_as_json_types() -> None:
+    written = to_dict(CONFIGS[2])
+    assert written["scale"] == {"workers": 8}
+    assert written["inner"]["threads"] == 4
+    assert written["input"] == ["/a"]
+    assert {"dry_run", "overwrite", "debug", "output"} <= set(written)
+
+
+def test_differences_name_each_field_with_both_values() -> None:
+    old, new = ({"a": 1, "same": [1]} | more for more in ({"b": {"c": 2}}, {"b": {"c": 3, "d": None}, "e": "x"}))
+    assert differences(old, new) == ["b.c: 2 -> 3", "e: None -> 'x'"]
+    assert differences(old, old) == []
+
+
+def test_configs_that_differ_in_how_they_run_have_the_same_identity() -> None:
+    other = Job(input=("/a",), output="/elsewhere", overwrite=True, scale=Scale(workers=3), inner=Inner(threads=9))
+    assert differences(to_dict(CONFIGS[0], identity_only=True), to_dict(other, identity_only=True)) == []
+    changed = Job(input=("/a",), output="/o", max_size=11)
+    assert differences(to_dict(CONFIGS[0], identity_only=True), to_dict(changed, identity_only=True)) == [
+        "max_size: 10 -> 11"
+    ]
+
+
+def test_flattened_tables_have_dotted_names() -> None:
+    content: dict[str, Any] = {"a": {"b": {"c": 1}}, "d": [2], "empty": {}}
+    assert flatten(content) == {"a.b.c": 1, "d": [2]}
+
+
+def test_option_names_are_all_options_with_dots() -> None:
+    names = set(option_names(Job))
+    assert {"dry-run", "max-size", "inner.deep", "inner.limit", "scale.workers"} <= names
+    assert not any("_" in name for name in names)

@@ -1,0 +1,144 @@
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ulmfit_ray.data.folder import Folder
+from ulmfit_ray.data.manifest import IncompleteDatasetError
+from ulmfit_ray.data.model_directory import write_model_directory
+from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.encoding.encoder import Encoder
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.files import describe, save_tensors
+from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.text.rules import SPECIAL_TOKENS
+from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.vocab import BOS_ID, Vocab
+
+WORDS = ["the", "a", "cat", "dog", "sat", "mat", "on", "."]
+ITOS = [*SPECIAL_TOKENS, *WORDS]
+TEXTS = ["The cat sat on the mat.", "", "a dog", "A ZEBRA sat on the dog!!!"]
+SHAPE = Architecture(vocab_size=len(ITOS), embedding_dim=6, hidden_size=10, num_layers=2)
+
+
+@pytest.fixture(scope="module")
+def vocab() -> Vocab:
+    documents = np.random.default_rng(0).integers(1, 50, len(ITOS))
+    return Vocab(ITOS, 2 * documents, documents, num_documents=60, num_tokens=5000)
+
+
+@cache
+def tokenizer_json(mark_fields: bool) -> dict[str, Any]:
+    return SpacyTokenizer(TokenizerSettings(mark_fields=mark_fields)).to_json()
+
+
+def write_model(
+    path: Path, vocab: Vocab, kind: str = "lm", direction: str = "forward", mark_fields: bool = False
+) -> str:
+    torch.manual_seed(0)
+    model: LanguageModel | Retriever = LanguageModel(SHAPE)
+    if kind == "retriever":
+        model = Retriever(("context", "words"), vocab_size=len(vocab), word_dim=4, encoder=AWDLSTM(SHAPE))
+    tokenizer = tokenizer_json(mark_fields)
+    save_tensors(model.state_dict(), path / "weights")
+    write_model_directory(
+        Folder(str(path / "model")),
+        job={"verb": "pretrain" if kind == "lm" else "train-retriever", "command": "none"},
+        model=describe(model, direction=direction, pooling="mean" if kind == "lm" else "idf-mean"),
+        weights=path / "weights",
+        vocab=vocab.to_json(),
+        tokenizer=tokenizer,
+        log=[],
+        card="",
+        facts={"vocab": vocab.fingerprint, "tokenizer": tokenizer["fingerprint"]},
+    )
+    return str(path / "model")
+
+
+def ids_by_hand() -> list[np.ndarray]:
+    """Return the ids of TEXTS: xxbos, xxmaj and xxup where a capital was, xxunk for the zebra and the marks."""
+    tokens = [
+        "xxbos xxmaj the cat sat on the mat .",
+        "xxbos",
+        "xxbos a dog",
+        "xxbos a xxup xxunk sat on the dog xxrep 3 !",
+    ]
+    stoi = {token: number for number, token in enumerate(ITOS)}
+    return [np.array([stoi.get(token, 0) for token in line.split()]) for line in tokens]
+
+
+def model_by_hand(uri: str, vocab: Vocab) -> Encoder:
+    """Return an encoder with the directory's weights, built without DocumentEncoder."""
+    from safetensors.torch import load_file
+
+    model = LanguageModel(SHAPE)
+    model.load_state_dict(load_file(f"{uri}/model.safetensors"))
+    return Encoder(model, pooling="mean", idf=vocab.idf())
+
+
+def test_texts_become_the_ids_of_the_models_own_tokenizer_and_vocabulary(tmp_path: Path, vocab: Vocab):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab), device="cpu")
+    found = encoder.numericalize(TEXTS)
+    assert [ids.tolist() for ids in found] == [ids.tolist() for ids in ids_by_hand()]
+    assert found[1].tolist() == [BOS_ID]
+
+
+def test_vectors_of_texts_are_those_of_their_ids(tmp_path: Path, vocab: Vocab):
+    uri = write_model(tmp_path, vocab)
+    vectors = DocumentEncoder.load(uri, device="cpu").encode(TEXTS)
+    assert vectors.shape == (4, 6)
+    assert vectors.dtype == np.float32
+    assert np.array_equal(vectors, model_by_hand(uri, vocab).encode(ids_by_hand()))
+
+
+def test_a_backward_model_reads_each_document_from_its_end(tmp_path: Path, vocab: Vocab):
+    uri = write_model(tmp_path, vocab, direction="backward")
+    encoder = DocumentEncoder.load(uri, device="cpu")
+    reversed_ids = [ids[::-1].copy() for ids in ids_by_hand()]
+    assert [ids.tolist() for ids in encoder.numericalize(TEXTS)] == [ids.tolist() for ids in reversed_ids]
+    vectors = encoder.encode(TEXTS)
+    assert np.array_equal(vectors, model_by_hand(uri, vocab).encode(reversed_ids))
+    assert not np.allclose(vectors[0], model_by_hand(uri, vocab).encode(ids_by_hand())[0])
+
+
+@pytest.mark.parametrize(("kind", "width", "concat_width"), [("lm", 6, 18), ("retriever", 10, 22)])
+def test_a_pooling_that_is_asked_for_replaces_the_models_own(
+    tmp_path: Path, vocab: Vocab, kind: str, width: int, concat_width: int
+):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab, kind), device="cpu")
+    own = {"lm": "mean", "retriever": "idf-mean"}[kind]
+    assert encoder.encode(TEXTS).shape == (4, width)
+    assert encoder.encode(TEXTS, pooling="concat").shape == (4, concat_width)
+    assert np.array_equal(encoder.encode(TEXTS), encoder.encode(TEXTS, pooling=own))
+    assert not np.allclose(encoder.encode(TEXTS), encoder.encode(TEXTS, pooling="max"))
+
+
+def test_idf_mean_weighs_words_by_the_models_vocabulary(tmp_path: Path, vocab: Vocab):
+    uri = write_model(tmp_path, vocab)
+    encoder = DocumentEncoder.load(uri, device="cpu")
+    ids = ids_by_hand()[0]
+    model = model_by_hand(uri, vocab).model
+    with torch.no_grad():
+        outputs = model.encoder(torch.from_numpy(ids)[None], model.encoder.initial_hidden(1))[0][0].numpy()
+    weights = np.maximum(np.log(60 / (1 + vocab.documents[ids])), 0.02)
+    expected = (outputs * weights[:, None]).sum(0) / weights.sum()
+    assert encoder.encode(TEXTS[:1], pooling="idf-mean")[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_fields_are_tokenized_each_by_itself_and_marked_if_the_tokenizer_marks_them(tmp_path: Path, vocab: Vocab):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab, mark_fields=True), device="cpu")
+    (ids,) = encoder.numericalize([["The cat", "a dog"]])
+    assert " ".join(ITOS[number] for number in ids) == "xxbos xxfld xxunk xxmaj the cat xxfld xxunk a dog"
+
+
+def test_a_directory_that_is_not_finished_is_refused(tmp_path: Path, vocab: Vocab):
+    uri = write_model(tmp_path, vocab)
+    (Path(uri) / "manifest.json").unlink()
+    with pytest.raises(IncompleteDatasetError, match="has not finished"):
+        DocumentEncoder.load(uri, device="cpu")
+    with pytest.raises(FileNotFoundError, match="not an output of ulmfit-ray"):
+        DocumentEncoder.load(str(tmp_path / "nothing"), device="cpu")

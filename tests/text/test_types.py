@@ -1,0 +1,77 @@
+"""A shard's own dictionary against plain counters."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.types import TypeTable
+
+DOCUMENTS = [
+    ["A title", "The cat sat on the mat. The cat!"],
+    ["", "Another cat,\n another mat"],
+    ["Empty", ""],
+    ["xxunk xxbos", "\u4f60\u597d \U0001f600\U0001f600\U0001f600 the"],
+]
+
+
+@pytest.mark.parametrize("mark_fields", [False, True])
+def test_ids_counts_and_document_counts_are_those_of_plain_counters(mark_fields: bool) -> None:
+    tokenizer = SpacyTokenizer(TokenizerSettings(mark_fields=mark_fields))
+    types = TypeTable(tokenizer)
+    ids = [types.add(fields)[0] for fields in DOCUMENTS]
+    table = types.to_table().to_pydict()
+    tokens = [tokenizer.document(fields) for fields in DOCUMENTS]
+    assert [[table["token"][token_id] for token_id in document] for document in ids] == tokens
+    assert dict(zip(table["token"], table["count"], strict=True)) == Counter(t for document in tokens for t in document)
+    assert dict(zip(table["token"], table["documents"], strict=True)) == Counter(
+        t for document in tokens for t in set(document)
+    )
+
+
+def test_types_are_numbered_by_first_occurrence(tokenizer: SpacyTokenizer) -> None:
+    types = TypeTable(tokenizer)
+    ids = [types.add([text])[0].tolist() for text in ("b a b", "c a", "d b")]
+    assert types.to_table()["token"].to_pylist() == ["xxbos", "b", "a", "c", "d"]
+    assert ids == [[0, 1, 2, 1], [0, 3, 2], [0, 4, 1]]
+
+
+def test_numbers_do_not_depend_on_what_the_tokenizer_saw_before() -> None:
+    def numbered(tokenizer: SpacyTokenizer) -> tuple[list[list[int]], dict]:
+        types = TypeTable(tokenizer)
+        return [types.add(fields)[0].tolist() for fields in DOCUMENTS], types.to_table().to_pydict()
+
+    used = SpacyTokenizer(TokenizerSettings())
+    before = TypeTable(used)
+    for text in ("zebra mat the cat", "on sat another", "a title , ."):
+        before.add([text])
+    assert numbered(used) == numbered(SpacyTokenizer(TokenizerSettings()))
+
+
+def test_starts_and_ends_bound_each_fields_own_tokens_without_marks() -> None:
+    tokenizer = SpacyTokenizer(TokenizerSettings(mark_fields=True))
+    types = TypeTable(tokenizer)
+    for fields in DOCUMENTS:
+        ids, starts, ends = types.add(fields)
+        itos = types.to_table()["token"].to_pylist()
+        own = [[itos[token_id] for token_id in ids[start:end]] for start, end in zip(starts, ends, strict=True)]
+        assert own == [tokenizer(text) for text in fields]
+
+
+def test_spaces_inside_a_token_and_their_visible_spelling_are_one_type() -> None:
+    types = TypeTable(SpacyTokenizer(TokenizerSettings(rules="none")))
+    ids, _, _ = types.add([" \u2581 c\n d"])
+    assert types.to_table()["token"].to_pylist() == ["xxbos", "\u2581", "c", "\n\u2581", "d"]
+    assert types.to_table()["count"].to_pylist() == [1, 2, 1, 1, 1]
+    assert ids.tolist() == [0, 1, 1, 2, 3, 4]
+
+
+def test_ids_are_uint32(tokenizer: SpacyTokenizer) -> None:
+    assert TypeTable(tokenizer).add(["a b"])[0].dtype == np.uint32
+
+
+def test_a_shard_without_documents_has_no_types(tokenizer: SpacyTokenizer) -> None:
+    table = TypeTable(tokenizer).to_table()
+    assert table.num_rows == 0
+    assert [str(kind) for kind in table.schema.types] == ["string", "int64", "int64"]

@@ -1,0 +1,136 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from ulmfit_ray.model.files import load_tensors
+from ulmfit_ray.training.distributed import (
+    data_parallel,
+    gather_dim,
+    gather_rows,
+    own_rows,
+    rank,
+    sum_over_workers,
+    world_size,
+)
+
+SCRIPT = Path(__file__).with_name("two_workers.py")
+TASKS = ["language-model", "language-model-dropout", "retriever", "retriever-dropout"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two_workers.py has left its results: two processes over gloo, and one alone."""
+    path = tmp_path_factory.mktemp("two-workers")
+    commands = [[sys.executable, str(SCRIPT), str(number), str(path)] for number in (0, 1)]
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    try:
+        errors = [worker.communicate(timeout=120)[1] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(errors)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads((folder / f"results-{number}.json").read_text()) for number in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def alone(results) -> dict[str, list[dict[str, Any]]]:
+    """Each task's figures with one worker."""
+    return results[0]["one"] | results[1]["one"]
+
+
+def weights(path: Path) -> dict[str, Tensor]:
+    return {name: value for name, value in load_tensors(path).items() if name.startswith("model.")}
+
+
+def steps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if not row["is_epoch_end"]]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_two_workers_with_half_the_batch_each_train_as_one_with_all_of_it(folder: Path, results, alone, name: str):
+    one, two = alone[name], results[0]["two"][name]
+    assert len(steps(one)) == len(steps(two)) == 50
+    assert [row["loss"] for row in steps(two)] == pytest.approx([row["loss"] for row in steps(one)], abs=1e-4)
+    assert [row["tokens"] for row in steps(two)] == [row["tokens"] for row in steps(one)]
+    expected = weights(folder / f"{name}-one-end.safetensors")
+    assert_close(weights(folder / f"{name}-two-end.safetensors"), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_runs_that_are_compared_do_train(folder: Path, alone, name: str):
+    losses = [row["loss"] for row in steps(alone[name])]
+    assert len(set(losses)) == 50
+    start, end = (weights(folder / f"{name}-one-{kind}.safetensors") for kind in ("stop", "end"))
+    assert all((end[key] - value).abs().max() > 1e-3 for key, value in start.items())
+
+
+def test_validation_over_two_workers_gives_the_figures_of_one(results, alone):
+    one, two = ([row for row in runs["language-model"] if row["is_epoch_end"]] for runs in (alone, results[0]["two"]))
+    assert len(one) == len(two) == 2
+    assert all(found == pytest.approx(expected, rel=1e-4) for found, expected in zip(two, one, strict=True))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_both_workers_report_the_same_figures(results, name: str):
+    first, second = (result["two"][name] for result in results)
+    assert first == second
+
+
+@pytest.mark.parametrize("kind", ["one-then-two", "two-then-one"])
+def test_a_checkpoint_is_accepted_by_another_number_of_workers(folder: Path, results, alone, kind: str):
+    whole = [row["loss"] for row in steps(alone["language-model-dropout"])]
+    rest = steps(results[0][kind])
+    assert [row["step"] for row in rest] == list(range(31, 51))
+    assert [row["loss"] for row in rest] == pytest.approx(whole[30:], abs=1e-4)
+    expected = weights(folder / "language-model-dropout-one-end.safetensors")
+    assert_close(weights(folder / f"{kind}-end.safetensors"), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_checkpoint_of_two_workers_holds_the_hidden_state_of_all_columns(folder: Path):
+    one, two = (load_tensors(folder / f"language-model-dropout-{kind}-stop.safetensors") for kind in ("one", "two"))
+    carried = [name for name in one if name.startswith("carry.")]
+    assert len(carried) == 4
+    for name in carried:
+        assert one[name].shape[1] == 8
+        assert_close(two[name], one[name], rtol=1e-3, atol=1e-4)
+    assert set(one) == set(two)
+
+
+def test_gathered_rows_come_in_rank_order_and_pass_back_the_sum_of_all_ranks_gradients(results):
+    first, second = (result["collectives"] for result in results)
+    assert first["gathered"] == second["gathered"] == [[1.0, 2.0], [2.0, 2.0]]
+    assert first["gradient"] == [[3.0, 3.0]]
+    assert second["gradient"] == [[30.0, 30.0]]
+
+
+def test_collectives_over_two_workers_join_and_sum(results):
+    first, second = (result["collectives"] for result in results)
+    assert first["joined"] == second["joined"] == [0, 5, 1, 5]
+    assert first["sums"] == second["sums"] == [2.0, 10.0]
+    assert (first["own"], second["own"]) == ([0, 4], [4, 8])
+
+
+def test_a_batch_that_cannot_be_shared_out_evenly_is_refused(results):
+    expected = "global_batch_size (7) must be a multiple of num_workers (2)"
+    assert results[0]["collectives"]["refused"] == expected
+
+
+def test_one_worker_needs_no_process_group():
+    rows, model = torch.randn(3, 2, requires_grad=True), torch.nn.Linear(2, 2)
+    assert (rank(), world_size(), own_rows(5)) == (0, 1, slice(0, 5))
+    assert gather_rows(rows) is rows
+    assert gather_dim(rows, 1) is rows
+    assert data_parallel(model) is model
+    assert sum_over_workers([1.5, 2.0], torch.device("cpu")) == [1.5, 2.0]
