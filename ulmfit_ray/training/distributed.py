@@ -1,9 +1,10 @@
 """The few collectives that training needs; each works without a process group too (one worker)."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -33,9 +34,27 @@ def sum_over_workers(values: list[float], device: torch.device) -> list[float]:
     return total.tolist()
 
 
+class _GatherRows(torch.autograd.Function):
+    """All workers' rows; backward each worker gets the sum, over workers, of the gradients of its own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.own = slice(rank() * len(rows), (rank() + 1) * len(rows))
+        return gather_dim(rows, 0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.own]
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """Return the workers' rows one below the other, in rank order, with gradient (all ranks)."""
-    return rows if world_size() == 1 else torch.cat(all_gather_with_gradient(rows.contiguous()))
+    if world_size() == 1:
+        return rows
+    gathered: Tensor = _GatherRows.apply(rows)
+    return gathered
 
 
 def gather_dim(tensor: Tensor, dim: int) -> Tensor:

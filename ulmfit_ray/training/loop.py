@@ -133,8 +133,10 @@ def train(task: Task, config: TrainingConfig, *, start: dict[str, Tensor] | None
             optimizer.zero_grad(set_to_none=True)
             step += 1
             recent.append(figures)
-            wants_state = step % config.checkpoint_every_steps == 0
-            if wants_state or step % config.report_every_steps == 0 or step == (epoch + 1) * task.steps_per_epoch:
+            ends_epoch = step == (epoch + 1) * task.steps_per_epoch
+            # A state at the very end of an epoch would lose its validation if the run died there.
+            wants_state = step % config.checkpoint_every_steps == 0 and not ends_epoch
+            if wants_state or ends_epoch or step % config.report_every_steps == 0:
                 metrics = _means(recent, task.device) | {"learning_rate": rate}
                 recent = []
                 if not math.isfinite(metrics["loss"]):
@@ -146,7 +148,7 @@ def train(task: Task, config: TrainingConfig, *, start: dict[str, Tensor] | None
                 yield Report(step, num_steps, epoch, metrics, state=state)
         task.model.eval()
         # Not at the end of each of many short epochs: a checkpoint holds three times the model, and is a barrier.
-        wants_state = step == num_steps or step - last_state >= config.checkpoint_every_steps // 4
+        wants_state = step == num_steps or step - last_state >= max(1, config.checkpoint_every_steps // 4)
         last_state = step if wants_state else last_state
         state = collect(task, optimizer, carry, step) if wants_state else None
         yield Report(step, num_steps, epoch, task.validate(), is_epoch_end=True, state=state)
