@@ -20,6 +20,8 @@ from ulmfit_ray.training.distributed import (
     world_size,
 )
 
+# Importing torch in two more processes takes ten seconds on a busy machine.
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("two_workers.py")
 TASKS = ["language-model", "language-model-dropout", "retriever", "retriever-dropout"]
 
