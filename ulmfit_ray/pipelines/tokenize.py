@@ -6,17 +6,13 @@ A restart enters the first phase that is incomplete and does only the shards tha
 """
 
 import json
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray.data
-from ray.data import TaskPoolStrategy
-from ray.data.aggregate import Sum
 
 from ulmfit_ray.config import ConfigError, operational, to_dict
 from ulmfit_ray.data.documents import Columns
@@ -24,9 +20,7 @@ from ulmfit_ray.data.folder import Folder
 from ulmfit_ray.data.inputs import detect_format, list_inputs, resolve_columns
 from ulmfit_ray.data.manifest import write_dataset_manifest
 from ulmfit_ray.data.plan import (
-    Piece,
     Plan,
-    Unit,
     check_inputs,
     cut_into_units,
     read_plan,
@@ -35,23 +29,18 @@ from ulmfit_ray.data.plan import (
     write_plan,
 )
 from ulmfit_ray.data.receipts import Receipt, pending_units, read_receipts, shards_of
-from ulmfit_ray.pipelines.output import ATTEMPTS, Tally, attempt, claim_output, failure, refuse_output_inside
+from ulmfit_ray.pipelines.counting import count_shards
+from ulmfit_ray.pipelines.output import Tally, attempt, claim_output, refuse_output_inside
 from ulmfit_ray.pipelines.progress import Bar, print_summary
-from ulmfit_ray.pipelines.runtime import RayRun, cluster_cpus, ray_session, rows_as_they_come
+from ulmfit_ray.pipelines.runtime import RayRun, ray_session, rows_as_they_come
 from ulmfit_ray.pipelines.token_shards import (
-    StreamedText,
     TokenizeTask,
     numericalize_shard,
-    stream_shards,
-    tokenize_shard,
 )
+from ulmfit_ray.pipelines.vocabulary import count_vocabulary
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
 from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
-from ulmfit_ray.text.vocab import Vocab, build_vocab, most_frequent
-
-READERS = 4
-READER_CPUS = 0.01
-"""A reader waits most of its time for the tokenizers; it must not hold a core meanwhile."""
+from ulmfit_ray.text.vocab import Vocab
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,7 +174,7 @@ def _count(config: TokenizeConfig, folder: Folder, plan: Plan, task: TokenizeTas
     total = None if any(unit.streamed for unit in pending) else len(units)
     with Bar("1 tokenize", total, "shards", done=len(receipts)) as bar:
         tally = Tally(bar, config.max_bad_fraction, receipts.values())
-        for row in _counting(task, pending, set(receipts)):
+        for row in count_shards(task, pending, set(receipts)):
             tally.add(row)
         tally.finish(folder)
     receipts = read_receipts(folder, plan.fingerprint, "work/done")
@@ -196,133 +185,15 @@ def _count(config: TokenizeConfig, folder: Folder, plan: Plan, task: TokenizeTas
     return [receipts[stem] for shards in stems for stem in shards or ()]
 
 
-def _counting(task: TokenizeTask, pending: list[Unit], done: set[str]) -> Iterator[dict[str, Any]]:
-    """read | tokenize: units -> texts of missing shards -> rows of receipts, as they come."""
-    if not pending:
-        return
-    context = ray.data.DataContext.get_current()
-    default_block_size = context.target_max_block_size
-    # A shard's text is to be a block of its own: with the default, the tokenizers would start when a file is read.
-    context.target_max_block_size = task.unit_bytes * 9 // 10
-    try:
-        items = [{"unit": json.dumps(asdict(unit))} for unit in pending]
-        rows = (
-            ray.data.from_items(items, override_num_blocks=len(items))
-            .map_batches(
-                partial(_read_unit, task=task, done=done),
-                batch_size=1,
-                num_cpus=READER_CPUS,
-                compute=TaskPoolStrategy(READERS),
-                max_retries=3,
-            )
-            .map_batches(
-                partial(_tokenize_rows, task=task),
-                batch_size=1,
-                batch_format="pyarrow",
-                num_cpus=1,
-                compute=TaskPoolStrategy(cluster_cpus()),
-                max_retries=3,
-            )
-        )
-        yield from rows_as_they_come(rows)
-    finally:
-        context.target_max_block_size = default_block_size
-
-
-def _read_unit(batch: dict[str, Any], task: TokenizeTask, done: set[str]) -> Iterator[pa.Table]:
-    """Yield a row for each shard to be made; streamed files are read here, others by the tokenizer itself."""
-    text = str(batch["unit"][0])
-    unit = _unit(text)
-    if not unit.streamed:
-        yield _reader_row(text)
-        return
-    next_part, problem = 0, ""
-    for number in range(ATTEMPTS):
-        time.sleep(number)
-        try:
-            for shard in stream_shards(task, unit.pieces[0]):
-                if shard.part >= next_part:
-                    next_part = shard.part + 1
-                    if unit.shard_stem(shard.part) not in done:
-                        yield _reader_row(text, json.dumps(asdict(shard) | {"text": ""}), shard.text)
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
-        else:
-            return
-    # The shards before this place are good; the tokenizer puts the failure where all failures go.
-    yield _reader_row(text, problem=problem)
-
-
-def _reader_row(unit: str, shard: str = "", text: bytes = b"", problem: str = "") -> pa.Table:
-    return pa.table(
-        {"unit": [unit], "shard": [shard], "text": pa.array([text], pa.large_binary()), "problem": [problem]}
-    )
-
-
-def _unit(text: str) -> Unit:
-    fields = json.loads(text)
-    return Unit(fields["number"], tuple(Piece(**piece) for piece in fields["pieces"]), fields["streamed"])
-
-
-def _tokenize_rows(batch: pa.Table, task: TokenizeTask) -> pa.Table:
-    rows = []
-    for row in batch.to_pylist():
-        unit, folder = _unit(row["unit"]), Folder(task.output)
-        if row["problem"]:
-            rows.append(failure(folder, unit.stem, row["problem"], f"while reading {unit.pieces[0].path}"))
-            continue
-        streamed = StreamedText(**json.loads(row["shard"]) | {"text": row["text"]}) if row["shard"] else None
-        shard = unit.shard_stem(streamed.part if streamed else None)
-        rows.append(attempt(folder, shard, partial(tokenize_shard, task, unit, streamed)))
-    return pa.Table.from_pylist(rows)
-
-
 def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt], given: Vocab | None) -> Vocab:
-    """Phase 2: add up the shards' types and write vocab.json, unless it is there."""
+    """Phase 2: write vocab.json, unless it is there."""
     if folder.exists("vocab.json"):
         return Vocab.from_json(folder.read_json("vocab.json"))
-    if given is not None:
-        vocab = given
-    else:
-        with Bar("2 vocabulary", len(counted), "shards") as bar:
-            vocab = build_vocab(
-                list(_merged_types(config, folder, [receipt.shard for receipt in counted])),
-                max_vocab=config.max_vocab,
-                min_freq=config.min_freq,
-                num_documents=sum(receipt.num_documents for receipt in counted),
-                num_tokens=sum(receipt.num_tokens for receipt in counted),
-            )
-            bar.advance(len(counted), note=f"{len(vocab):,} entries kept")
+    with Bar("2 vocabulary", len(counted), "shards") as bar:
+        vocab = given or count_vocabulary(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
+        bar.advance(len(counted), note=f"{len(vocab):,} entries")
     folder.publish_json(vocab.to_json(), "vocab.json")
     return vocab
-
-
-def _merged_types(config: TokenizeConfig, folder: Folder, shards: list[str]) -> Iterator[pa.Table]:
-    """Yield each partition's first `max_vocab` types, summed over all shards; no process ever holds all types."""
-    context = ray.data.DataContext.get_current()
-    context.default_hash_shuffle_parallelism = min(200, len(shards))
-    totals = (
-        ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
-        .map_batches(partial(_read_types, output=folder.uri), batch_size=None)
-        .groupby("token")
-        .aggregate(Sum("count", alias_name="count"), Sum("documents", alias_name="documents"))
-        .map_batches(
-            partial(most_frequent, max_vocab=config.max_vocab, min_freq=config.min_freq),
-            batch_size=None,
-            batch_format="pyarrow",
-        )
-    )
-    yield pa.table(
-        {"token": pa.array([], pa.string()), "count": pa.array([], pa.int64()), "documents": pa.array([], pa.int64())}
-    )
-    yield from totals.iter_batches(batch_size=None, batch_format="pyarrow")
-
-
-def _read_types(batch: dict[str, Any], output: str) -> Iterator[pa.Table]:
-    folder = Folder(output)
-    for shard in batch["shard"]:
-        with folder.open(f"work/{shard}.types.parquet") as source:
-            yield pq.read_table(source)
 
 
 def _number(
