@@ -9,7 +9,7 @@ import pytest
 
 from ulmfit_ray.config import (
     ConfigError,
-    Run,
+    OutputRun,
     command_line,
     differences,
     flatten,
@@ -44,7 +44,7 @@ class Scale:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job(Run):
+class Job(OutputRun):
     """A job."""
 
     input: tuple[str, ...]

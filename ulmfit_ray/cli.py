@@ -1,7 +1,7 @@
 """The `ulmfit-ray` command: one subcommand per job, and the exit status of each.
 
-0: done; 1: the job failed; 2: the command or its config is wrong. A verb's pipeline is imported when that verb
-runs, so that `--help` needs neither torch nor Ray.
+0: done; 1: the job failed; 2: the command or its config is wrong. A verb's pipeline, and with
+it torch and Ray, is imported when that verb runs.
 """
 
 import importlib
@@ -52,7 +52,7 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help") or arguments in (["evaluate", "-h"], ["evaluate", "--help"]):
         print(usage())
         return 0 if arguments else 2
     name = " ".join(arguments[:2]) if arguments[0] == "evaluate" else arguments[0]

@@ -36,14 +36,20 @@ def operational(default: Any = MISSING, *, default_factory: Any = MISSING) -> An
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """How a job is run; nothing here changes its result."""
+    """How a command is run; nothing here changes its result."""
+
+    debug: bool = operational(False)
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputRun(Run):
+    """How a command that makes an output directory is run."""
 
     dry_run: bool = operational(False)
     """Print the resolved config and the plan, then stop."""
     overwrite: bool = operational(False)
     """Start afresh: delete what an earlier job of ours left in the output."""
-    debug: bool = operational(False)
-    """Show the traceback of an error."""
 
 
 def option_names(config_class: type) -> Iterator[str]:
@@ -116,7 +122,7 @@ def _refuse_unknown(arguments: Sequence[str], config_class: type, program: str) 
     known |= {".".join([*name.split(".")[:-1], "no-" + name.split(".")[-1]]) for name in known}
     for argument in arguments:
         name = argument.removeprefix("--").split("=")[0].replace("_", "-")
-        if argument.startswith("--") and name not in known:
+        if argument.startswith("--") and " " not in argument and name not in known:
             close = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f"did you mean --{close[0]}? " if close else ""
             raise ConfigError(f"unknown option --{name}: {hint}`{program} --help` lists them all")

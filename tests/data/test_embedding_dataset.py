@@ -31,7 +31,7 @@ def vectors(size: int, dtype: type = np.float32) -> np.ndarray:
 
 
 def write_dataset(folder: Folder, shards: list[pa.Table], tmp_path: Path, **facts: object) -> None:
-    folder.publish_json({"job": {"verb": "embed"}}, "config.json")
+    folder.publish_json({"job": {"verb": "embed"} | facts}, "config.json")
     receipts = []
     for number, table in enumerate(shards):
         write_parquet(table, tmp_path / "shard.parquet")
@@ -41,7 +41,7 @@ def write_dataset(folder: Folder, shards: list[pa.Table], tmp_path: Path, **fact
         receipts.append(
             Receipt(plan="p", shard=f"part-{number:07d}", num_documents=len(table), num_tokens=9, files=files)
         )
-    write_dataset_manifest(folder, "embed", receipts, "parquet", facts)
+    write_dataset_manifest(folder, "embed", receipts, "parquet", {})
 
 
 def test_a_shard_has_ids_counts_kept_columns_and_vectors_in_this_order() -> None:
@@ -82,7 +82,7 @@ def test_vectors_of_several_chunks_and_of_a_slice_are_those_rows() -> None:
     np.testing.assert_array_equal(vectors_of(table.slice(1, 1)), vectors(3)[1:2])
 
 
-def test_blocks_are_what_the_manifest_says_and_none_for_a_language_model(folder: Folder, tmp_path: Path) -> None:
+def test_blocks_are_what_the_config_says_and_none_for_a_language_model(folder: Folder, tmp_path: Path) -> None:
     shard = embedding_table(tokens_table("a"), np.array([1]), vectors(1))
     write_dataset(folder, [shard], tmp_path)
     assert EmbeddingDataset(folder.uri).blocks == []

@@ -155,3 +155,16 @@ def test_only_the_first_megabyte_is_looked_at(tmp_path: Path) -> None:
     content = line * (inputs.SAMPLE_BYTES // len(line) + 2) + '{"late": 1}\n'
     with pytest.raises(ValueError, match=r"its columns are text$"):
         columns_of(tmp_path / "a.jsonl", content, text=["late"])
+
+
+def test_a_file_whose_name_has_glob_characters_is_itself(tmp_path: Path) -> None:
+    for name in ("d[1].txt", "q?x.txt"):
+        (tmp_path / name).write_text("one")
+        assert [file.name for file in list_inputs([str(tmp_path / name)])] == [name]
+
+
+def test_files_in_hidden_folders_are_left_out(tmp_path: Path) -> None:
+    for name in (".git/a.txt", "_tmp/b.txt", "c/d.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("one")
+    assert [file.name for file in list_inputs([str(tmp_path)])] == ["c/d.txt"]

@@ -170,3 +170,12 @@ def test_bytes_that_are_not_utf8_survive_in_raw() -> None:
     (record,) = rows_of(b"1,\xff\xfe\n")
     assert record.raw == b"1,\xff\xfe\n"
     assert not record.problem
+
+
+def test_the_case_of_an_extension_does_not_decide_whether_a_file_is_compressed(tmp_path: Path) -> None:
+    packed = tmp_path / "in.jsonl.GZ"
+    packed.write_bytes(gzip.compress(b"one\ntwo\n"))
+    assert is_compressed(str(packed))
+    assert base_extension(str(packed)) == ".jsonl"
+    with open_text(str(packed)) as stream:
+        assert stream.read() == b"one\ntwo\n"

@@ -166,3 +166,9 @@ def test_padding_is_zeros_behind_each_documents_own_tokens() -> None:
     assert ids.tolist() == [[3, 4, 5], [6, 0, 0], [0, 0, 0]]
     assert lengths.tolist() == [3, 1, 0]
     assert ids.dtype == lengths.dtype == np.int64
+
+
+def test_backward_pairs_are_the_forward_ones_reversed_whole(dataset: TokenDataset) -> None:
+    backward = FieldPairs(dataset, "title", "text", document_tokens=DOCUMENT_TOKENS, backward=True)
+    found = backward.batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, bos_id=BOS)
+    assert all_rows(found) == [(query[::-1], document[::-1]) for query, document in all_rows(batches(dataset))]

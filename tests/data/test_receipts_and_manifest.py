@@ -141,10 +141,19 @@ def test_an_unfinished_directory_is_refused_with_counts_and_the_command(folder: 
     assert len(str(error.value).splitlines()) == 2
 
 
-def test_an_unfinished_training_run_says_how_many_checkpoints_there_are(folder: Folder) -> None:
+def test_an_unfinished_training_run_names_its_newest_checkpoint(folder: Folder) -> None:
     folder.publish_json({"job": {"verb": "pretrain", "command": "ulmfit-ray pretrain"}}, "config.json")
-    folder.publish_bytes(b"", "checkpoints/step-0000010/checkpoint.json")
-    with pytest.raises(IncompleteDatasetError, match=r"pretrain job has not finished \(1 checkpoints there\)"):
+    folder.publish_bytes(b"", "checkpoints/step-0000020/state.safetensors")
+    with pytest.raises(IncompleteDatasetError, match=r"pretrain job has not finished \(no checkpoint yet\)"):
+        read_manifest(folder)
+    folder.publish_json({"step": 10, "files": {}}, "checkpoints/step-0000010/checkpoint.json")
+    with pytest.raises(IncompleteDatasetError, match=r"its newest checkpoint is of step 10\)"):
+        read_manifest(folder)
+
+
+def test_a_folder_with_somebody_elses_config_is_no_output_of_ours(folder: Folder) -> None:
+    folder.publish_json({"architectures": ["BertModel"]}, "config.json")
+    with pytest.raises(FileNotFoundError, match="is not an output of ulmfit-ray"):
         read_manifest(folder)
 
 

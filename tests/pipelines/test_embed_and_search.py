@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ulmfit_ray.config import ConfigError
 from ulmfit_ray.data.embedding_dataset import EmbeddingDataset, vectors_of
 from ulmfit_ray.data.manifest import IncompleteDatasetError
 from ulmfit_ray.data.token_dataset import TokenDataset, flat_tokens
@@ -136,6 +135,28 @@ def test_a_title_finds_its_own_article(embeddings: str, retriever: str, abstract
     assert rows[0]["title"] in titles
 
 
+def test_brackets_in_titles_and_queries_are_shown_as_they_are(
+    embeddings: str, retriever: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search.run(SearchConfig(embeddings=embeddings, model=retriever, query=("binding of [/i] [carbonyl-11C]WAY",), k=1))
+    assert "binding of [/i] [carbonyl-11C]WAY" in capsys.readouterr().out
+
+
+def test_more_hits_than_documents_are_all_documents(embeddings: str, retriever: str) -> None:
+    rows = search.run(SearchConfig(embeddings=embeddings, model=retriever, query=("",), k=1000))
+    assert len({row["doc_id"] for row in rows}) == 200
+
+
+def test_concat_pooling_widens_the_context_block_and_says_so(retriever: str, tokens: str, tmp_path: Path) -> None:
+    output = str(tmp_path / "embeddings")
+    embed.run(EmbedConfig(model=retriever, input=tokens, output=output, pooling="concat"))
+    assert EmbeddingDataset(output).blocks == [
+        {"name": "context", "start": 0, "stop": 96},
+        {"name": "words", "start": 96, "stop": 128},
+    ]
+    assert all_vectors(output).shape == (200, 128)
+
+
 def test_hits_are_written_to_a_file_when_asked(embeddings: str, retriever: str, tmp_path: Path) -> None:
     (tmp_path / "queries.txt").write_text("brown fat in mice\ninsulin\n")
     config = SearchConfig(
@@ -152,7 +173,7 @@ def test_hits_are_written_to_a_file_when_asked(embeddings: str, retriever: str, 
 
 
 def test_a_search_with_another_model_than_the_documents_is_refused(embeddings: str, language_model: str) -> None:
-    with pytest.raises(ConfigError, match="fingerprints differ"):
+    with pytest.raises(ValueError, match="fingerprints differ"):
         search.run(SearchConfig(embeddings=embeddings, model=language_model, query=("x",)))
 
 

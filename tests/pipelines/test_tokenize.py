@@ -5,14 +5,19 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ulmfit_ray.config import ConfigError
+from ulmfit_ray.data.documents import Columns
 from ulmfit_ray.data.folder import Folder, sha256_file
 from ulmfit_ray.data.manifest import IncompleteDatasetError
+from ulmfit_ray.data.plan import Piece, Unit
 from ulmfit_ray.data.token_dataset import TokenDataset
 from ulmfit_ray.pipelines import verify
+from ulmfit_ray.pipelines.output import LAYOUT, claim_output
+from ulmfit_ray.pipelines.token_shards import TokenizeTask, tokenize_shard
 from ulmfit_ray.pipelines.tokenize import TokenizeConfig, run
 from ulmfit_ray.pipelines.verify import DamagedError, VerifyConfig
 from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
@@ -182,5 +187,76 @@ def test_verify_names_a_shard_that_changed(tokens: str, tmp_path: Path) -> None:
 
 
 def test_an_output_inside_its_input_is_refused(corpus: Path) -> None:
-    with pytest.raises(ConfigError, match="lies inside input"):
-        run(TokenizeConfig(input=(str(corpus),), output=str(corpus / "tokens")))
+    for given in (corpus, corpus / "*"):
+        with pytest.raises(ConfigError, match="lies inside input"):
+            run(TokenizeConfig(input=(str(given),), output=str(corpus / "tokens")))
+
+
+def test_a_corpus_without_documents_becomes_an_empty_dataset(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,text\n")
+    manifest = run(TokenizeConfig(input=(str(tmp_path / "in.csv"),), output=str(tmp_path / "out"), id_column="id"))
+    assert (manifest["num_documents"], manifest["num_tokens"], manifest["vocab_size"]) == (0, 0, 9)
+    assert documents(str(tmp_path / "out")) == {}
+    verify.run(VerifyConfig(input=str(tmp_path / "out")))
+
+
+def test_a_column_that_a_later_file_lacks_fails_that_file_by_name(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("title,text\none,two\n")
+    (tmp_path / "in/b.csv").write_text("name,text\none,two\n")
+    config = TokenizeConfig(
+        input=(str(tmp_path / "in"),), output=str(tmp_path / "out"), text_columns=("title", "text"), min_freq=1
+    )
+    with pytest.raises(RuntimeError, match=r"part-0000001: ValueError: .*b.csv has no column title; its columns are"):
+        run(config)
+
+
+def test_a_file_that_shrank_after_planning_is_not_taken_for_whole(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "one two"}\n' * 10)
+    settings = TokenizerSettings()
+    tokenizer = SpacyTokenizer(settings).fingerprint
+    task = TokenizeTask(str(tmp_path), "", "jsonl", Columns(), settings, tokenizer, 1 << 20)
+    with pytest.raises(OSError, match=r"in.jsonl has 200 bytes, 999 were planned"):
+        tokenize_shard(task, Unit(0, (Piece(str(tmp_path / "in.jsonl"), "in.jsonl", 0, 999),)), None)
+
+
+def test_a_run_begun_with_another_tokenizer_is_not_mixed_with_this_one(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("one two three")
+    config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), min_freq=1)
+    claim_output("tokenize", config)
+    other = SpacyTokenizer(config.tokenizer_settings()).to_json() | {"fingerprint": "another"}
+    Folder(config.output).publish_json(other, "tokenizer.json")
+    with pytest.raises(ConfigError, match="begun with another tokenizer"):
+        run(config)
+
+
+def test_what_a_kill_after_the_manifest_left_is_cleared_by_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("one two three")
+    config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), min_freq=1)
+    run(config)
+    (tmp_path / "out/work").mkdir()
+    (tmp_path / "in.txt").unlink()
+    run(config)
+    assert not (tmp_path / "out/work").exists()
+
+
+def test_overwriting_that_is_interrupted_can_be_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.txt").write_text("one two three")
+    config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), min_freq=1, overwrite=True)
+    run(config)
+    for last in LAYOUT:
+        delete = Folder.delete
+
+        def interrupted(folder: Folder, name: str, last: str = last, delete: Any = delete) -> None:
+            delete(folder, name)
+            if name == last:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Folder, "delete", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                claim_output("tokenize", config)
+        left = {path.name for path in (tmp_path / "out").iterdir()}
+        assert "config.json" in left or not left
+        assert "shards" in left or "done" not in left
+    assert run(config)["num_documents"] == 1

@@ -14,6 +14,7 @@ from ulmfit_ray.data.checkpoints import publish_checkpoint
 from ulmfit_ray.data.folder import Folder, scratch_directory
 from ulmfit_ray.data.manifest import IncompleteDatasetError
 from ulmfit_ray.data.model_directory import ModelDirectory
+from ulmfit_ray.data.token_dataset import TokenDataset
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.pipelines import pretrain, train_retriever, verify
@@ -70,9 +71,10 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
     config = replace(config, architecture=replace(config.architecture, weight_dropout=0.2, hidden_dropout=0.1))
     whole = replace(config, output=str(tmp_path / "whole"))
     pretrain.run(whole)
-    claim_output("pretrain", config)
+    claim_output("pretrain", config, inputs={"tokens": TokenDataset(config.tokens).fingerprint})
     torch.set_num_threads(2)
-    task, training, facts = pretrain._make_task(torch.device("cpu"), config=config, architecture=config.architecture)
+    make_task = partial(pretrain._make_task, config=config, architecture=config.architecture)
+    task, training, facts = make_task(torch.device("cpu"), None)
     log = []
     for report in train(task, replace(training, checkpoint_every_steps=20)):
         log.append({"step": report.step, "epoch": 1} | report.metrics)
@@ -84,7 +86,7 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
         (scratch / "log").write_text("".join(json.dumps(row) + "\n" for row in log))
         files = {"state.safetensors": scratch / "state.safetensors", "training_log.jsonl": scratch / "log"}
         publish_checkpoint(Folder(config.output), 20, files, facts | {"is_last": False})
-    with pytest.raises(IncompleteDatasetError, match="1 checkpoints there"):
+    with pytest.raises(IncompleteDatasetError, match="its newest checkpoint is of step 20"):
         ModelDirectory(config.output)
     pretrain.run(config)
     np.testing.assert_allclose(losses(config.output), losses(whole.output), atol=1e-5, rtol=0)
@@ -108,6 +110,21 @@ def test_mistakes_are_found_before_anything_starts(config: PretrainConfig, token
     with pytest.raises(FileNotFoundError, match="no manifest"):
         pretrain.run(replace(config, tokens=str(tmp_path)))
     assert not Path(config.output).exists()
+
+
+def test_a_checkpoint_of_other_tokens_is_not_gone_on_from(config: PretrainConfig) -> None:
+    claim_output("pretrain", config, inputs={"tokens": "of another day"})
+    with pytest.raises(ConfigError, match=r"belongs to another config \(inputs.tokens: 'of another day' -> "):
+        pretrain.run(config)
+
+
+def test_sizes_that_cannot_be_are_refused_with_the_option_named() -> None:
+    with pytest.raises(ConfigError, match=r"scaling.num-workers"):
+        Scaling(num_workers=0)
+    with pytest.raises(ValueError, match=r"training.bptt must be at least 1"):
+        LanguageModelTraining(bptt=0)
+    with pytest.raises(ValueError, match=r"vocab_size must be at least 0"):
+        Architecture(vocab_size=-5)
 
 
 def test_more_cores_than_there_are_is_one_clear_error(config: PretrainConfig) -> None:

@@ -56,7 +56,7 @@ def test_standard_error_is_the_deviation_over_the_root_of_the_number_of_queries(
     metric = mean_with_error([0.0, 1.0, 1.0, 0.0])
     assert metric.mean == 0.5
     assert metric.standard_error == pytest.approx(math.sqrt(1 / 3) / 2)
-    assert math.isnan(mean_with_error([0.7]).standard_error)
+    assert mean_with_error([0.7]).standard_error == 0.0
 
 
 def test_scores_are_ranked_and_judged_query_by_query() -> None:

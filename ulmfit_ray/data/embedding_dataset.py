@@ -55,10 +55,15 @@ class EmbeddingDataset:
         self.config: dict[str, Any] = config["job"]
         self.shards = read_shards(self.folder)
 
+    def check_model(self, fingerprint: str, model_uri: str) -> None:
+        """Raise ValueError if queries would be encoded by another model than the documents were."""
+        if self.manifest["model"] != fingerprint:
+            raise ValueError(f"{self.folder.uri} was not made by {model_uri}: their weights' fingerprints differ")
+
     @property
     def blocks(self) -> list[dict[str, Any]]:
         """Return name, start and stop of the blocks that lie side by side in a vector (none for an LM's)."""
-        return list(self.manifest.get("blocks", []))
+        return list(self.config.get("blocks", []))
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""

@@ -3,6 +3,7 @@
 import csv
 import glob
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -45,13 +46,13 @@ def list_inputs(inputs: Sequence[str]) -> list[InputFile]:
 
 
 def _list_one(uri: str) -> list[InputFile]:
-    if "://" not in uri and glob.has_magic(uri):
+    if "://" not in uri and not os.path.exists(uri) and glob.has_magic(uri):
         return [file for match in sorted(glob.glob(uri, recursive=True)) for file in _list_one(match)]
     filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
     info = filesystem.get_file_info(path)
     if info.type == pyarrow.fs.FileType.Directory:
         selector = pyarrow.fs.FileSelector(path, recursive=True)
-        infos = [info for info in filesystem.get_file_info(selector) if not info.base_name.startswith((".", "_"))]
+        infos = [info for info in filesystem.get_file_info(selector) if not _is_hidden(info.path.removeprefix(path))]
     else:
         infos = [info]
     scheme = uri.split("://", 1)[0] + "://" if "://" in uri else ""
@@ -65,6 +66,10 @@ def _list_one(uri: str) -> list[InputFile]:
         for info in infos
         if info.type == pyarrow.fs.FileType.File
     ]
+
+
+def _is_hidden(relative_path: str) -> bool:
+    return any(part.startswith((".", "_")) for part in relative_path.split("/"))
 
 
 def detect_format(files: Sequence[InputFile], wanted: str) -> str:
@@ -113,8 +118,7 @@ def resolve_columns(
         if tuple(text) != ("text",) or id_column or keep:
             raise ValueError(f"format {file_format} has no columns: leave out the options that name some")
         return Columns()
-    first = next((file for file in files if file.size), files[0])
-    names, rows = _sample(first, file_format)
+    first, names, rows = _first_readable(files, file_format)
     asked = [*text, *([id_column] if id_column else []), *keep]
     for name in asked:
         if name not in names:
@@ -128,6 +132,16 @@ def resolve_columns(
     return Columns(tuple(text), id_column, tuple(keep), tuple(kinds))
 
 
+def _first_readable(
+    files: Sequence[InputFile], file_format: str
+) -> tuple[InputFile, list[str], list[dict[str, object]]]:
+    for file in files:
+        names, rows = _sample(file, file_format)
+        if names:
+            return file, names, rows
+    raise ValueError(f"none of the {len(files)} input files holds a record in its first megabyte: nothing to tokenize")
+
+
 def _sample(file: InputFile, file_format: str) -> tuple[list[str], list[dict[str, object]]]:
     """Return the column names and, for jsonl, the objects of the first megabyte."""
     with open_text(file.path) as stream:
@@ -137,7 +151,7 @@ def _sample(file: InputFile, file_format: str) -> tuple[list[str], list[dict[str
         for record in islice(read_records(stream, file_format, 0, SAMPLE_BYTES), 100_000):
             try:
                 value = json.loads(record.raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
                 rows.append(value)

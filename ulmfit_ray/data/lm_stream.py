@@ -71,6 +71,7 @@ class LMStream:
         seed: int,
         shuffle: bool = True,
         backward: bool = False,
+        what: str = "tokens",
     ) -> None:
         self._dataset, self._selection = dataset, selection
         self._bptt, self._columns = bptt, range(global_batch_size)[columns]
@@ -79,7 +80,7 @@ class LMStream:
         self.column_tokens = (selection.total_tokens - 1) // global_batch_size
         if self.column_tokens < 1:
             raise ValueError(
-                f"{selection.total_tokens} tokens are too few for a batch of {global_batch_size} rows:"
+                f"{selection.total_tokens} {what} are too few for a batch of {global_batch_size} rows:"
                 " lower --training.global-batch-size or bring more text"
             )
         self.num_windows = -(-self.column_tokens // bptt)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ulmfit_ray.data.checkpoints import newest_checkpoint
 from ulmfit_ray.data.folder import Folder, scratch_directory
 from ulmfit_ray.data.plan import read_plan
 from ulmfit_ray.data.receipts import Receipt, add_up, num_missing, read_receipts
@@ -66,7 +67,7 @@ def read_manifest(folder: Folder, jobs: Iterable[str] = ()) -> dict[str, Any]:
         ValueError: it is the output of another job, or of a newer version.
     """
     if not folder.exists("manifest.json"):
-        if not folder.exists("config.json"):
+        if not folder.exists("config.json") or "verb" not in folder.read_json("config.json").get("job", {}):
             raise FileNotFoundError(f"{folder.uri} is not an output of ulmfit-ray: it has no manifest.json")
         raise IncompleteDatasetError(_what_is_missing(folder))
     manifest: dict[str, Any] = folder.read_json("manifest.json")
@@ -86,7 +87,8 @@ def _what_is_missing(folder: Folder) -> str:
         missing, total = num_missing(plan, read_receipts(folder, plan.fingerprint))
         state = f"{total - missing:,} of {total:,} units done, {missing:,} missing"
     elif folder.exists("checkpoints"):
-        state = f"{len(folder.names('checkpoints'))} checkpoints there"
+        newest = newest_checkpoint(folder)
+        state = f"its newest checkpoint is of step {newest[1]['step']:,}" if newest else "no checkpoint yet"
     return (
         f"{folder.uri} has no manifest.json: its {config['verb']} job has not finished ({state}).\n"
         f"    Run the same command again to finish it: {config['command']}"

@@ -5,25 +5,27 @@ from typing import BinaryIO
 
 import smart_open
 
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
 def is_compressed(path: str) -> bool:
     """Tell by its name whether a file must be read from the front."""
-    return path.endswith(COMPRESSIONS)
+    return path.lower().endswith(COMPRESSIONS)
 
 
 def base_extension(path: str) -> str:
     """Return the extension that names the format, whatever the compression: ".jsonl" of "a.jsonl.gz"."""
+    path = path.lower()
     for suffix in COMPRESSIONS:
         path = path.removesuffix(suffix)
-    return os.path.splitext(path)[1].lower()
+    return os.path.splitext(path)[1]
 
 
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
-    return smart_open.open(path, "rb", compression="infer_from_extension")
+    # Said outright, so that smart_open never unpacks what was planned by its size as it lies there.
+    return smart_open.open(path, "rb", compression="infer_from_extension" if is_compressed(path) else "disable")
 
 
 class CountedLines:

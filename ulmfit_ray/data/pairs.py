@@ -35,14 +35,22 @@ class FieldPairs:
         ValueError: the token dataset does not have these two fields.
     """
 
-    def __init__(self, dataset: TokenDataset, query_field: str, document_field: str, *, document_tokens: int) -> None:
+    def __init__(
+        self,
+        dataset: TokenDataset,
+        query_field: str,
+        document_field: str,
+        *,
+        document_tokens: int,
+        backward: bool = False,
+    ) -> None:
         names = dataset.text_columns
         for name in (query_field, document_field):
             if name not in names or len(names) < 2:
                 raise ValueError(
                     f"{dataset.folder.uri} has no field {name!r} to make pairs of; its fields are {', '.join(names)}"
                 )
-        self._document_tokens = document_tokens
+        self._document_tokens, self._backward = document_tokens, backward
         columns = names.index(query_field), names.index(document_field)
         self._values: list[np.ndarray] = []
         places = []
@@ -71,7 +79,7 @@ class FieldPairs:
             yield self._batch([self._draw(int(pair), epoch, seed, bos_id) for pair in chosen])
 
     def _draw(self, pair: int, epoch: int, seed: int, bos_id: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return query and document, each beginning with xxbos, and the document's key."""
+        """Return query and document, each with its xxbos (backward: reversed whole), and the document's key."""
         shard, query_start, query_stop, start, stop = self._places[pair]
         values = self._values[shard]
         document = values[start:stop]
@@ -80,7 +88,10 @@ class FieldPairs:
         if random.random() < SPAN_FRACTION:
             query = _random_span(document, int(random.integers(SPAN_TOKENS[0], SPAN_TOKENS[1] + 1)), random)
         cut = _random_span(document, self._document_tokens, random)
-        return np.append(bos_id, query), np.append(bos_id, cut), _key(document)
+        texts = np.append(bos_id, query), np.append(bos_id, cut)
+        if self._backward:
+            texts = texts[0][::-1], texts[1][::-1]
+        return *texts, _key(document)
 
     def _batch(self, drawn: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> PairBatch:
         queries, documents = pad([pair[0] for pair in drawn]), pad([pair[1] for pair in drawn])

@@ -99,13 +99,15 @@ def cut_into_units(files: Sequence[InputFile], file_format: str) -> Iterator[Uni
     size = unit_bytes(files)
     number = 0
     bundle: list[Piece] = []
+    bundle_bytes = 0
     for file in files:
         whole = Piece(file.path, file.name, 0, file.size)
         if file_format == "txt":
             bundle.append(whole)
-            if sum(piece.stop for piece in bundle) >= size:
+            bundle_bytes += file.size
+            if bundle_bytes >= size:
                 yield Unit(number, tuple(bundle))
-                number, bundle = number + 1, []
+                number, bundle, bundle_bytes = number + 1, [], 0
         elif file_format == "csv" or is_compressed(file.path):
             yield Unit(number, (whole,), streamed=True)
             number += 1

@@ -4,6 +4,7 @@ Columns: `doc_id`, `tokens` (uint16, or uint32 when an id is over 65,535), with 
 `field_starts` and `field_ends` (where each column's own tokens lie in `tokens`), then the kept columns.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ class TokenDataset:
     def vocab_fingerprint(self) -> str:
         """Return the fingerprint of the vocabulary that the ids belong to."""
         return str(self.manifest["vocab"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash over the shards' own: the same for the same tokens, whenever they were made."""
+        return hashlib.sha256("".join(row["sha256"] for row in self.shards).encode()).hexdigest()
 
     @property
     def text_columns(self) -> list[str]:

@@ -22,6 +22,8 @@ WINDOW = 32
 """Time steps per call."""
 MAX_ROWS = 128
 """Documents per micro-batch."""
+MAX_PADDED_TOKENS = 1 << 19
+"""Tokens per micro-batch, padding included: 4 MiB of ids, however long the longest document is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,11 @@ class Encoder:
         vectors = np.empty((len(documents), self.dimension), np.float32)
         # Stable, so that equal lengths keep their order; longest first, so that rows leave from the end.
         order = np.argsort(-lengths, kind="stable")
-        for start in range(0, len(order), self._max_rows):
-            chosen = order[start : start + self._max_rows]
+        start = 0
+        while start < len(order):
+            longest = int(lengths[order[start]])
+            chosen = order[start : start + max(1, min(self._max_rows, MAX_PADDED_TOKENS // longest))]
+            start += len(chosen)
             batch = self._pad([documents[number] for number in chosen], lengths[chosen])
             vectors[chosen] = self._encode_batch(batch).cpu().numpy()
         return vectors

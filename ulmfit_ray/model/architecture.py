@@ -34,6 +34,8 @@ class Architecture:
     """Multiplies all five dropouts."""
 
     def __post_init__(self) -> None:
+        if self.vocab_size < 0:
+            raise ValueError(f"architecture.vocab_size must be at least 0, not {self.vocab_size}")
         for name in ("embedding_dim", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"architecture.{name} must be at least 1, not {getattr(self, name)}")

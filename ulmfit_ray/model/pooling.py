@@ -7,12 +7,9 @@ B documents, T time steps, E width of an output.
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 from torch import Tensor
-
-Pooling = Literal["last", "mean", "idf-mean", "max", "concat"]
 
 
 class Pool:

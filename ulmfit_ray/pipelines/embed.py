@@ -1,6 +1,5 @@
 """Token dataset -> embedding dataset, by an actor pool on Ray Data. One token shard, one embedding shard."""
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from ulmfit_ray.data.receipts import Receipt, read_receipts
 from ulmfit_ray.data.token_dataset import TokenDataset, flat_tokens
 from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.encoding.encoder import Encoder
-from ulmfit_ray.pipelines.output import Tally, attempt, claim_output
+from ulmfit_ray.model.pooling import pooled_width
+from ulmfit_ray.pipelines.output import Tally, attempt, claim_output, print_dry_run
 from ulmfit_ray.pipelines.progress import Bar, print_summary
 from ulmfit_ray.pipelines.runtime import (
     RayRun,
@@ -54,6 +54,12 @@ class Actors:
     num_gpus: float | None = operational(None)
     """GPUs of each actor, fractions allowed (default: 1 if the cluster has any, else 0)."""
 
+    def __post_init__(self) -> None:
+        if self.min < 1 or self.num_cpus < 1:
+            raise ConfigError("--actors.min and --actors.num-cpus must be at least 1")
+        if self.max is not None and self.max < self.min:
+            raise ConfigError(f"--actors.max {self.max} is less than --actors.min {self.min}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbedConfig(RayRun):
@@ -78,15 +84,15 @@ def run(config: EmbedConfig) -> dict[str, Any]:
     """Encode the documents, or what is missing of them, and return the manifest."""
     model, tokens = ModelDirectory(config.model), TokenDataset(config.input)
     model.check_tokens(tokens.vocab_fingerprint, config.input)
-    folder, manifest = claim_output("embed", config)
+    inputs = {"tokens": tokens.fingerprint, "weights": model.fingerprint}
+    folder, manifest = claim_output("embed", config, inputs=inputs, facts={"blocks": _blocks(config, model)})
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))
         return manifest
     if config.dry_run:
-        print(json.dumps(to_dict(config), indent=2))
-        print(f"plan: {len(tokens.shards):,} shards, {tokens.manifest['num_tokens']:,} tokens")
+        print_dry_run(config, f"{len(tokens.shards):,} shards, {tokens.manifest['num_tokens']:,} tokens")
         return {}
-    plan = _plan(config, folder, model, tokens)
+    plan = _plan(config, folder, tokens)
     found = len(read_receipts(folder, plan.fingerprint))
     with ray_session(config.ray):
         rate = _encode(config, folder, plan)
@@ -102,17 +108,15 @@ def run(config: EmbedConfig) -> dict[str, Any]:
     return manifest
 
 
-def _plan(config: EmbedConfig, folder: Folder, model: ModelDirectory, tokens: TokenDataset) -> Plan:
-    """Return the plan that is there, if it is of the same tokens and weights, or write one."""
-    identity = to_dict(config, identity_only=True) | {"weights": model.fingerprint}
-    rows = [{name: shard[name] for name in PLAN_SCHEMA.names} for shard in tokens.shards]
-    table = pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+def _plan(config: EmbedConfig, folder: Folder, tokens: TokenDataset) -> Plan:
+    """Return the plan that is there, or write one; claim_output has seen to it that the inputs are the same."""
     plan = read_plan(folder)
-    if plan is None:
-        return write_plan(folder, table, {"identity": identity, "num_units": len(rows)})
-    if plan.table != table or plan.facts["identity"] != identity:
-        raise ConfigError(f"model or tokens changed since {folder.uri} was begun: use --overwrite to start afresh")
-    return plan
+    if plan is not None:
+        return plan
+    rows = [{name: shard[name] for name in PLAN_SCHEMA.names} for shard in tokens.shards]
+    identity = to_dict(config, identity_only=True) | folder.read_json("config.json")["job"]["inputs"]
+    table = pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+    return write_plan(folder, table, {"identity": identity, "num_units": len(rows)})
 
 
 def _encode(config: EmbedConfig, folder: Folder, plan: Plan) -> float:
@@ -127,7 +131,9 @@ def _encode(config: EmbedConfig, folder: Folder, plan: Plan) -> float:
             spans.append((row["began"], row["ended"], row["num_tokens"]))
         tally.finish(folder)
     if not spans:
-        return 0.0
+        # Nothing was left to do but the manifest: what one actor did, by the receipts.
+        seconds = sum(receipt.seconds for receipt in receipts.values())
+        return sum(receipt.num_tokens for receipt in receipts.values()) / max(seconds, 1e-9)
     seconds = max(span[1] for span in spans) - min(span[0] for span in spans)
     return sum(span[2] for span in spans) / max(seconds, 1e-9)
 
@@ -202,19 +208,27 @@ class EncodeShards:
         return receipt
 
 
+def _blocks(config: EmbedConfig, model: ModelDirectory) -> list[dict[str, Any]]:
+    """Return the places of the blocks in the vectors; the pooling may have widened the context block."""
+    places, start = [], 0
+    for block in model.model.get("blocks", []):
+        width = block["stop"] - block["start"]
+        if block["name"] == "context":
+            width = pooled_width(config.pooling or model.model["pooling"], width)
+        places.append({"name": block["name"], "start": start, "stop": start + width})
+        start += width
+    return places
+
+
 def _facts(config: EmbedConfig, model: ModelDirectory, tokens: TokenDataset, rate: float) -> dict[str, Any]:
-    """Return what the manifest says beside the totals; the blocks' places if the vectors still have them."""
-    pooling = config.pooling or model.model["pooling"]
-    facts = {
+    """Return what the manifest says beside the totals."""
+    return {
         "vocab": model.vocab_fingerprint,
         "tokenizer": tokens.manifest["tokenizer"],
         "model": model.fingerprint,
-        "pooling": pooling,
+        "pooling": config.pooling or model.model["pooling"],
         "tokens_per_second": round(rate, 1),
     }
-    if "blocks" in model.model and pooling != "concat":
-        facts["blocks"] = model.model["blocks"]
-    return facts
 
 
 def _summary(folder: Folder, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     """Print a table of figures and return them: system -> metric -> mean and standard error."""
     embeddings, tokens = EmbeddingDataset(config.embeddings), TokenDataset(config.tokens)
     encoder = DocumentEncoder.load(config.model)
-    check_model(embeddings, encoder, config.model)
+    embeddings.check_model(encoder.directory.fingerprint, config.model)
+    encoder.directory.check_tokens(tokens.vocab_fingerprint, config.tokens)
     qrels = read_qrels(config.qrels)
     queries = [query for query in read_queries(config.queries) if query.query_id in qrels]
     if not queries:
@@ -60,12 +61,6 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
         place, _, name = config.output.rpartition("/")
         Folder(place).publish_json({"num_queries": len(queries), "systems": result}, name)
     return result
-
-
-def check_model(embeddings: EmbeddingDataset, encoder: DocumentEncoder, model: str) -> None:
-    """Raise ConfigError if the queries would be encoded by another model than the documents were."""
-    if embeddings.manifest["model"] != encoder.directory.fingerprint:
-        raise ConfigError(f"{embeddings.folder.uri} was not made by {model}: their weights' fingerprints differ")
 
 
 def score_all(
@@ -96,4 +91,4 @@ def _print(figures: dict[str, dict[str, Metric]], num_queries: int, num_document
         table.add_column(name, justify="right")
     for system, row in figures.items():
         table.add_row(system, *(f"{metric.mean:.3f} ± {metric.standard_error:.3f}" for metric in row.values()))
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)

@@ -3,53 +3,56 @@
 Every job begins with `claim_output`, which writes the resolved config down before anything else happens.
 """
 
+import glob
 import itertools
+import json
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
-from ulmfit_ray.config import ConfigError, Run, command_line, differences, to_dict
+from ulmfit_ray.config import ConfigError, OutputRun, command_line, differences, to_dict
 from ulmfit_ray.data.folder import Folder, absolute_uri
 from ulmfit_ray.data.receipts import Receipt
 from ulmfit_ray.pipelines.progress import Bar
 
 LAYOUT = (
-    *("manifest.json", "shards.parquet", "config.json", "plan.json", "plan.arrow", "vocab.json", "tokenizer.json"),
-    *("shards", "done", "quarantine", "failed", "work", "checkpoints"),
-    *("model.safetensors", "training_log.jsonl", "README.md"),
+    *("manifest.json", "shards.parquet", "done", "work/done", "work", "checkpoints", "plan.json", "plan.arrow"),
+    *("shards", "quarantine", "failed", "vocab.json", "tokenizer.json", "model.safetensors", "training_log.jsonl"),
+    *("README.md", "config.json"),
 )
-"""Every name that a job of ours writes into its output; --overwrite deletes these and nothing else."""
+"""Every name that a job of ours writes into its output; --overwrite deletes these and nothing else. What vouches for
+other files goes before them, and config.json, which says that the folder is ours, last."""
 ATTEMPTS = 3
 MIN_DOCUMENTS_JUDGED = 10_000
 
 
-class JobConfig(Protocol):
-    """What every job's config has."""
-
-    @property
-    def output(self) -> str:
-        """The output directory's URI."""
-
-
-def claim_output(verb: str, config: Any) -> tuple[Folder, dict[str, Any] | None]:
+def claim_output(
+    verb: str, config: Any, *, inputs: dict[str, str] | None = None, facts: dict[str, Any] | None = None
+) -> tuple[Folder, dict[str, Any] | None]:
     """Return the output folder and, when this very job has finished already, its manifest.
 
-    Writes config.json if the folder is new. Raises:
-        ConfigError: the folder holds something else, or the output of another config.
+    Writes config.json if the folder is new: the resolved config, fingerprints of `inputs`, and `facts`.
+
+    Raises:
+        ConfigError: the folder holds something else, or the output of another config or of other inputs.
     """
-    assert isinstance(config, Run)
+    assert isinstance(config, OutputRun)
     folder = Folder(config.output)  # type: ignore[attr-defined]
-    resolved = {"verb": verb, "command": command_line(verb, config)} | to_dict(config)
+    identity = to_dict(config, identity_only=True) | {"inputs": inputs or {}}
+    resolved = {"verb": verb, "command": command_line(verb, config)} | to_dict(config) | identity | (facts or {})
     if folder.exists("config.json"):
-        previous = folder.read_json("config.json")["job"]
-        if config.overwrite and not config.dry_run:
+        previous = folder.read_json("config.json").get("job", {})
+        if "verb" not in previous:
+            raise ConfigError(f"output {folder.uri} holds a config.json that is not of ulmfit-ray: name another output")
+        if not config.overwrite:
+            _refuse_another(folder, verb, identity, previous)
+            return folder, _finished(folder)
+        if not config.dry_run:
             for name in LAYOUT:
                 folder.delete(name)
-        elif not config.overwrite:
-            _refuse_another(folder, verb, config, previous)
-            return folder, folder.read_json("manifest.json") if folder.exists("manifest.json") else None
     elif folder.names():
         raise ConfigError(f"output {folder.uri} is not empty and not an output of ulmfit-ray: name another")
     if not config.dry_run:
@@ -57,11 +60,10 @@ def claim_output(verb: str, config: Any) -> tuple[Folder, dict[str, Any] | None]
     return folder, None
 
 
-def _refuse_another(folder: Folder, verb: str, config: Any, previous: dict[str, Any]) -> None:
+def _refuse_another(folder: Folder, verb: str, identity: dict[str, Any], previous: dict[str, Any]) -> None:
     if previous["verb"] != verb:
         raise ConfigError(f"output {folder.uri} belongs to `{previous['verb']}`: name another, or use --overwrite")
-    now = to_dict(config, identity_only=True)
-    changed = differences(previous, now)
+    changed = differences(previous, identity)
     if changed:
         raise ConfigError(
             f"output {folder.uri} belongs to another config ({'; '.join(changed)}):\n"
@@ -69,11 +71,29 @@ def _refuse_another(folder: Folder, verb: str, config: Any, previous: dict[str, 
         )
 
 
+def _finished(folder: Folder) -> dict[str, Any] | None:
+    """Return the manifest if there is one; clear away what a kill right after it was written has left."""
+    if not folder.exists("manifest.json"):
+        return None
+    for name in ("work", "checkpoints"):
+        folder.delete(name)
+    manifest: dict[str, Any] = folder.read_json("manifest.json")
+    return manifest
+
+
+def print_dry_run(config: Any, plan: str) -> None:
+    """Print a job's resolved config and a line about what it would do."""
+    print(json.dumps(to_dict(config), indent=2))
+    print(f"plan: {plan}")
+
+
 def refuse_output_inside(output: str, inputs: Iterable[str]) -> None:
     """Raise ConfigError if the output lies in an input folder: a second run would read the first one's results."""
     out = absolute_uri(output)
     for given in map(absolute_uri, inputs):
-        if out == given or out.startswith(given.rstrip("/") + "/"):
+        # Of a glob, the part that is a folder for certain.
+        folder = re.split(r"[*?[]", given)[0].rpartition("/")[0] if glob.has_magic(given) else given
+        if out == folder or out.startswith(folder.rstrip("/") + "/"):
             raise ConfigError(f"output {output} lies inside input {given}: name a place outside it")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ulmfit_ray.config import ConfigError, operational, to_dict
+from ulmfit_ray.config import ConfigError, operational
 from ulmfit_ray.data.folder import Folder, scratch_directory
 from ulmfit_ray.data.lm_stream import LMStream, Selection, select
 from ulmfit_ray.data.model_directory import write_model_directory
@@ -17,11 +17,11 @@ from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel
 from ulmfit_ray.model.files import describe, save_tensors
 from ulmfit_ray.pipelines.model_card import language_model_card
-from ulmfit_ray.pipelines.output import claim_output
+from ulmfit_ray.pipelines.output import claim_output, print_dry_run
 from ulmfit_ray.pipelines.progress import print_summary
 from ulmfit_ray.pipelines.runtime import RayRun, ray_session
-from ulmfit_ray.pipelines.train import Scaling, TrainingResult, run_training
-from ulmfit_ray.training.distributed import own_rows
+from ulmfit_ray.pipelines.train import Scaling, TrainingResult, run_training, training_plan
+from ulmfit_ray.training.distributed import of_first_worker, own_rows
 from ulmfit_ray.training.language_model import LanguageModelTask, LanguageModelTraining
 from ulmfit_ray.training.loop import TrainingConfig
 from ulmfit_ray.training.precision import Precision, resolve_precision
@@ -52,24 +52,23 @@ class PretrainConfig(RayRun):
     def __post_init__(self) -> None:
         if not 0 <= self.valid_fraction < 1:
             raise ConfigError("--valid-fraction must lie in [0, 1)")
-        if self.training.global_batch_size % self.scaling.num_workers:
-            raise ConfigError(
-                f"global_batch_size ({self.training.global_batch_size}) must be a multiple of"
-                f" num_workers ({self.scaling.num_workers})"
-            )
+        if self.seed < 0:
+            raise ConfigError("--seed must not be negative")
+        self.scaling.check(self.training)
 
 
 def run(config: PretrainConfig) -> dict[str, Any]:
     """Train, or go on training, and write the model directory; return its manifest."""
-    tokens, _ = _open_tokens(config)
+    tokens, valid = _open_tokens(config)
     vocab = tokens.folder.read_json("vocab.json")
     architecture = _resolve(config.architecture, len(vocab["tokens"]))
-    folder, manifest = claim_output("pretrain", config)
+    inputs = {"tokens": tokens.fingerprint} | ({"valid": valid.fingerprint} if valid else {})
+    folder, manifest = claim_output("pretrain", config, inputs=inputs)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))
         return manifest
     if config.dry_run:
-        print_dry_run(config, tokens)
+        print_dry_run(config, training_plan(tokens, config.training, config.scaling))
         return {}
     with ray_session(config.ray):
         make_task = partial(_make_task, config=config, architecture=architecture)
@@ -77,18 +76,6 @@ def run(config: PretrainConfig) -> dict[str, Any]:
     manifest = _write_model(config, folder, tokens, architecture, vocab, result)
     print_summary("pretrain", _summary(folder, manifest))
     return manifest
-
-
-def print_dry_run(config: Any, tokens: TokenDataset) -> None:
-    """Print a training job's resolved config and what it would read."""
-    import json
-
-    print(json.dumps(to_dict(config), indent=2))
-    scaling: Scaling = config.scaling
-    print(
-        f"plan: {tokens.manifest['num_documents']:,} documents, {tokens.manifest['num_tokens']:,} tokens,"
-        f" {config.training.num_epochs} epochs, {scaling.num_workers} workers"
-    )
 
 
 def _open_tokens(config: PretrainConfig) -> tuple[TokenDataset, TokenDataset | None]:
@@ -121,7 +108,7 @@ def _selections(config: PretrainConfig) -> tuple[TokenDataset, Selection, TokenD
 
 
 def _make_task(
-    device: torch.device, *, config: PretrainConfig, architecture: Architecture
+    device: torch.device, precision: str | None, *, config: PretrainConfig, architecture: Architecture
 ) -> tuple[LanguageModelTask, TrainingConfig, dict[str, Any]]:
     """Build the task on a worker (all ranks alike)."""
     training = config.training
@@ -135,8 +122,10 @@ def _make_task(
         backward=config.direction == "backward",
     )
     stream = make_stream(tokens, train_selection)
-    valid_stream = make_stream(valid, valid_selection, shuffle=False) if valid_selection else None
-    precision = resolve_precision(config.precision, device)
+    valid_stream = None
+    if valid_selection is not None:
+        valid_stream = make_stream(valid, valid_selection, shuffle=False, what="validation tokens (--valid-fraction)")
+    precision = precision or of_first_worker(resolve_precision(config.precision, device))
     torch.manual_seed(config.seed)
     task = LanguageModelTask(
         LanguageModel(architecture),

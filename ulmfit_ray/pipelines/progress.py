@@ -21,6 +21,8 @@ class Bar:
 
     def __init__(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         self.stage, self.total, self.unit, self.done = stage, total, unit, done
+        self._done_before = done
+        self._note = ""
         self._counts: dict[str, float] = {}
         self._began = self._last_line = time.monotonic()
         self._bar: Progress | None = None
@@ -28,10 +30,10 @@ class Bar:
             columns = (
                 TextColumn("{task.description:<18}"),
                 BarColumn(),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.fields[text]}", markup=False),
                 TimeRemainingColumn(),
             )
-            self._bar = Progress(*columns, console=Console(highlight=False))
+            self._bar = Progress(*columns, console=Console(highlight=False, markup=False))
             self._task = self._bar.add_task(stage, total=total, completed=done, text=self._text())
 
     def __enter__(self) -> "Bar":
@@ -61,8 +63,6 @@ class Bar:
             self._last_line = time.monotonic()
             print(f"{self.stage}: {self._text()}{self._time_left()}", flush=True)
 
-    _note = ""
-
     def _text(self) -> str:
         of = f" of {self.total:,}" if self.total else ""
         parts = [f"{self.done:,}{of} {self.unit}"]
@@ -73,10 +73,10 @@ class Bar:
         return ", ".join(parts + ([self._note] if self._note else []))
 
     def _time_left(self) -> str:
-        seconds = time.monotonic() - self._began
-        if not self.total or not self.done:
+        done_here = self.done - self._done_before
+        if not self.total or not done_here:
             return ""
-        return f", {seconds * (self.total - self.done) / self.done:,.0f} s left"
+        return f", {(time.monotonic() - self._began) * (self.total - self.done) / done_here:,.0f} s left"
 
 
 def print_summary(title: str, rows: Mapping[str, object]) -> None:
@@ -86,7 +86,7 @@ def print_summary(title: str, rows: Mapping[str, object]) -> None:
     table.add_column(justify="right", overflow="fold")
     for name, value in rows.items():
         table.add_row(name, format_number(value))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def format_number(value: object) -> str:

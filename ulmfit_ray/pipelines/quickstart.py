@@ -38,6 +38,8 @@ class QuickstartConfig(Run):
 
     output: str = operational("build/quickstart")
     """Directory for the outputs of all stages."""
+    overwrite: bool = operational(False)
+    """Start afresh."""
 
 
 def stages(out: str) -> dict[str, list[str]]:
@@ -176,4 +178,4 @@ def print_table(summary: dict[str, float]) -> None:
         table.add_row(
             "search" if name == "lm" else "", title, value, "nDCG@10, 300 test claims" if name == "lm" else ""
         )
-    Console(highlight=False, width=110).print(table)
+    Console(highlight=False, markup=False, width=110).print(table)

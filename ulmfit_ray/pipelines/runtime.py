@@ -22,7 +22,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 import ray.data
 
-from ulmfit_ray.config import ConfigError, Run, operational
+from ulmfit_ray.config import ConfigError, OutputRun, operational
 
 OBJECT_STORE_BYTES = 1 << 30
 MALLOC_ENVIRONMENT = {
@@ -47,7 +47,7 @@ class RayOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RayRun(Run):
+class RayRun(OutputRun):
     """Options of every job that runs on Ray."""
 
     ray: RayOptions = operational(default_factory=RayOptions)
@@ -55,30 +55,38 @@ class RayRun(Run):
 
 @contextmanager
 def ray_session(options: RayOptions) -> Iterator[None]:
-    """Connect to Ray for the duration of a job; shuts down only a session that was started here."""
-    if ray.is_initialized():
-        _configure_data()
-        yield
-        return
-    address = options.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    else:
-        # Without address="local" Ray would attach to whatever cluster happens to run on this machine.
-        ray.init(
-            address="local",
-            num_cpus=options.num_cpus,
-            object_store_memory=OBJECT_STORE_BYTES,
-            dashboard_host="127.0.0.1",
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+    """Connect to Ray for the duration of a job; shuts down only a session that was started here.
+
+    A ValueError in here is no longer the person's mistake but the job's failure: it leaves as a RuntimeError.
+    """
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        _connect(options)
     try:
         _configure_data()
         yield
+    except ValueError as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
     finally:
-        ray.shutdown()
+        if is_ours:
+            ray.shutdown()
+
+
+def _connect(options: RayOptions) -> None:
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        return
+    # Without address="local" Ray would attach to whatever cluster happens to run on this machine.
+    ray.init(
+        address="local",
+        num_cpus=options.num_cpus,
+        object_store_memory=OBJECT_STORE_BYTES,
+        dashboard_host="127.0.0.1",
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
 
 
 def _configure_data() -> None:

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import tyro
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ulmfit_ray.config import ConfigError, Run, operational
 from ulmfit_ray.data.embedding_dataset import EmbeddingDataset, vectors_of
 from ulmfit_ray.data.folder import Folder, scratch_directory
 from ulmfit_ray.data.judgments import Query, read_queries
 from ulmfit_ray.document_encoder import DocumentEncoder
-from ulmfit_ray.pipelines.evaluate_retrieval import check_model
 from ulmfit_ray.retrieval.search import Hits, nearest
 
 
@@ -50,7 +50,7 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
     """Search, print or write the hits, and return them as rows."""
     embeddings = EmbeddingDataset(config.embeddings)
     encoder = DocumentEncoder.load(config.model)
-    check_model(embeddings, encoder, config.model)
+    embeddings.check_model(encoder.directory.fingerprint, config.model)
     queries = [Query(str(number + 1), text) for number, text in enumerate(config.query)]
     if config.queries is not None:
         queries = read_queries(config.queries)
@@ -83,11 +83,11 @@ def _rows(embeddings: EmbeddingDataset, queries: Sequence[Query], hits: Hits) ->
 
 
 def _print(queries: Sequence[Query], rows: Sequence[dict[str, Any]]) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for query in queries:
         own = [row for row in rows if row["query_id"] == query.query_id]
         shown = [name for name in own[0] if name not in ("query_id", "query", "rank", "score")] if own else []
-        table = Table(title=query.text, title_justify="left")
+        table = Table(title=Text(query.text), title_justify="left")
         for name in ("rank", "score", *shown):
             table.add_column(name, justify="right" if name in ("rank", "score") else "left")
         for row in own:

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from ulmfit_ray.data.documents import BadDocument, Columns, Document, read_documents
 from ulmfit_ray.data.folder import Folder, scratch_directory, sha256_file
 from ulmfit_ray.data.inputs import read_header
-from ulmfit_ray.data.open_text import CountedLines, open_text
+from ulmfit_ray.data.open_text import CountedLines, is_compressed, open_text
 from ulmfit_ray.data.plan import Piece, Unit
 from ulmfit_ray.data.receipts import Receipt
 from ulmfit_ray.data.records import read_records
@@ -62,18 +62,43 @@ def _tokenizer(settings: TokenizerSettings, fingerprint: str) -> SpacyTokenizer:
     return tokenizer
 
 
+def open_piece(piece: Piece) -> BinaryIO:
+    """Open a piece's file for reading from its front.
+
+    Raises:
+        OSError: the file is shorter than planned: read so, it would give fewer documents and look complete.
+    """
+    stream = open_text(piece.path)
+    if not is_compressed(piece.path):
+        size = stream.seek(0, io.SEEK_END)
+        if size < piece.stop:
+            stream.close()
+            raise OSError(f"{piece.path} has {size:,} bytes, {piece.stop:,} were planned")
+        stream.seek(0)
+    return stream
+
+
+def _check_header(task: TokenizeTask, piece: Piece, header: list[str]) -> None:
+    columns = task.columns
+    missing = {*columns.text, *columns.keep, *([columns.id] if columns.id else [])} - set(header)
+    if header and missing:
+        names = ", ".join(sorted(missing))
+        raise ValueError(f"{piece.path} has no column {names}; its columns are {', '.join(header)}")
+
+
 def stream_shards(task: TokenizeTask, piece: Piece) -> Iterator[StreamedText]:
     """Cut a file into shards: each closes after the record that brings it to at least `unit_bytes`.
 
     The places depend on the file alone. There is always a last shard, be it empty.
     """
-    with open_text(piece.path) as stream:
+    with open_piece(piece) as stream:
         header: list[str] = []
         offset = 0
         if task.file_format == "csv":
             first_line = CountedLines(io.BytesIO(stream.readline()))
             header = read_header(first_line)
             offset = first_line.offset
+            _check_header(task, piece, header)
         records = read_records(stream, task.file_format, offset)
         raw: list[bytes] = []
         size, part = 0, 0
@@ -100,7 +125,7 @@ def _documents(task: TokenizeTask, unit: Unit, streamed: StreamedText | None) ->
         yield from read_documents(records, unit.pieces[0].name, task.file_format, task.columns, streamed.header)
         return
     for piece in unit.pieces:
-        with open_text(piece.path) as stream:
+        with open_piece(piece) as stream:
             start = 0
             if piece.start:
                 # A range owns the lines that begin in it: the one that holds its first byte may begin before.

@@ -5,7 +5,6 @@
 A restart enters the first phase that is incomplete and does only the shards that have no receipt.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,7 +17,8 @@ from ulmfit_ray.config import ConfigError, operational, to_dict
 from ulmfit_ray.data.documents import Columns
 from ulmfit_ray.data.folder import Folder
 from ulmfit_ray.data.inputs import detect_format, list_inputs, resolve_columns
-from ulmfit_ray.data.manifest import write_dataset_manifest
+from ulmfit_ray.data.manifest import read_manifest, write_dataset_manifest
+from ulmfit_ray.data.model_directory import JOBS as MODEL_JOBS
 from ulmfit_ray.data.plan import (
     Plan,
     check_inputs,
@@ -30,7 +30,7 @@ from ulmfit_ray.data.plan import (
 )
 from ulmfit_ray.data.receipts import Receipt, pending_units, read_receipts, shards_of
 from ulmfit_ray.pipelines.counting import count_shards
-from ulmfit_ray.pipelines.output import Tally, attempt, claim_output, refuse_output_inside
+from ulmfit_ray.pipelines.output import Tally, attempt, claim_output, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.progress import Bar, print_summary
 from ulmfit_ray.pipelines.runtime import RayRun, ray_session, rows_as_they_come
 from ulmfit_ray.pipelines.token_shards import (
@@ -48,7 +48,7 @@ class TokenizeConfig(RayRun):
     """Turn raw text into a token dataset: cleaned, tokenized, counted and numericalized."""
 
     input: tuple[str, ...]
-    """Files, globs, folders or URIs; compressed ones too."""
+    """Files, globs, folders, or URIs of a file system (s3://, gs://, hdfs://); compressed files too."""
     output: str = operational()
     """Directory or URI of the token dataset."""
     format: Literal["auto", "txt", "lines", "csv", "jsonl"] = "auto"
@@ -89,18 +89,24 @@ class TokenizeConfig(RayRun):
 def run(config: TokenizeConfig) -> dict[str, Any]:
     """Tokenize the corpus, or what is missing of it, and return the manifest."""
     refuse_output_inside(config.output, config.input)
-    plan_facts = _look_at_input(config)
+    is_finished = Folder(config.output).exists("manifest.json") and not config.overwrite
+    # A finished output does not need its input any more.
+    plan_facts = None if is_finished else _look_at_input(config)
     tokenizer = _tokenizer(config)
-    given_vocab = Vocab.from_json(Folder(config.vocab).read_json("vocab.json")) if config.vocab else None
+    given_vocab = _given_vocab(config)
     folder, manifest = claim_output("tokenize", config)
-    if manifest is not None:
+    if manifest is not None or plan_facts is None:
+        assert manifest is not None
         print_summary("complete, nothing to do", _summary(folder, manifest))
         return manifest
     plan = _plan(config, folder, *plan_facts)
     if config.dry_run:
-        _print_dry_run(config, plan, folder)
+        done = len(read_receipts(folder, plan.fingerprint)) if plan.fingerprint else 0
+        facts = plan.facts
+        text = f"{facts['num_files']:,} files in {facts['num_units']:,} units, {done:,} shards written"
+        print_dry_run(config, f"{text}; disk while it runs: about three times the result")
         return {}
-    folder.publish_json(tokenizer.to_json(), "tokenizer.json")
+    _claim_tokenizer(folder, tokenizer)
     facts = plan.facts
     task = TokenizeTask(
         output=folder.uri,
@@ -142,6 +148,25 @@ def _tokenizer(config: TokenizeConfig) -> SpacyTokenizer:
         raise ConfigError(
             f"--lang {config.lang}: spaCy has no such language, or lacks what it needs ({error})"
         ) from error
+
+
+def _claim_tokenizer(folder: Folder, tokenizer: SpacyTokenizer) -> None:
+    """Write tokenizer.json, or refuse to go on with another tokenizer than the one that made the first shards."""
+    if not folder.exists("tokenizer.json"):
+        folder.publish_json(tokenizer.to_json(), "tokenizer.json")
+    before = folder.read_json("tokenizer.json")
+    if before["fingerprint"] != tokenizer.fingerprint:
+        raise ConfigError(
+            f"{folder.uri} was begun with another tokenizer (spaCy {before['versions']['spacy']}):"
+            " install that version, or use --overwrite to start afresh"
+        )
+
+
+def _given_vocab(config: TokenizeConfig) -> Vocab | None:
+    if config.vocab is None:
+        return None
+    read_manifest(Folder(config.vocab), ["tokenize", *MODEL_JOBS])
+    return Vocab.from_json(Folder(config.vocab).read_json("vocab.json"))
 
 
 def _plan(config: TokenizeConfig, folder: Folder, files: list[Any], file_format: str, columns: Columns) -> Plan:
@@ -261,12 +286,3 @@ def _summary(folder: Folder, manifest: dict[str, Any], found: dict[str, int] | N
         "tokens per second and core": manifest["num_tokens"] / max(seconds, 1e-9),
         "output": folder.uri,
     }
-
-
-def _print_dry_run(config: TokenizeConfig, plan: Plan, folder: Folder) -> None:
-    print(json.dumps(to_dict(config), indent=2))
-    done = len(read_receipts(folder, plan.fingerprint)) if plan.fingerprint else 0
-    print(
-        f"plan: {plan.facts['num_files']:,} files in {plan.facts['num_units']:,} units, {done:,} shards written."
-        f" Disk while it runs: about three times the result."
-    )

@@ -5,12 +5,11 @@ on from the newest one. Errors that would repeat are reported and not raised, or
 """
 
 import json
-import os
-import queue
 import secrets
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +19,10 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Empty, Queue
 from torch import Tensor
 
-from ulmfit_ray.config import operational
+from ulmfit_ray.config import ConfigError, operational
 from ulmfit_ray.data.checkpoints import FOLDER, newest_checkpoint, publish_checkpoint
 from ulmfit_ray.data.folder import Folder, scratch_directory
+from ulmfit_ray.data.token_dataset import TokenDataset
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.pipelines.progress import Bar
 from ulmfit_ray.pipelines.runtime import MALLOC_ENVIRONMENT, RayOptions, cluster_cpus, require_resources
@@ -45,6 +45,16 @@ class Scaling:
     num_cpus: int | None = operational(None)
     """Cores of each worker (default: all there are, shared out; 1 with GPUs)."""
 
+    def __post_init__(self) -> None:
+        if self.num_workers < 1 or (self.num_cpus is not None and self.num_cpus < 1):
+            raise ConfigError("--scaling.num-workers and --scaling.num-cpus must be at least 1")
+
+    def check(self, training: TrainingConfig) -> None:
+        """Raise ConfigError if the global batch cannot be shared out evenly."""
+        if training.global_batch_size % self.num_workers:
+            size = training.global_batch_size
+            raise ConfigError(f"global_batch_size ({size}) must be a multiple of num_workers ({self.num_workers})")
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -55,8 +65,9 @@ class TrainingResult:
     facts: dict[str, Any]
 
 
-MakeTask = Callable[[torch.device], tuple[Any, TrainingConfig, dict[str, Any]]]
-"""Builds the task (training.loop.Task) on a worker, and facts for every checkpoint (the precision chosen, ...)."""
+MakeTask = Callable[[torch.device, str | None], tuple[Any, TrainingConfig, dict[str, Any]]]
+"""(device, precision of the checkpoint to go on from) -> the task (training.loop.Task) on a worker, its config, and
+facts for every checkpoint, the precision among them."""
 
 
 def run_training(
@@ -77,25 +88,8 @@ def run_training(
         )
         errors: list[str] = []
         messages: Queue = Queue()
-        trainer = TorchTrainer(
-            _train_on_worker,
-            train_loop_config={"make_task": make_task, "folder": folder.uri, "messages": messages, "threads": num_cpus},
-            torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=scaling.num_workers,
-                use_gpu=scaling.use_gpu,
-                resources_per_worker={"CPU": num_cpus} | ({"GPU": 1} if scaling.use_gpu else {}),
-            ),
-            # Ray Train's second version, which 2.60 uses; mypy sees the class of the first.
-            run_config=ray.train.RunConfig(  # type: ignore[call-arg]
-                # A snapshot that a killed launch left truncated would stop Ray from starting: never the same name.
-                name=f"launch-{secrets.token_hex(4)}",
-                storage_path=f"{folder.uri}/{FOLDER}/ray-train",
-                failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
-                worker_runtime_env={"env_vars": MALLOC_ENVIRONMENT},
-            ),
-        )
-        with _watching(messages, stage, errors):
+        trainer = _trainer(make_task, folder, scaling, messages, num_cpus)
+        with _watching(messages, stage, errors), _interruptible():
             trainer.fit()
         messages.shutdown()
         if errors:
@@ -105,6 +99,35 @@ def run_training(
         raise RuntimeError(f"training ended before its last step; checkpoints are in {folder.uri}/{FOLDER}")
     state, log = load_checkpoint(folder, found[0])
     return TrainingResult(state, log, found[1])
+
+
+def _trainer(make_task: MakeTask, folder: Folder, scaling: Scaling, messages: Queue, num_cpus: int) -> TorchTrainer:
+    return TorchTrainer(
+        _train_on_worker,
+        train_loop_config={"make_task": make_task, "folder": folder.uri, "messages": messages, "threads": num_cpus},
+        torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=scaling.num_workers,
+            use_gpu=scaling.use_gpu,
+            resources_per_worker={"CPU": num_cpus} | ({"GPU": 1} if scaling.use_gpu else {}),
+        ),
+        # Ray Train's second version, which 2.60 uses; mypy sees the class of the first.
+        run_config=ray.train.RunConfig(  # type: ignore[call-arg]
+            # A snapshot that a killed launch left truncated would stop Ray from starting: never the same name.
+            name=f"launch-{secrets.token_hex(4)}",
+            storage_path=f"{folder.uri}/{FOLDER}/ray-train",
+            failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+            worker_runtime_env={"env_vars": MALLOC_ENVIRONMENT},
+        ),
+    )
+
+
+def training_plan(tokens: TokenDataset, training: TrainingConfig, scaling: Scaling) -> str:
+    """Return what --dry-run says of a training job."""
+    return (
+        f"{tokens.manifest['num_documents']:,} documents, {tokens.manifest['num_tokens']:,} tokens,"
+        f" {training.num_epochs} epochs, {scaling.num_workers} workers"
+    )
 
 
 def _is_finished(folder: Folder) -> bool:
@@ -127,9 +150,9 @@ def _train_on_worker(settings: dict[str, Any]) -> None:
     is_first = ray.train.get_context().get_world_rank() == 0
     device = ray.train.torch.get_device()
     try:
-        task, config, facts = settings["make_task"](device)
         found = newest_checkpoint(folder)
         start, log = load_checkpoint(folder, found[0]) if found else (None, [])
+        task, config, facts = settings["make_task"](device, found[1]["precision"] if found else None)
         for report in train(task, config, start=start):
             log.append({"step": report.step, "epoch": report.epoch + 1} | report.metrics)
             if is_first:
@@ -156,21 +179,36 @@ def _publish(folder: Folder, report: Report, log: list[dict[str, Any]], facts: d
 
 
 @contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a run as everywhere else: Ray Train's own handler, which it leaves behind, exits silently."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
 def _watching(messages: Queue, stage: str, errors: list[str]) -> Iterator[None]:
     """Show what rank 0 says while the driver waits in `fit`."""
     done = threading.Event()
 
     def watch() -> None:
-        with Bar(stage, None, "steps") as bar:
-            while True:
+        bar: Bar | None = None
+        with ExitStack() as stack:
+            while not (done.is_set() and messages.empty()):
                 try:
                     message = messages.get(timeout=0.5)
-                except (Empty, queue.Empty):
-                    if done.is_set():
-                        return
+                except Empty:
                     continue
                 if "error" in message:
                     errors.append(message["error"])
+                elif bar is None:
+                    # The clock starts with the first report: what went before is Ray finding its workers.
+                    bar = stack.enter_context(Bar(stage, message["num_steps"], "steps", done=message["row"]["step"]))
                 else:
                     _show(bar, message)
 
@@ -191,8 +229,3 @@ def _show(bar: Bar, message: dict[str, Any]) -> None:
         print(f"epoch {row['epoch']}: {figures}" if figures else f"epoch {row['epoch']} done", flush=True)
     else:
         bar.advance(steps, note=f"loss {row['loss']:.3f}", total=message["num_steps"], tokens=row.get("tokens", 0))
-
-
-def environment() -> dict[str, Any]:
-    """Return what a model card says of the machine."""
-    return {"torch": torch.__version__, "ray": ray.__version__, "cores": os.cpu_count()}

@@ -16,13 +16,12 @@ from ulmfit_ray.model.awd_lstm import LanguageModel
 from ulmfit_ray.model.files import describe, load_model, save_tensors
 from ulmfit_ray.model.retriever import BLOCKS, Retriever
 from ulmfit_ray.pipelines.model_card import retriever_card
-from ulmfit_ray.pipelines.output import claim_output
-from ulmfit_ray.pipelines.pretrain import print_dry_run
+from ulmfit_ray.pipelines.output import claim_output, print_dry_run
 from ulmfit_ray.pipelines.progress import print_summary
 from ulmfit_ray.pipelines.runtime import RayRun, ray_session
-from ulmfit_ray.pipelines.train import Scaling, TrainingResult, run_training
+from ulmfit_ray.pipelines.train import Scaling, TrainingResult, run_training, training_plan
 from ulmfit_ray.text.vocab import BOS_ID, Vocab
-from ulmfit_ray.training.distributed import own_rows
+from ulmfit_ray.training.distributed import of_first_worker, own_rows
 from ulmfit_ray.training.loop import TrainingConfig
 from ulmfit_ray.training.precision import Precision, resolve_precision
 from ulmfit_ray.training.retriever import RetrieverTask, RetrieverTraining
@@ -58,11 +57,9 @@ class TrainRetrieverConfig(RayRun):
             raise ConfigError("--blocks must name words, context, or both")
         if self.pairs.count(":") != 1:
             raise ConfigError(f"--pairs {self.pairs}: name two text columns, as in title:text")
-        if self.training.global_batch_size % self.scaling.num_workers:
-            raise ConfigError(
-                f"global_batch_size ({self.training.global_batch_size}) must be a multiple of"
-                f" num_workers ({self.scaling.num_workers})"
-            )
+        if self.word_dim < 1 or self.document_tokens < 1 or self.seed < 0:
+            raise ConfigError("--word-dim and --document-tokens must be at least 1, --seed at least 0")
+        self.scaling.check(self.training)
 
 
 def run(config: TrainRetrieverConfig) -> dict[str, Any]:
@@ -73,15 +70,16 @@ def run(config: TrainRetrieverConfig) -> dict[str, Any]:
         raise ConfigError(
             f"--model {config.model} is a {model.model['kind']}; a retriever starts from a language model"
         )
-    pairs = _pairs(config, tokens)
+    pairs = _pairs(config, model, tokens)
     if len(pairs) < config.training.global_batch_size:
         raise ConfigError(f"{len(pairs)} pairs are fewer than --training.global-batch-size: lower it")
-    folder, manifest = claim_output("train-retriever", config)
+    inputs = {"tokens": tokens.fingerprint, "weights": model.fingerprint}
+    folder, manifest = claim_output("train-retriever", config, inputs=inputs)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))
         return manifest
     if config.dry_run:
-        print_dry_run(config, tokens)
+        print_dry_run(config, training_plan(tokens, config.training, config.scaling))
         return {}
     with ray_session(config.ray):
         result = run_training(partial(_make_task, config=config), folder, config.scaling, config.ray, "train-retriever")
@@ -90,9 +88,10 @@ def run(config: TrainRetrieverConfig) -> dict[str, Any]:
     return manifest
 
 
-def _pairs(config: TrainRetrieverConfig, tokens: TokenDataset) -> FieldPairs:
+def _pairs(config: TrainRetrieverConfig, model: ModelDirectory, tokens: TokenDataset) -> FieldPairs:
     query, document = config.pairs.split(":")
-    return FieldPairs(tokens, query, document, document_tokens=config.document_tokens)
+    backward = model.model["direction"] == "backward"
+    return FieldPairs(tokens, query, document, document_tokens=config.document_tokens, backward=backward)
 
 
 def new_retriever(config: TrainRetrieverConfig, directory: ModelDirectory) -> Retriever:
@@ -110,14 +109,15 @@ def new_retriever(config: TrainRetrieverConfig, directory: ModelDirectory) -> Re
 
 
 def _make_task(
-    device: torch.device, *, config: TrainRetrieverConfig
+    device: torch.device, precision: str | None, *, config: TrainRetrieverConfig
 ) -> tuple[RetrieverTask, TrainingConfig, dict[str, Any]]:
     """Build the task on a worker (all ranks alike)."""
     size = config.training.global_batch_size
-    pairs = _pairs(config, TokenDataset(config.tokens))
-    precision = resolve_precision(config.precision, device)
+    model = ModelDirectory(config.model)
+    pairs = _pairs(config, model, TokenDataset(config.tokens))
+    precision = precision or of_first_worker(resolve_precision(config.precision, device))
     task = RetrieverTask(
-        new_retriever(config, ModelDirectory(config.model)),
+        new_retriever(config, model),
         config.training,
         batches=partial(pairs.batches, global_batch_size=size, rows=own_rows(size), seed=config.seed, bos_id=BOS_ID),
         steps_per_epoch=len(pairs) // size,

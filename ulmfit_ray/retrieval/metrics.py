@@ -40,9 +40,9 @@ def reciprocal_rank(relevance: Sequence[float], k: int = 10) -> float:
 
 
 def mean_with_error(values: Sequence[float]) -> Metric:
-    """Return the mean over queries and its standard error."""
+    """Return the mean over queries and its standard error (0 for a single query)."""
     array = np.asarray(values, dtype=np.float64)
-    error = array.std(ddof=1) / math.sqrt(len(array)) if len(array) > 1 else math.nan
+    error = array.std(ddof=1) / math.sqrt(len(array)) if len(array) > 1 else 0.0
     return Metric(float(array.mean()), float(error))
 
 

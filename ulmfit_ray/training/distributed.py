@@ -26,6 +26,14 @@ def data_parallel(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model, device_ids=device_ids, gradient_as_bucket_view=True)
 
 
+def of_first_worker(value: str) -> str:
+    """Return rank 0's value on every worker: what one of them decides holds for all (all ranks)."""
+    values = [value]
+    if world_size() > 1:
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
 def sum_over_workers(values: list[float], device: torch.device) -> list[float]:
     """Return the sums of `values` over all workers (all ranks)."""
     total = torch.tensor(values, dtype=torch.float64, device=device)

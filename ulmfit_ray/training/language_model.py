@@ -27,6 +27,11 @@ class LanguageModelTraining(TrainingConfig):
     temporal_activation_reg: float = 1.0
     """TAR (beta): times the mean square of its change from step to step."""
 
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        if self.bptt < 1:
+            raise ValueError(f"training.bptt must be at least 1, not {self.bptt}")
+
 
 Windows = Callable[[int, int], Iterator[np.ndarray]]
 """(epoch, first step) -> this worker's columns, window after window: (B, T + 1) token ids."""

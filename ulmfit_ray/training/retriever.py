@@ -33,6 +33,11 @@ class RetrieverTraining(TrainingConfig):
     dropout: float = 0.1
     """Between the encoder's layers."""
 
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        if self.temperature <= 0:
+            raise ValueError(f"training.temperature must be over 0, not {self.temperature}")
+
 
 class Batch(Protocol):
     """What a batch of pairs has; see data.pairs.PairBatch."""
