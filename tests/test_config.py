@@ -187,7 +187,7 @@ CONFIGS = [
     Job(input=("/a",), output="/o"),
     Job(input=("/a b", "/c'd", "/e*"), output="/o", marks=True, max_size=3, mode="slow", name="two words"),
     Job(input=("/a",), output="/o", inner=Inner(rate=1e-5, deep=False, limit=0, threads=4), scale=Scale(workers=8)),
-    Job(input=("/a",), output="s3://b/o", columns=("title", "text"), debug=True),
+    Job(input=("/a",), output="s3://b/o", columns=("title", "text")),
 ]
 
 
@@ -202,8 +202,8 @@ def test_the_command_line_names_only_what_is_not_default() -> None:
     assert command_line("job", CONFIGS[0]) == "ulmfit-ray job --input /a --output /o"
 
 
-def test_the_command_line_never_repeats_overwrite_or_dry_run() -> None:
-    config = Job(input=("/a",), output="/o", overwrite=True, dry_run=True)
+def test_the_command_line_never_repeats_overwrite_debug_or_dry_run() -> None:
+    config = Job(input=("/a",), output="/o", overwrite=True, dry_run=True, debug=True)
     assert command_line("job", config) == "ulmfit-ray job --input /a --output /o"
 
 

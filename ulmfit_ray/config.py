@@ -176,7 +176,7 @@ def _typed(config: Any, prefix: str = "") -> Iterator[str]:
         name = item.name.replace("_", "-")
         if is_dataclass(value):
             yield from _typed(value, f"{prefix}{name}.")
-        elif value != default and name not in ("dry-run", "overwrite"):
+        elif value != default and name not in ("dry-run", "overwrite", "debug"):
             if isinstance(value, bool):
                 yield f"--{prefix}{name if value else 'no-' + name}"
             else:

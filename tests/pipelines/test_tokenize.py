@@ -16,7 +16,7 @@ from ulmfit_ray.data.manifest import IncompleteDatasetError
 from ulmfit_ray.data.plan import Piece, Unit
 from ulmfit_ray.data.token_dataset import TokenDataset
 from ulmfit_ray.pipelines import verify
-from ulmfit_ray.pipelines.output import LAYOUT, claim_output
+from ulmfit_ray.pipelines.output import LAYOUT, claim_output, refuse_output_inside
 from ulmfit_ray.pipelines.token_shards import TokenizeTask, tokenize_shard
 from ulmfit_ray.pipelines.tokenize import TokenizeConfig, run
 from ulmfit_ray.pipelines.verify import DamagedError, VerifyConfig
@@ -187,9 +187,11 @@ def test_verify_names_a_shard_that_changed(tokens: str, tmp_path: Path) -> None:
 
 
 def test_an_output_inside_its_input_is_refused(corpus: Path) -> None:
-    for given in (corpus, corpus / "*"):
+    for given in (corpus, corpus / "*", corpus / "t*"):
         with pytest.raises(ConfigError, match="lies inside input"):
-            run(TokenizeConfig(input=(str(given),), output=str(corpus / "tokens")))
+            refuse_output_inside(str(corpus / "tokens/new"), [str(given)])
+    refuse_output_inside(str(corpus / "tokens"), [str(corpus / "*.jsonl"), str(corpus / "0.jsonl")])
+    refuse_output_inside(f"{corpus}-tokens", [str(corpus)])
 
 
 def test_a_corpus_without_documents_becomes_an_empty_dataset(tmp_path: Path) -> None:

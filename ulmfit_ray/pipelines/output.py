@@ -3,10 +3,9 @@
 Every job begins with `claim_output`, which writes the resolved config down before anything else happens.
 """
 
-import glob
+import fnmatch
 import itertools
 import json
-import re
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -49,7 +48,7 @@ def claim_output(
             raise ConfigError(f"output {folder.uri} holds a config.json that is not of ulmfit-ray: name another output")
         if not config.overwrite:
             _refuse_another(folder, verb, identity, previous)
-            return folder, _finished(folder)
+            return folder, _finished(folder, config.dry_run)
         if not config.dry_run:
             for name in LAYOUT:
                 folder.delete(name)
@@ -71,11 +70,11 @@ def _refuse_another(folder: Folder, verb: str, identity: dict[str, Any], previou
         )
 
 
-def _finished(folder: Folder) -> dict[str, Any] | None:
+def _finished(folder: Folder, dry_run: bool) -> dict[str, Any] | None:
     """Return the manifest if there is one; clear away what a kill right after it was written has left."""
     if not folder.exists("manifest.json"):
         return None
-    for name in ("work", "checkpoints"):
+    for name in () if dry_run else ("work", "checkpoints"):
         folder.delete(name)
     manifest: dict[str, Any] = folder.read_json("manifest.json")
     return manifest
@@ -90,10 +89,9 @@ def print_dry_run(config: Any, plan: str) -> None:
 def refuse_output_inside(output: str, inputs: Iterable[str]) -> None:
     """Raise ConfigError if the output lies in an input folder: a second run would read the first one's results."""
     out = absolute_uri(output)
+    places = list(itertools.accumulate(out.split("/"), "{}/{}".format))
     for given in map(absolute_uri, inputs):
-        # Of a glob, the part that is a folder for certain.
-        folder = re.split(r"[*?[]", given)[0].rpartition("/")[0] if glob.has_magic(given) else given
-        if out == folder or out.startswith(folder.rstrip("/") + "/"):
+        if given.rstrip("/") in places or any(fnmatch.fnmatchcase(place, given) for place in places):
             raise ConfigError(f"output {output} lies inside input {given}: name a place outside it")
 
 
