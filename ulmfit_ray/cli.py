@@ -4,6 +4,7 @@
 it torch and Ray, is imported when that verb runs.
 """
 
+import difflib
 import importlib
 import os
 import sys
@@ -28,7 +29,6 @@ VERBS = {
     "train-retriever": Verb("train_retriever", "TrainRetrieverConfig", "language model + pairs -> retriever"),
     "embed": Verb("embed", "EmbedConfig", "token dataset -> embedding dataset"),
     "search": Verb("search", "SearchConfig", "a query -> the nearest documents"),
-    "evaluate": Verb("evaluate", "", "figures of a model: `evaluate retrieval`"),
     "evaluate retrieval": Verb("evaluate_retrieval", "EvaluateRetrievalConfig", "nDCG, recall, MRR against judgments"),
     "inspect": Verb("inspect", "InspectConfig", "what a directory is, and a few of its rows"),
     "verify": Verb("verify", "VerifyConfig", "recount and re-hash everything a directory claims"),
@@ -37,7 +37,7 @@ VERBS = {
 
 def usage() -> str:
     """Return the page that lists the verbs."""
-    lines = [f"  {name:<20}{verb.summary}" for name, verb in VERBS.items() if verb.config]
+    lines = [f"  {name:<20}{verb.summary}" for name, verb in VERBS.items()]
     return "\n".join(
         [
             "usage: ulmfit-ray VERB [config.toml] [--option value ...]",
@@ -53,11 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help") or arguments in (["evaluate", "-h"], ["evaluate", "--help"]):
-        print(usage())
+        _say(usage())
         return 0 if arguments else 2
     name = " ".join(arguments[:2]) if arguments[0] == "evaluate" else arguments[0]
-    if name not in VERBS or not VERBS[name].config:
-        print(f"unknown command {name!r}\n\n{usage()}", file=sys.stderr)
+    if name not in VERBS:
+        close = difflib.get_close_matches(name, VERBS, 1, 0.5)
+        hint = f": did you mean {close[0]}?" if close else ""
+        print(f"unknown command {name!r}{hint}\n\n{usage()}", file=sys.stderr)
         return 2
     return run_verb(name, arguments[len(name.split()) :])
 
@@ -78,7 +80,7 @@ def run_job(verb: Verb, program: str, arguments: Sequence[str]) -> int:
         print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return 1
     except Exception as error:
         if debug:
@@ -89,6 +91,18 @@ def run_job(verb: Verb, program: str, arguments: Sequence[str]) -> int:
         is_mistake = isinstance(error, ConfigError | FileNotFoundError | ValueError)
         return 2 if is_mistake else 1
     return 0
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _close_stdout()
+
+
+def _close_stdout() -> None:
+    """Let the interpreter flush into nothing at its exit: whoever read the output has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
