@@ -12,6 +12,7 @@ install: $(INSTALLED)
 
 # torch first and by its pin: a range would take a build with several GB of CUDA.
 $(INSTALLED): constraints.txt pyproject.toml
+	@echo "installing into $(VENV): about a minute"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(shell grep '^torch==' constraints.txt)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
@@ -31,6 +32,7 @@ lint: install
 bench: install
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/training_step.py --keep-memory
 	$(BIN)/python benchmarks/tokenization.py
 
 clean:

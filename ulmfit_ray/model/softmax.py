@@ -1,8 +1,9 @@
 """The softmax over the vocabulary, with its loss and gradient in one pass.
 
-The logits of a step are the largest thing in training (1,000 tokens x 14,542 words are 58 MB) and each pass over
-them costs memory traffic. Here they are made a few rows at a time, turned into loss and gradient while they are
-in cache, and never kept: 50 ms instead of 110 ms for those 1,000 tokens on two cores.
+The logits of a step are the largest thing in training: 1,000 tokens x 14,542 words are 58 MB, and torch keeps several
+copies of them. Here they are made a few rows at a time, turned into loss and gradient, and never kept, so the memory
+does not grow with the step. On two cores that halves a small model's step under glibc's defaults; where the allocator
+is told to keep its memory (training.memory), torch's own softmax is about as fast (benchmarks/training_step.py).
 """
 
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_LOGITS = 1 << 22
-"""Logits handled at once: 16 MB in float32, about what a core's share of the last-level cache holds."""
+CHUNK_LOGITS = 1 << 21
+"""Logits handled at once: 8 MB in float32; 2 to 32 MB were tried, this was the fastest by a little."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -17,7 +17,6 @@ from typing import Any
 # tokens that `ray start --address` and `ray job submit` do not send. Must be set before ray is imported.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 import ray.data
@@ -25,13 +24,6 @@ import ray.data
 from ulmfit_ray.config import ConfigError, OutputRun, operational
 
 OBJECT_STORE_BYTES = 1 << 30
-MALLOC_ENVIRONMENT = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
-    "MALLOC_TOP_PAD_": str(256 << 20),
-}
-"""Keeps glibc from giving each step's large blocks back to the system and asking for them again: a fifth of a
-training step on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,8 +25,9 @@ from ulmfit_ray.data.folder import Folder, scratch_directory
 from ulmfit_ray.data.token_dataset import TokenDataset
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.pipelines.progress import Bar
-from ulmfit_ray.pipelines.runtime import MALLOC_ENVIRONMENT, RayOptions, cluster_cpus, require_resources
+from ulmfit_ray.pipelines.runtime import RayOptions, cluster_cpus, require_resources
 from ulmfit_ray.training.loop import NotFiniteError, Report, TrainingConfig, train
+from ulmfit_ray.training.memory import KEEP_MEMORY
 
 MAX_FAILURES = 10
 """Worker groups lost before the job gives up (Ray's default is none)."""
@@ -117,7 +118,7 @@ def _trainer(make_task: MakeTask, folder: Folder, scaling: Scaling, messages: Qu
             name=f"launch-{secrets.token_hex(4)}",
             storage_path=f"{folder.uri}/{FOLDER}/ray-train",
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
-            worker_runtime_env={"env_vars": MALLOC_ENVIRONMENT},
+            worker_runtime_env={"env_vars": KEEP_MEMORY},
         ),
     )
 
