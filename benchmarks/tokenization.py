@@ -18,7 +18,7 @@ from reporting import report
 from spacy.symbols import ORTH
 
 from ulmfit_ray.text.rules import SPECIAL_TOKENS, clean
-from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
 from ulmfit_ray.text.types import TypeTable
 
 SAMPLE = Path(__file__).parents[1] / "jobs/sample/scifact/corpus.jsonl.gz"

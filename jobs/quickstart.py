@@ -12,4 +12,4 @@ import sys
 from ulmfit_ray.cli import Verb, run_job
 
 if __name__ == "__main__":
-    sys.exit(run_job(Verb("quickstart", "QuickstartConfig", ""), "python jobs/quickstart.py", sys.argv[1:]))
+    sys.exit(run_job(Verb("pipelines.quickstart", "QuickstartConfig", ""), "python jobs/quickstart.py", sys.argv[1:]))

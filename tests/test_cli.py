@@ -222,7 +222,7 @@ def test_debug_shows_the_traceback_too(command: Command) -> None:
 def test_a_job_that_fails_ends_with_1_and_one_that_is_interrupted_with_130(
     command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int
 ) -> None:
-    from ulmfit_ray.pipelines import tokenize
+    from ulmfit_ray.pipelines.tokenize import job as tokenize
 
     def fail(config: object) -> NoReturn:
         raise error
@@ -235,7 +235,7 @@ def test_a_job_that_fails_ends_with_1_and_one_that_is_interrupted_with_130(
 
 
 def test_an_error_without_words_is_named_by_its_kind(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ulmfit_ray.pipelines import tokenize
+    from ulmfit_ray.pipelines.tokenize import job as tokenize
 
     def fail(config: object) -> NoReturn:
         raise MemoryError

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from ulmfit_ray.data.folder import Folder
-from ulmfit_ray.data.manifest import IncompleteDatasetError
-from ulmfit_ray.data.model_directory import write_model_directory
 from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.encoding.encoder import Encoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.files import describe, save_tensors
 from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.manifest import IncompleteDatasetError
+from ulmfit_ray.storage.model_directory import write_model_directory
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
-from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
 from ulmfit_ray.text.vocab import BOS_ID, Vocab
 
 WORDS = ["the", "a", "cat", "dog", "sat", "mat", "on", "."]

@@ -24,14 +24,16 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "tokenize": Verb("tokenize", "TokenizeConfig", "raw text -> token dataset"),
-    "pretrain": Verb("pretrain", "PretrainConfig", "token dataset -> language model"),
-    "train-retriever": Verb("train_retriever", "TrainRetrieverConfig", "language model + pairs -> retriever"),
-    "embed": Verb("embed", "EmbedConfig", "token dataset -> embedding dataset"),
-    "search": Verb("search", "SearchConfig", "a query -> the nearest documents"),
-    "evaluate retrieval": Verb("evaluate_retrieval", "EvaluateRetrievalConfig", "nDCG, recall, MRR against judgments"),
-    "inspect": Verb("inspect", "InspectConfig", "what a directory is, and a few of its rows"),
-    "verify": Verb("verify", "VerifyConfig", "recount and re-hash everything a directory claims"),
+    "tokenize": Verb("pipelines.tokenize.job", "TokenizeConfig", "raw text -> token dataset"),
+    "pretrain": Verb("pipelines.train.pretrain", "PretrainConfig", "token dataset -> language model"),
+    "train-retriever": Verb("pipelines.train.retriever", "TrainRetrieverConfig", "language model + pairs -> retriever"),
+    "embed": Verb("pipelines.encode.embed", "EmbedConfig", "token dataset -> embedding dataset"),
+    "search": Verb("commands.search", "SearchConfig", "a query -> the nearest documents"),
+    "evaluate retrieval": Verb(
+        "commands.evaluate.retrieval", "EvaluateRetrievalConfig", "nDCG, recall, MRR against judgments"
+    ),
+    "inspect": Verb("commands.inspect", "InspectConfig", "what a directory is, and a few of its rows"),
+    "verify": Verb("commands.verify", "VerifyConfig", "recount and re-hash everything a directory claims"),
 }
 
 
@@ -73,7 +75,7 @@ def run_job(verb: Verb, program: str, arguments: Sequence[str]) -> int:
     """Run one job; a person's mistake becomes a line or two, never a traceback (unless --debug asks for it)."""
     debug = "--debug" in arguments
     try:
-        module = importlib.import_module(f"ulmfit_ray.pipelines.{verb.module}")
+        module = importlib.import_module(f"ulmfit_ray.{verb.module}")
         config = parse_config(getattr(module, verb.config), arguments, program)
         module.run(config)
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
-from ulmfit_ray.data.folder import absolute_uri
+from ulmfit_ray.storage.folder import absolute_uri
 
 Config = TypeVar("Config")
 PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels")

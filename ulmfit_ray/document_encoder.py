@@ -11,10 +11,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ulmfit_ray.data.model_directory import ModelDirectory
 from ulmfit_ray.encoding.encoder import Encoder
 from ulmfit_ray.model.files import load_model
-from ulmfit_ray.text.tokenizer import SpacyTokenizer
+from ulmfit_ray.storage.model_directory import ModelDirectory
+from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer
 from ulmfit_ray.text.vocab import Vocab
 
 

@@ -15,7 +15,7 @@ import time
 import uuid
 from pathlib import Path
 
-from ulmfit_ray.data.folder import sha256_file
+from ulmfit_ray.storage.folder import sha256_file
 
 MARK = "ULMFIT_RAY_KILL_MARK"
 LIMIT_SECONDS = 300

@@ -13,9 +13,11 @@ os.environ.pop("RAY_ADDRESS", None)
 os.environ["RAY_AUTH_MODE"] = "disabled"
 
 from ulmfit_ray.model.architecture import Architecture
-from ulmfit_ray.pipelines import pretrain, tokenize, train_retriever
-from ulmfit_ray.training.language_model import LanguageModelTraining
-from ulmfit_ray.training.retriever import RetrieverTraining
+from ulmfit_ray.pipelines.tokenize import job as tokenize
+from ulmfit_ray.pipelines.train import pretrain
+from ulmfit_ray.pipelines.train import retriever as train_retriever
+from ulmfit_ray.training.tasks.language_model import LanguageModelTraining
+from ulmfit_ray.training.tasks.retriever import RetrieverTraining
 
 SCIFACT = Path(__file__).parents[2] / "jobs/sample/scifact"
 NUM_ABSTRACTS = 200

@@ -1,6 +1,6 @@
 import pytest
 
-from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from ulmfit_ray.text import rules
 from ulmfit_ray.text.rules import PRESETS, SPECIAL_TOKENS, clean, rules_fingerprint
-from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = json.loads((TESTS / "golden/fastai_tokens.json").read_text())
@@ -113,7 +113,7 @@ def test_forgetting_strings_changes_no_token(monkeypatch: pytest.MonkeyPatch) ->
     own = SpacyTokenizer(TokenizerSettings())
     text = "xxbos Zyzzyva qwertzuiop don't"
     before = own(text)
-    monkeypatch.setattr("ulmfit_ray.text.tokenizer.MAX_STRINGS", 0)
+    monkeypatch.setattr("ulmfit_ray.text.tokenizers.spacy_words.MAX_STRINGS", 0)
     own.forget()
     assert own(text) == before
 
@@ -121,7 +121,7 @@ def test_forgetting_strings_changes_no_token(monkeypatch: pytest.MonkeyPatch) ->
 def test_fingerprint_is_the_same_under_another_hash_seed(tokenizer: SpacyTokenizer) -> None:
     program = (
         "import sys; sys.modules['torch'] = None;"
-        "from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings;"
+        "from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings;"
         "print(hash('a'), SpacyTokenizer(TokenizerSettings()).fingerprint)"
     )
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ulmfit_ray.text.tokenizer import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
 from ulmfit_ray.text.types import TypeTable
 
 DOCUMENTS = [

@@ -8,7 +8,7 @@ import torch
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel
-from ulmfit_ray.training.language_model import LanguageModelTask, LanguageModelTraining
+from ulmfit_ray.training.tasks.language_model import LanguageModelTask, LanguageModelTraining
 
 COLUMN_TOKENS = 46
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.files import load_tensors, save_tensors
-from ulmfit_ray.training.language_model import LanguageModelTask, LanguageModelTraining
 from ulmfit_ray.training.loop import (
     NotFiniteError,
     Report,
@@ -21,6 +20,7 @@ from ulmfit_ray.training.loop import (
     train,
 )
 from ulmfit_ray.training.schedules import one_cycle
+from ulmfit_ray.training.tasks.language_model import LanguageModelTask, LanguageModelTraining
 
 State = dict[str, Tensor]
 

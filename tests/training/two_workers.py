@@ -20,9 +20,9 @@ from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.training.distributed import gather_dim, gather_rows, own_rows, sum_over_workers
-from ulmfit_ray.training.language_model import LanguageModelTask, LanguageModelTraining
 from ulmfit_ray.training.loop import Task, TrainingConfig, train
-from ulmfit_ray.training.retriever import RetrieverTask, RetrieverTraining
+from ulmfit_ray.training.tasks.language_model import LanguageModelTask, LanguageModelTraining
+from ulmfit_ray.training.tasks.retriever import RetrieverTask, RetrieverTraining
 
 ROWS, STEPS_PER_EPOCH, NUM_WORDS, STOP = 8, 25, 30, 30
 SHAPE = Architecture(vocab_size=NUM_WORDS, embedding_dim=8, hidden_size=12, num_layers=2)

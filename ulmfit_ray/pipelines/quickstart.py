@@ -17,12 +17,12 @@ from rich.table import Table
 
 from ulmfit_ray.cli import main
 from ulmfit_ray.config import Run, operational
-from ulmfit_ray.data.embedding_dataset import EmbeddingDataset, vectors_of
-from ulmfit_ray.data.folder import Folder
-from ulmfit_ray.data.token_dataset import TokenDataset, flat_tokens
 from ulmfit_ray.document_encoder import DocumentEncoder
-from ulmfit_ray.pipelines.progress import format_number
 from ulmfit_ray.pipelines.runtime import RayOptions, ray_session
+from ulmfit_ray.reporting.progress import format_number
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 
 CONFIGS, SAMPLE = "jobs/configs/quickstart", "jobs/sample/scifact"
 CLAIMS = (

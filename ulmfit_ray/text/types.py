@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ulmfit_ray.text.rules import BOS
-from ulmfit_ray.text.tokenizer import SpacyTokenizer
+from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer
 
 
 class TypeTable:

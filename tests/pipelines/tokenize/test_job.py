@@ -1,0 +1,264 @@
+"""The tokenize job on a real Ray session, against a plain loop in this process."""
+
+import gzip
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ulmfit_ray.commands import verify
+from ulmfit_ray.commands.verify import DamagedError, VerifyConfig
+from ulmfit_ray.config import ConfigError
+from ulmfit_ray.corpus.documents import Columns
+from ulmfit_ray.lifecycle import LAYOUT, claim_output, refuse_output_inside
+from ulmfit_ray.pipelines.tokenize.job import TokenizeConfig, run
+from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeTask, tokenize_shard
+from ulmfit_ray.storage.folder import Folder, sha256_file
+from ulmfit_ray.storage.manifest import IncompleteDatasetError
+from ulmfit_ray.storage.plan import Piece, Unit
+from ulmfit_ray.storage.token_dataset import TokenDataset
+from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.vocab import Vocab
+
+pytestmark = pytest.mark.ray
+
+
+def shard_hashes(output: str) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(Path(output, "shards").iterdir())}
+
+
+def documents(output: str) -> dict[str, list[str]]:
+    dataset = TokenDataset(output)
+    itos = dataset.folder.read_json("vocab.json")["tokens"]
+    return {
+        row["doc_id"]: [itos[token_id] for token_id in row["tokens"]]
+        for table in dataset.tables()
+        for row in table.to_pylist()
+    }
+
+
+def test_documents_and_vocabulary_equal_those_of_a_plain_loop(tokens: str, abstracts: list[dict[str, str]]) -> None:
+    tokenizer = SpacyTokenizer(TokenizerSettings())
+    expected = {row["_id"]: tokenizer.document([row["title"], row["text"]]) for row in abstracts}
+    assert documents(tokens) == expected
+    counts = Counter(token for document in expected.values() for token in document)
+    vocab = Vocab.from_json(Folder(tokens).read_json("vocab.json"))
+    found = dict(zip(vocab.itos, vocab.counts.tolist(), strict=True))
+    assert {token: count for token, count in found.items() if count} == counts
+    words = [(-count, token) for token, count in found.items() if token not in vocab.itos[:9]]
+    assert words == sorted(words)
+    assert vocab.num_tokens == sum(counts.values())
+
+
+def test_fields_lie_where_the_dataset_says(tokens: str, abstracts: list[dict[str, str]]) -> None:
+    tokenizer = SpacyTokenizer(TokenizerSettings())
+    titles = {row["_id"]: row["title"] for row in abstracts}
+    dataset = TokenDataset(tokens)
+    itos = dataset.folder.read_json("vocab.json")["tokens"]
+    for table in dataset.tables():
+        assert str(table.schema.field("tokens").type) == "list<item: uint16>"
+        for row in table.to_pylist():
+            title = row["tokens"][row["field_starts"][0] : row["field_ends"][0]]
+            assert [itos[token_id] for token_id in title] == tokenizer(titles[row["doc_id"]])
+            assert row["title"] == titles[row["doc_id"]]
+            assert row["field_ends"][1] == len(row["tokens"])
+
+
+def test_a_compressed_file_is_cut_into_shards_with_the_same_documents(
+    abstracts: list[dict[str, str]], tmp_path: Path
+) -> None:
+    lines = [json.dumps({"text": row["text"]}) + "\n" for row in abstracts] * 12
+    (tmp_path / "plain.jsonl").write_text("".join(lines))
+    with gzip.open(tmp_path / "packed.jsonl.gz", "wt") as file:
+        file.writelines(lines)
+    for name in ("plain.jsonl", "packed.jsonl.gz"):
+        run(TokenizeConfig(input=(str(tmp_path / name),), output=str(tmp_path / f"{name}.tokens")))
+    plain, packed = documents(f"{tmp_path}/plain.jsonl.tokens"), documents(f"{tmp_path}/packed.jsonl.gz.tokens")
+    assert len(shard_hashes(f"{tmp_path}/packed.jsonl.gz.tokens")) > 2
+    assert [doc_id.removeprefix("plain.jsonl") for doc_id in plain] == [
+        doc_id.removeprefix("packed.jsonl.gz") for doc_id in packed
+    ]
+    assert list(plain.values()) == list(packed.values())
+
+
+def test_lost_shards_are_made_again_with_the_same_bytes(tokens: str, corpus: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "tokens")
+    shutil.copytree(tokens, output)
+    before = shard_hashes(output)
+    for name in ("manifest.json", "done/part-0000001.json", "shards/part-0000001.arrow", "vocab.json"):
+        Path(output, name).unlink()
+    Path(output, "shards/part-0000002.arrow").write_bytes(b"half a shard")
+    Path(output, "done/part-0000002.json").unlink()
+    with pytest.raises(IncompleteDatasetError, match=r"2 of 4 units done, 2 missing.*\n.*ulmfit-ray tokenize --input"):
+        TokenDataset(output)
+    config = TokenDataset(tokens).config
+    manifest = run(
+        TokenizeConfig(
+            input=tuple(config["input"]),
+            output=output,
+            text_columns=("title", "text"),
+            id_column="_id",
+            keep_columns=("title",),
+            mark_fields="no",
+            min_freq=1,
+        )
+    )
+    assert shard_hashes(output) == before
+    assert manifest["num_documents"] == 200
+    assert not Path(output, "work").exists()
+
+
+def test_a_finished_output_is_left_alone_and_another_config_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("one two three")
+    config = {"input": (str(tmp_path / "in.txt"),), "output": str(tmp_path / "out")}
+    first = run(TokenizeConfig(**config, min_freq=1))
+    written = (tmp_path / "out/manifest.json").stat().st_mtime_ns
+    assert run(TokenizeConfig(**config, min_freq=1, max_bad_fraction=0.5)) == first
+    assert (tmp_path / "out/manifest.json").stat().st_mtime_ns == written
+    with pytest.raises(ConfigError, match="min_freq: 1 -> 2"):
+        run(TokenizeConfig(**config, min_freq=2))
+    assert run(TokenizeConfig(**config, min_freq=2, overwrite=True))["vocab_size"] == 9
+
+
+def test_broken_documents_are_quarantined_with_place_and_reason_and_the_rest_goes_on(tmp_path: Path) -> None:
+    broken = [b'{"text": \n', b'{"text": "\xff"}\n', b'{"text": null}\n']
+    lines = [b'{"text": "good"}\n', *broken, b'{"text": "also good"}']
+    (tmp_path / "in.jsonl").write_bytes(b"".join(lines))
+    manifest = run(
+        TokenizeConfig(input=(str(tmp_path / "in.jsonl"),), output=str(tmp_path / "out"), max_bad_fraction=0.9)
+    )
+    assert manifest["num_documents"] == 2
+    assert manifest["quarantined"] == {"invalid UTF-8": 1, "malformed JSON": 1, "null text": 1}
+    rows = [json.loads(line) for line in (tmp_path / "out/quarantine/part-0000000.jsonl").read_text().splitlines()]
+    assert [row["offset"] for row in rows] == [17, 27, 41]
+    assert list(documents(str(tmp_path / "out"))) == ["in.jsonl#0", "in.jsonl#56"]
+    assert verify.run(VerifyConfig(input=str(tmp_path / "out")))["num_quarantined"] == 3
+
+
+def test_too_many_broken_documents_stop_the_job_and_nothing_looks_finished(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "good"}\n' * 9 + "broken\n")
+    config = TokenizeConfig(input=(str(tmp_path / "in.jsonl"),), output=str(tmp_path / "out"))
+    with pytest.raises(RuntimeError, match=r"1 of 10 documents cannot be read.*max-bad-fraction 0.01"):
+        run(config)
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+def test_a_damaged_compressed_file_fails_its_unit_by_name_and_a_mended_run_goes_on(tmp_path: Path) -> None:
+    good, bad = tmp_path / "in/a.jsonl.gz", tmp_path / "in/b.jsonl.gz"
+    good.parent.mkdir()
+    whole = gzip.compress(b'{"text": "some words"}\n' * 5000)
+    good.write_bytes(whole)
+    bad.write_bytes(whole[: len(whole) // 2])
+    config = TokenizeConfig(input=(str(tmp_path / "in"),), output=str(tmp_path / "out"))
+    with pytest.raises(RuntimeError, match=r"part-0000001: EOFError"):
+        run(config)
+    assert "b.jsonl.gz" in (tmp_path / "out/failed/part-0000001.txt").read_text()
+    assert not (tmp_path / "out/manifest.json").exists()
+    with pytest.raises(RuntimeError, match="part-0000001"):
+        run(config)
+    stat = bad.stat()
+    bad.write_bytes(whole)
+    with pytest.raises(ValueError, match="has changed since the plan was made"):
+        run(config)
+    assert stat.st_size < bad.stat().st_size
+    assert run(TokenizeConfig(input=config.input, output=config.output, overwrite=True))["num_documents"] == 10_000
+
+
+def test_a_given_vocabulary_is_used_as_it_is(tokens: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("the cells qwertyuiop")
+    manifest = run(
+        TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), vocab=tokens, min_freq=1)
+    )
+    assert manifest["vocab"] == TokenDataset(tokens).vocab_fingerprint
+    assert documents(str(tmp_path / "out")) == {"in.txt#0": ["xxbos", "the", "cells", "xxunk"]}
+
+
+def test_verify_names_a_shard_that_changed(tokens: str, tmp_path: Path) -> None:
+    shutil.copytree(tokens, tmp_path / "tokens")
+    shard = tmp_path / "tokens/shards/part-0000003.arrow"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(DamagedError, match=r"part-0000003.arrow has changed"):
+        verify.run(VerifyConfig(input=str(tmp_path / "tokens")))
+
+
+def test_an_output_inside_its_input_is_refused(corpus: Path) -> None:
+    for given in (corpus, corpus / "*", corpus / "t*"):
+        with pytest.raises(ConfigError, match="lies inside input"):
+            refuse_output_inside(str(corpus / "tokens/new"), [str(given)])
+    refuse_output_inside(str(corpus / "tokens"), [str(corpus / "*.jsonl"), str(corpus / "0.jsonl")])
+    refuse_output_inside(f"{corpus}-tokens", [str(corpus)])
+
+
+def test_a_corpus_without_documents_becomes_an_empty_dataset(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,text\n")
+    manifest = run(TokenizeConfig(input=(str(tmp_path / "in.csv"),), output=str(tmp_path / "out"), id_column="id"))
+    assert (manifest["num_documents"], manifest["num_tokens"], manifest["vocab_size"]) == (0, 0, 9)
+    assert documents(str(tmp_path / "out")) == {}
+    verify.run(VerifyConfig(input=str(tmp_path / "out")))
+
+
+def test_a_column_that_a_later_file_lacks_fails_that_file_by_name(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("title,text\none,two\n")
+    (tmp_path / "in/b.csv").write_text("name,text\none,two\n")
+    config = TokenizeConfig(
+        input=(str(tmp_path / "in"),), output=str(tmp_path / "out"), text_columns=("title", "text"), min_freq=1
+    )
+    with pytest.raises(RuntimeError, match=r"part-0000001: ValueError: .*b.csv has no column title; its columns are"):
+        run(config)
+
+
+def test_a_file_that_shrank_after_planning_is_not_taken_for_whole(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "one two"}\n' * 10)
+    settings = TokenizerSettings()
+    tokenizer = SpacyTokenizer(settings).fingerprint
+    task = TokenizeTask(str(tmp_path), "", "jsonl", Columns(), settings, tokenizer, 1 << 20)
+    with pytest.raises(OSError, match=r"in.jsonl has 200 bytes, 999 were planned"):
+        tokenize_shard(task, Unit(0, (Piece(str(tmp_path / "in.jsonl"), "in.jsonl", 0, 999),)), None)
+
+
+def test_a_run_begun_with_another_tokenizer_is_not_mixed_with_this_one(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("one two three")
+    config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), min_freq=1)
+    claim_output("tokenize", config)
+    other = SpacyTokenizer(config.tokenizer_settings()).to_json() | {"fingerprint": "another"}
+    Folder(config.output).publish_json(other, "tokenizer.json")
+    with pytest.raises(ConfigError, match="begun with another tokenizer"):
+        run(config)
+
+
+def test_what_a_kill_after_the_manifest_left_is_cleared_by_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("one two three")
+    config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), min_freq=1)
+    run(config)
+    (tmp_path / "out/work").mkdir()
+    (tmp_path / "in.txt").unlink()
+    run(config)
+    assert not (tmp_path / "out/work").exists()
+
+
+def test_overwriting_that_is_interrupted_can_be_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.txt").write_text("one two three")
+    config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), min_freq=1, overwrite=True)
+    run(config)
+    for last in LAYOUT:
+        delete = Folder.delete
+
+        def interrupted(folder: Folder, name: str, last: str = last, delete: Any = delete) -> None:
+            delete(folder, name)
+            if name == last:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Folder, "delete", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                claim_output("tokenize", config)
+        left = {path.name for path in (tmp_path / "out").iterdir()}
+        assert "config.json" in left or not left
+        assert "shards" in left or "done" not in left
+    assert run(config)["num_documents"] == 1

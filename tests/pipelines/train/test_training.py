@@ -1,0 +1,156 @@
+"""Pretraining and retriever training on Ray Train: workers, resuming, failures, and what they write."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ulmfit_ray.commands import verify
+from ulmfit_ray.commands.verify import VerifyConfig
+from ulmfit_ray.config import ConfigError
+from ulmfit_ray.lifecycle import claim_output
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.files import load_tensors, save_tensors
+from ulmfit_ray.pipelines.train import pretrain
+from ulmfit_ray.pipelines.train import retriever as train_retriever
+from ulmfit_ray.pipelines.train.pretrain import PretrainConfig
+from ulmfit_ray.pipelines.train.ray_train import Scaling
+from ulmfit_ray.storage.checkpoints import publish_checkpoint
+from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.manifest import IncompleteDatasetError
+from ulmfit_ray.storage.model_directory import ModelDirectory
+from ulmfit_ray.storage.token_dataset import TokenDataset
+from ulmfit_ray.training.loop import train
+from ulmfit_ray.training.tasks.language_model import LanguageModelTraining
+
+pytestmark = pytest.mark.ray
+
+
+def losses(output: str) -> list[float]:
+    rows = [json.loads(line) for line in Path(output, "training_log.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows if "learning_rate" in row]
+
+
+@pytest.fixture
+def config(
+    tokens: str, tmp_path: Path, small_architecture: Architecture, small_training: LanguageModelTraining
+) -> PretrainConfig:
+    return PretrainConfig(
+        tokens=tokens,
+        output=str(tmp_path / "lm"),
+        architecture=small_architecture,
+        training=replace(small_training, report_every_steps=1),
+        precision="float32",
+    )
+
+
+def test_a_model_directory_says_how_good_the_model_is_and_verifies(language_model: str) -> None:
+    directory = ModelDirectory(language_model)
+    assert directory.manifest["perplexity"] < directory.manifest["word_frequency_perplexity"]
+    assert 0 < directory.manifest["accuracy"] < 1
+    names = sorted(path.name for path in Path(language_model).iterdir())
+    small = ["config.json", "manifest.json", "tokenizer.json", "training_log.jsonl", "vocab.json"]
+    assert names == sorted(["README.md", "model.safetensors", *small])
+    assert "ulmfit-ray pretrain --tokens" in Path(language_model, "README.md").read_text()
+    assert directory.model["num_rows"] == 2048
+    verify.run(VerifyConfig(input=language_model))
+
+
+def test_two_workers_with_half_the_batch_give_the_losses_of_one(config: PretrainConfig, tmp_path: Path) -> None:
+    pretrain.run(config)
+    two = replace(config, output=str(tmp_path / "two"), scaling=Scaling(num_workers=2, num_cpus=1))
+    pretrain.run(two)
+    one, both = losses(config.output), losses(two.output)
+    assert len(one) >= 50
+    np.testing.assert_allclose(one, both, atol=1e-4, rtol=0)
+
+
+def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: PretrainConfig, tmp_path: Path) -> None:
+    config = replace(config, architecture=replace(config.architecture, weight_dropout=0.2, hidden_dropout=0.1))
+    whole = replace(config, output=str(tmp_path / "whole"))
+    pretrain.run(whole)
+    claim_output("pretrain", config, inputs={"tokens": TokenDataset(config.tokens).fingerprint})
+    torch.set_num_threads(2)
+    make_task = partial(pretrain._make_task, config=config, architecture=config.architecture)
+    task, training, facts = make_task(torch.device("cpu"), None)
+    log = []
+    for report in train(task, replace(training, checkpoint_every_steps=20)):
+        log.append({"step": report.step, "epoch": 1} | report.metrics)
+        if report.state is not None:
+            break
+    assert report.step == 20
+    with scratch_directory() as scratch:
+        save_tensors(report.state, scratch / "state.safetensors")
+        (scratch / "log").write_text("".join(json.dumps(row) + "\n" for row in log))
+        files = {"state.safetensors": scratch / "state.safetensors", "training_log.jsonl": scratch / "log"}
+        publish_checkpoint(Folder(config.output), 20, files, facts | {"is_last": False})
+    with pytest.raises(IncompleteDatasetError, match="its newest checkpoint is of step 20"):
+        ModelDirectory(config.output)
+    pretrain.run(config)
+    np.testing.assert_allclose(losses(config.output), losses(whole.output), atol=1e-5, rtol=0)
+    ours, theirs = (load_tensors(Path(place, "model.safetensors")) for place in (config.output, whole.output))
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, atol=1e-4, rtol=1e-4)
+
+
+def test_a_loss_that_is_not_finite_ends_the_job_once_with_a_sentence(config: PretrainConfig) -> None:
+    broken = replace(config, training=replace(config.training, learning_rate=1e30, gradient_clip=1e30))
+    with pytest.raises(RuntimeError, match=r"the loss is .* at step \d+: lower --training.learning-rate"):
+        pretrain.run(broken)
+    assert not Path(broken.output, "manifest.json").exists()
+
+
+def test_mistakes_are_found_before_anything_starts(config: PretrainConfig, tokens: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the tokens' vocabulary has"):
+        pretrain.run(replace(config, architecture=Architecture(vocab_size=1_000_000)))
+    with pytest.raises(ConfigError, match=r"global_batch_size \(16\) must be a multiple of num_workers \(3\)"):
+        replace(config, scaling=Scaling(num_workers=3))
+    with pytest.raises(FileNotFoundError, match="no manifest"):
+        pretrain.run(replace(config, tokens=str(tmp_path)))
+    assert not Path(config.output).exists()
+
+
+def test_a_checkpoint_of_other_tokens_is_not_gone_on_from(config: PretrainConfig) -> None:
+    claim_output("pretrain", config, inputs={"tokens": "of another day"})
+    with pytest.raises(ConfigError, match=r"belongs to another config \(inputs.tokens: 'of another day' -> "):
+        pretrain.run(config)
+
+
+def test_sizes_that_cannot_be_are_refused_with_the_option_named() -> None:
+    with pytest.raises(ConfigError, match=r"scaling.num-workers"):
+        Scaling(num_workers=0)
+    with pytest.raises(ValueError, match=r"training.bptt must be at least 1"):
+        LanguageModelTraining(bptt=0)
+    with pytest.raises(ValueError, match=r"vocab_size must be at least 0"):
+        Architecture(vocab_size=-5)
+
+
+def test_more_cores_than_there_are_is_one_clear_error(config: PretrainConfig) -> None:
+    with pytest.raises(ConfigError, match="needs 64 CPUs"):
+        pretrain.run(replace(config, scaling=Scaling(num_cpus=64)))
+
+
+def test_a_retriever_names_its_blocks_and_verifies(retriever: str) -> None:
+    directory = ModelDirectory(retriever)
+    assert directory.model["kind"] == "retriever"
+    assert directory.model["blocks"] == [
+        {"name": "context", "start": 0, "stop": 32},
+        {"name": "words", "start": 32, "stop": 64},
+    ]
+    assert directory.manifest["accuracy_joint"] > 0.5
+    verify.run(VerifyConfig(input=retriever))
+
+
+def test_a_retriever_needs_fields_to_make_pairs_of(language_model: str, tokens: str, tmp_path: Path) -> None:
+    make = partial(
+        train_retriever.TrainRetrieverConfig, model=language_model, tokens=tokens, output=str(tmp_path / "retriever")
+    )
+    with pytest.raises(ValueError, match=r"no field 'abstract'.*its fields are title, text"):
+        train_retriever.run(make(pairs="title:abstract"))
+    with pytest.raises(ConfigError, match="name two text columns"):
+        make(pairs="title")
+    assert not (tmp_path / "retriever").exists()

@@ -1,0 +1,80 @@
+"""The newest checkpoint that is whole is the one to go on from."""
+
+from pathlib import Path
+
+import pytest
+
+from ulmfit_ray.storage.checkpoints import newest_checkpoint, publish_checkpoint
+from ulmfit_ray.storage.folder import Folder
+
+
+def publish(folder: Folder, tmp_path: Path, *steps: int) -> None:
+    for step in steps:
+        path = tmp_path / "state"
+        path.write_text(f"state at {step}")
+        publish_checkpoint(folder, step, {"state.safetensors": path, "copy": path}, {"world_size": 2})
+
+
+def newest_step(folder: Folder) -> int | None:
+    found = newest_checkpoint(folder)
+    return found[1]["step"] if found else None
+
+
+def test_without_checkpoints_there_is_none(folder: Folder) -> None:
+    assert newest_checkpoint(folder) is None
+
+
+def test_a_checkpoint_has_its_files_hashes_and_facts(folder: Folder, tmp_path: Path) -> None:
+    publish(folder, tmp_path, 5)
+    found = newest_checkpoint(folder)
+    assert found is not None
+    name, facts = found
+    assert name == "checkpoints/step-0000005"
+    assert (facts["step"], facts["world_size"], sorted(facts["files"])) == (5, 2, ["copy", "state.safetensors"])
+    assert folder.read_bytes(f"{name}/state.safetensors") == b"state at 5"
+
+
+def test_the_newest_of_whole_checkpoints_is_chosen(folder: Folder, tmp_path: Path) -> None:
+    publish(folder, tmp_path, 9, 10)
+    assert newest_step(folder) == 10
+
+
+def test_the_last_two_are_kept(folder: Folder, tmp_path: Path) -> None:
+    publish(folder, tmp_path, 1, 2, 3, 10)
+    assert folder.names("checkpoints") == ["step-0000003", "step-0000010"]
+
+
+@pytest.mark.parametrize("damage", ["checkpoint.json", "state.safetensors"])
+def test_a_checkpoint_that_lacks_a_file_is_passed_over(folder: Folder, tmp_path: Path, damage: str) -> None:
+    publish(folder, tmp_path, 1, 2)
+    folder.delete(f"checkpoints/step-0000002/{damage}")
+    assert newest_step(folder) == 1
+
+
+def test_a_checkpoint_with_a_changed_file_is_passed_over(folder: Folder, tmp_path: Path) -> None:
+    publish(folder, tmp_path, 1, 2)
+    folder.publish_bytes(b"state at 3", "checkpoints/step-0000002/copy")
+    assert newest_step(folder) == 1
+    folder.publish_bytes(b"", "checkpoints/step-0000001/state.safetensors")
+    assert newest_checkpoint(folder) is None
+
+
+def test_checkpoint_json_is_written_last(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = []
+    publish_file = Folder.publish
+
+    def note(self: Folder, local_file: Path, name: str) -> None:
+        published.append(name.rpartition("/")[2])
+        publish_file(self, local_file, name)
+
+    monkeypatch.setattr(Folder, "publish", note)
+    publish(folder, tmp_path, 1)
+    assert published == ["state.safetensors", "copy", "checkpoint.json"]
+
+
+def test_a_checkpoint_that_was_broken_off_is_replaced_by_its_repetition(folder: Folder, tmp_path: Path) -> None:
+    publish(folder, tmp_path, 1)
+    folder.publish_bytes(b"half of", "checkpoints/step-0000002/state.safetensors")
+    assert newest_step(folder) == 1
+    publish(folder, tmp_path, 2)
+    assert newest_step(folder) == 2

@@ -1,0 +1,183 @@
+"""The language model's stream against one that joins all tokens in memory."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ulmfit_ray.storage.token_dataset import TokenDataset
+from ulmfit_ray.streams.language_model import LMStream, Selection, is_held_out, select
+
+MakeTokenDataset = Callable[..., TokenDataset]
+SIZES = [[3, 0, 11, 1], [], [25, 2], [0], [7, 7, 1, 0, 9], [40]]
+
+
+@pytest.fixture
+def dataset(make_token_dataset: MakeTokenDataset) -> TokenDataset:
+    """A data set in which every token but xxbos is another number."""
+    numbers = iter(range(10, 10_000))
+    return make_token_dataset(
+        [
+            [(f"{shard}-{row}", [[next(numbers) for _ in range(size)]]) for row, size in enumerate(sizes)]
+            for shard, sizes in enumerate(SIZES)
+        ]
+    )
+
+
+def stream_of(dataset: TokenDataset, selection: Selection | None = None, **options: Any) -> LMStream:
+    everything = {"global_batch_size": 4, "bptt": 5, "columns": slice(None), "seed": 3} | options
+    return LMStream(dataset, selection or all_of(dataset), **everything)
+
+
+def all_of(dataset: TokenDataset) -> Selection:
+    return select(dataset, fraction=0.0, seed=0, held_out=False)
+
+
+def documents_in_order(
+    dataset: TokenDataset, selection: Selection, seed: int, epoch: int, shuffle: bool
+) -> list[list[int]]:
+    tables = [table["tokens"].to_pylist() for table in dataset.tables()]
+    shards = range(len(tables))
+    if shuffle:
+        shards = np.random.default_rng([seed, epoch]).permutation(len(tables)).tolist()
+    joined = []
+    for shard in shards:
+        rows = selection.documents[shard]
+        if shuffle:
+            rows = np.random.default_rng([seed, epoch, shard]).permutation(rows)
+        joined += [tables[shard][row] for row in rows]
+    return joined
+
+
+def reference_windows(documents: list[list[int]], batch_size: int, bptt: int) -> list[list[list[int]]]:
+    tokens = [token for document in documents for token in document]
+    length = (len(tokens) - 1) // batch_size
+    columns = [tokens[column * length : (column + 1) * length + 1] for column in range(batch_size)]
+    return [[column[start : start + bptt + 1] for column in columns] for start in range(0, length, bptt)]
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(("batch_size", "bptt"), [(1, 7), (4, 5), (4, 1000), (13, 1), (3, 13)])
+def test_windows_are_those_of_a_stream_joined_in_memory(
+    dataset: TokenDataset, batch_size: int, bptt: int, shuffle: bool, backward: bool
+) -> None:
+    shape = {"global_batch_size": batch_size, "bptt": bptt, "shuffle": shuffle, "backward": backward}
+    stream = stream_of(dataset, **shape)
+    for epoch in (0, 1):
+        documents = documents_in_order(dataset, all_of(dataset), 3, epoch, shuffle)
+        if backward:
+            documents = [document[::-1] for document in documents]
+        found = [window.tolist() for window in stream.windows(epoch)]
+        assert found == reference_windows(documents, batch_size, bptt)
+        assert len(found) == stream.num_windows
+
+
+def test_windows_from_any_step_are_the_tail_of_the_whole_epoch(dataset: TokenDataset) -> None:
+    stream = stream_of(dataset)
+    whole = [window.tolist() for window in stream.windows(1)]
+    for first in range(stream.num_windows + 1):
+        assert [window.tolist() for window in stream_of(dataset).windows(1, first)] == whole[first:]
+
+
+@pytest.mark.parametrize("num_workers", [2, 3, 6])
+def test_columns_of_several_workers_are_together_those_of_one(dataset: TokenDataset, num_workers: int) -> None:
+    alone = list(stream_of(dataset, global_batch_size=6).windows(2))
+    size = 6 // num_workers
+    parts = [
+        stream_of(dataset, global_batch_size=6, columns=slice(rank * size, (rank + 1) * size)).windows(2)
+        for rank in range(num_workers)
+    ]
+    together = [np.concatenate(windows) for windows in zip(*parts, strict=True)]
+    np.testing.assert_array_equal(np.concatenate(together, axis=1), np.concatenate(alone, axis=1))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 11])
+def test_every_token_is_read_once_but_for_fewer_than_a_batch_and_one(dataset: TokenDataset, batch_size: int) -> None:
+    selection = all_of(dataset)
+    stream = stream_of(dataset, global_batch_size=batch_size)
+    inputs = np.concatenate([window[:, :-1] for window in stream.windows(0)], axis=1).reshape(-1).tolist()
+    numbers = [token for token in inputs if token != 2]
+    assert len(numbers) == len(set(numbers))
+    assert 0 < selection.total_tokens - len(inputs) < batch_size + 1
+
+
+def test_a_row_goes_on_in_the_next_window_where_it_stopped(dataset: TokenDataset) -> None:
+    windows = list(stream_of(dataset).windows(0))
+    for before, after in pairwise(windows):
+        np.testing.assert_array_equal(before[:, -1], after[:, 0])
+
+
+def test_each_epoch_and_seed_has_another_order_of_the_same_documents(dataset: TokenDataset) -> None:
+    def tokens(seed: int, epoch: int) -> list[int]:
+        stream = stream_of(dataset, seed=seed, global_batch_size=1, bptt=10_000)
+        return next(stream.windows(epoch))[0].tolist()
+
+    orders = [tokens(seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == sorted(orders[0]) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    assert tokens(0, 0) == orders[0]
+
+
+def test_without_shuffling_documents_come_as_they_are_stored(dataset: TokenDataset) -> None:
+    stream = stream_of(dataset, global_batch_size=1, bptt=10_000, shuffle=False)
+    stored = [token for table in dataset.tables() for document in table["tokens"].to_pylist() for token in document]
+    assert next(stream.windows(5))[0].tolist() == stored
+
+
+def test_backward_documents_begin_with_their_last_word_and_end_with_xxbos(make_token_dataset: MakeTokenDataset) -> None:
+    dataset = make_token_dataset([[("a", [[5, 6, 7]]), ("b", [[8]]), ("c", [[]])]])
+    stream = stream_of(dataset, global_batch_size=1, bptt=100, shuffle=False, backward=True)
+    assert next(stream.windows(0))[0].tolist() == [7, 6, 5, 2, 8, 2, 2]
+
+
+def test_too_few_tokens_for_the_batch_are_refused(make_token_dataset: MakeTokenDataset) -> None:
+    dataset = make_token_dataset([[("a", [[5, 6, 7]])]])
+    assert stream_of(dataset, global_batch_size=3).num_windows == 1
+    with pytest.raises(ValueError, match=r"4 tokens are too few for a batch of 4 rows: lower --training\.global"):
+        stream_of(dataset, global_batch_size=4)
+
+
+def test_held_out_documents_and_the_others_are_all_documents(dataset: TokenDataset) -> None:
+    held_out, others = (select(dataset, fraction=0.4, seed=1, held_out=held_out) for held_out in (True, False))
+    for shard, sizes in enumerate(SIZES):
+        rows = sorted([*held_out.documents[shard], *others.documents[shard]])
+        assert rows == list(range(len(sizes)))
+    assert held_out.total_tokens + others.total_tokens == all_of(dataset).total_tokens
+    assert held_out.total_tokens > 0
+    assert others.total_tokens > 0
+
+
+def test_a_selections_tokens_are_those_of_its_documents(dataset: TokenDataset) -> None:
+    selection = select(dataset, fraction=0.4, seed=1, held_out=False)
+    assert selection.num_tokens.tolist() == [
+        sum(SIZES[shard][row] + 1 for row in rows) for shard, rows in enumerate(selection.documents)
+    ]
+
+
+def test_a_stream_of_a_selection_holds_its_documents_alone(dataset: TokenDataset) -> None:
+    selection = select(dataset, fraction=0.4, seed=1, held_out=False)
+    stream = stream_of(dataset, selection, global_batch_size=2)
+    documents = documents_in_order(dataset, selection, 3, 0, True)
+    assert [window.tolist() for window in stream.windows(0)] == reference_windows(documents, 2, 5)
+
+
+def test_which_documents_are_held_out_does_not_depend_on_order_or_company() -> None:
+    doc_ids = [f"document {number}" for number in range(500)]
+    chosen = dict(zip(doc_ids, is_held_out(pa.chunked_array([doc_ids]), 0.2, 7), strict=True))
+    again = doc_ids[::-3]
+    assert is_held_out(pa.chunked_array([again]), 0.2, 7).tolist() == [chosen[doc_id] for doc_id in again]
+    assert 60 < sum(chosen.values()) < 140
+
+
+def test_more_documents_are_held_out_for_a_larger_fraction_and_others_for_another_seed() -> None:
+    doc_ids = pa.chunked_array([[str(number) for number in range(500)]])
+    small, large = is_held_out(doc_ids, 0.1, 0), is_held_out(doc_ids, 0.3, 0)
+    assert not (small & ~large).any()
+    assert small.sum() < large.sum()
+    assert (is_held_out(doc_ids, 0.3, 1) != large).any()
+    assert not is_held_out(doc_ids, 0.0, 0).any()
+    assert is_held_out(doc_ids, 1.0, -1).all()

@@ -1,0 +1,62 @@
+"""What a directory is, whether it is complete, and a few of its rows."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from ulmfit_ray.config import Run
+from ulmfit_ray.reporting.progress import print_summary
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.manifest import read_manifest
+from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset
+
+SHOWN_TOKENS = 40
+SHOWN_NUMBERS = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InspectConfig(Run):
+    """Show what a token dataset, a model or an embedding dataset is."""
+
+    input: Annotated[str, tyro.conf.Positional]
+    """The directory."""
+    rows: int = 3
+    """Documents to show."""
+
+
+def run(config: InspectConfig) -> dict[str, Any]:
+    """Print the manifest's figures and a few rows, and return the manifest."""
+    folder = Folder(config.input)
+    manifest = read_manifest(folder)
+    figures = {name: value for name, value in manifest.items() if name not in ("files", "job", "format_version")}
+    print_summary(f"{manifest['job']}, complete", figures | {"output": folder.uri})
+    console = Console(highlight=False, markup=False)
+    console.print(f"made with: {folder.read_json('config.json')['job']['command']}\n", soft_wrap=True)
+    if manifest["job"] == "tokenize":
+        _show_tokens(console, TokenDataset(config.input), config.rows)
+    elif manifest["job"] == "embed":
+        _show_vectors(console, EmbeddingDataset(config.input), config.rows)
+    else:
+        console.print(json.dumps(folder.read_json("config.json")["model"], indent=2))
+    return manifest
+
+
+def _show_tokens(console: Console, dataset: TokenDataset, num_rows: int) -> None:
+    itos = dataset.folder.read_json("vocab.json")["tokens"]
+    for row in next(dataset.tables()).slice(0, num_rows).to_pylist():
+        ids = row.pop("tokens")
+        more = f" ... ({len(ids):,} tokens)" if len(ids) > SHOWN_TOKENS else ""
+        console.print({name: value for name, value in row.items() if name not in FIELD_COLUMNS})
+        console.print("    " + " ".join(itos[token_id] for token_id in ids[:SHOWN_TOKENS]) + more)
+
+
+def _show_vectors(console: Console, dataset: EmbeddingDataset, num_rows: int) -> None:
+    for row in next(dataset.tables()).slice(0, num_rows).to_pylist():
+        vector = row.pop("embedding")
+        numbers = ", ".join(f"{value:.4f}" for value in vector[:SHOWN_NUMBERS])
+        console.print(row)
+        console.print(f"    [{numbers}, ...] ({len(vector)} numbers)")

@@ -1,0 +1,89 @@
+"""The token dataset: Arrow shards of numericalized documents, uncompressed so that they can be memory-mapped.
+
+Columns: `doc_id`, `tokens` (uint16, or uint32 when an id is over 65,535), with several text columns
+`field_starts` and `field_ends` (where each column's own tokens lie in `tokens`), then the kept columns.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from ulmfit_ray.corpus.documents import Columns
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.manifest import FORMAT_VERSION, read_manifest, read_shards
+
+FIELD_COLUMNS = ("field_starts", "field_ends")
+
+
+def token_schema(columns: Columns, token_id_type: pa.DataType, metadata: dict[str, str]) -> pa.Schema:
+    """Return the schema of a shard."""
+    fields = [pa.field("doc_id", pa.string()), pa.field("tokens", pa.list_(token_id_type))]
+    if len(columns.text) > 1:
+        fields += [pa.field(name, pa.list_(pa.uint32())) for name in FIELD_COLUMNS]
+    return pa.schema(fields + columns.kept_fields(), metadata={"format_version": str(FORMAT_VERSION)} | metadata)
+
+
+def list_array(values: Sequence[np.ndarray], item: pa.DataType) -> pa.Array:
+    """Return a list array of integer arrays without making Python lists of them."""
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    flat = np.concatenate(values) if values else np.empty(0, np.uint32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat).cast(item))
+
+
+def write_arrow(table: pa.Table, path: Path) -> None:
+    """Write one table as an Arrow IPC file of one record batch; equal tables give equal bytes."""
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def flat_tokens(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a list column's (values, offsets): document i is values[offsets[i]:offsets[i + 1]]."""
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    if len(offsets) == 0:
+        return np.empty(0, np.uint16), np.zeros(1, np.int64)
+    return array.values.to_numpy(zero_copy_only=False), offsets
+
+
+class TokenDataset:
+    """A finished token dataset, opened for reading.
+
+    Raises:
+        FileNotFoundError, IncompleteDatasetError, ValueError: see `read_manifest`.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.folder = Folder(uri)
+        self.manifest = read_manifest(self.folder, ["tokenize"])
+        self.config: dict[str, Any] = self.folder.read_json("config.json")["job"]
+        self.shards = read_shards(self.folder)
+
+    @property
+    def vocab_fingerprint(self) -> str:
+        """Return the fingerprint of the vocabulary that the ids belong to."""
+        return str(self.manifest["vocab"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash over the shards' own: the same for the same tokens, whenever they were made."""
+        return hashlib.sha256("".join(row["sha256"] for row in self.shards).encode()).hexdigest()
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Return the names of the fields, in the order of `field_starts`."""
+        return list(self.config["text_columns"])
+
+    def read(self, shard: str) -> pa.Table:
+        """Return one shard; its buffers are the file's own pages where it is local."""
+        return pa.ipc.open_file(self.folder.open(f"shards/{shard}.arrow")).read_all()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the shards in order."""
+        for row in self.shards:
+            yield self.read(row["shard"])
