@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from reporting import report
 
-from ulmfit_ray.encoding.encoder import Encoder
+from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel
 
@@ -27,7 +27,7 @@ WORDS = 14_542
 def plain_loop(model: LanguageModel) -> Callable[[list[np.ndarray]], np.ndarray]:
     """Return a function that encodes one document after another with torch's own LSTMs and takes the mean."""
     layers = []
-    for ours in model.encoder.layers:
+    for ours in model.backbone.layers:
         layer = torch.nn.LSTM(ours.weight_ih_l0.shape[1], ours.hidden_size, batch_first=True)
         layer.load_state_dict(ours.state_dict())
         layers.append(layer)
@@ -36,7 +36,7 @@ def plain_loop(model: LanguageModel) -> Callable[[list[np.ndarray]], np.ndarray]
     def encode(documents: list[np.ndarray]) -> np.ndarray:
         vectors = []
         for document in documents:
-            x = model.encoder.embedding(torch.from_numpy(document)[None])
+            x = model.backbone.embedding(torch.from_numpy(document)[None])
             for layer in layers:
                 x, _ = layer(x)
             vectors.append(x.mean(1)[0].numpy())
@@ -62,7 +62,7 @@ def main() -> None:
     documents = [random.integers(9, WORDS, length) for length in lengths]
     shape = {name: getattr(options, name) for name in ("embedding_dim", "hidden_size", "num_layers")}
     model = LanguageModel(Architecture(vocab_size=WORDS, **shape)).eval()
-    ways = {"loop": plain_loop(model), "encoder": Encoder(model, pooling="mean").encode}
+    ways = {"loop": plain_loop(model), "encoder": TokenEncoder(model, pooling="mean").encode}
     vectors = {name: encode(documents) for name, encode in ways.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.rounds):

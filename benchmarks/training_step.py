@@ -24,10 +24,11 @@ from torch import nn
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel, detach_hidden
+from ulmfit_ray.training.config import LanguageModelTraining
 from ulmfit_ray.training.loop import train
 from ulmfit_ray.training.memory import KEEP_MEMORY
 from ulmfit_ray.training.precision import autocast, resolve_precision
-from ulmfit_ray.training.tasks.language_model import LanguageModelTask, LanguageModelTraining
+from ulmfit_ray.training.tasks.language_model import LanguageModelTask
 
 CPU = torch.device("cpu")
 

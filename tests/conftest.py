@@ -1,17 +1,31 @@
+"""What tests of several rooms share. Imports neither torch nor Ray, so that a light test stays light."""
+
+import gzip
+import json
+import os
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+# Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from ulmfit_ray.corpus.documents import Columns
+from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.manifest import write_dataset_manifest
+from ulmfit_ray.storage.job_record import JobRecord
+from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
+from ulmfit_ray.storage.plan import unit_stem
 from ulmfit_ray.storage.receipts import Receipt
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset, list_array, token_schema, write_arrow
 
+SCIFACT = Path(__file__).parents[1] / "jobs/sample/scifact"
+NUM_ABSTRACTS = 200
 Fields = Sequence[Sequence[int]]
 MakeTokenDataset = Callable[..., TokenDataset]
 
@@ -35,12 +49,12 @@ def make_token_dataset(tmp_path: Path) -> MakeTokenDataset:
         name: str = "tokens",
     ) -> TokenDataset:
         folder = Folder(str(tmp_path / name))
-        columns = Columns(text=tuple(text_columns))
-        schema = token_schema(columns, token_id_type or pa.uint16(), {"vocab": "v" * 64})
-        folder.publish_json({"job": {"verb": "tokenize", "text_columns": list(text_columns)}}, "config.json")
+        schema = token_schema(len(text_columns), [], token_id_type or pa.uint16(), {"vocab": "v" * 64})
+        job = JobRecord("tokenize", "ulmfit-ray tokenize", {"text_columns": list(text_columns)}, {})
+        folder.publish_json({"job": job.to_json()}, "config.json")
         receipts = []
         for number, documents in enumerate(shards):
-            stem = f"part-{number:07d}"
+            stem = unit_stem(number)
             tokens, starts, ends = [], [], []
             for _, fields in documents:
                 sizes = np.cumsum([1, *map(len, fields)])
@@ -53,12 +67,22 @@ def make_token_dataset(tmp_path: Path) -> MakeTokenDataset:
             ]
             if FIELD_COLUMNS[0] in schema.names:
                 arrays += [pa.array(places, pa.list_(pa.uint32())) for places in (starts, ends)]
-            write_arrow(pa.table(arrays, schema=schema), tmp_path / "shard.arrow")
-            folder.publish(tmp_path / "shard.arrow", f"shards/{stem}.arrow")
-            files = {f"shards/{stem}.arrow": folder.sha256(f"shards/{stem}.arrow")}
-            facts = {"num_documents": len(documents), "num_tokens": sum(map(len, tokens)), "files": files}
-            receipts.append(Receipt(plan="p", shard=stem, **facts))
-        write_dataset_manifest(folder, "tokenize", receipts, "arrow", {"vocab": "v" * 64})
+            receipt = Receipt(plan="p", shard=stem, num_documents=len(documents), num_tokens=sum(map(len, tokens)))
+            files = {f"shards/{stem}.arrow": partial(write_arrow, pa.table(arrays, schema=schema))}
+            receipts.append(commit_shard(folder, receipt, files, began=time.monotonic()))
+        manifest = Manifest(job="tokenize", vocab="v" * 64, tokenizer="t" * 64, plan="p", files={})
+        write_dataset_manifest(folder, receipts, "arrow", manifest)
         return TokenDataset(folder.uri)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def abstracts() -> list[dict[str, str]]:
+    """200 real abstracts of all lengths, the shortest and the longest of the sample among them."""
+    with gzip.open(SCIFACT / "corpus.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    rows.sort(key=lambda row: len(row["text"]))
+    step = (len(rows) - 1) / (NUM_ABSTRACTS - 1)
+    chosen = [rows[round(number * step)] for number in range(NUM_ABSTRACTS)]
+    return [{name: row[name] for name in ("_id", "title", "text")} for row in chosen]

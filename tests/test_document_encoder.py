@@ -7,16 +7,18 @@ import pytest
 import torch
 
 from ulmfit_ray.document_encoder import DocumentEncoder
-from ulmfit_ray.encoding.encoder import Encoder
+from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
-from ulmfit_ray.model.files import describe, save_tensors
+from ulmfit_ray.model.files import save_tensors
+from ulmfit_ray.model.kinds import describe
 from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.manifest import IncompleteDatasetError
+from ulmfit_ray.storage.job_record import JobRecord
+from ulmfit_ray.storage.manifest import IncompleteDatasetError, Manifest
 from ulmfit_ray.storage.model_directory import write_model_directory
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
-from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.vocab import BOS_ID, Vocab
 
 WORDS = ["the", "a", "cat", "dog", "sat", "mat", "on", "."]
@@ -33,7 +35,7 @@ def vocab() -> Vocab:
 
 @cache
 def tokenizer_json(mark_fields: bool) -> dict[str, Any]:
-    return SpacyTokenizer(TokenizerSettings(mark_fields=mark_fields)).to_json()
+    return make_tokenizer(TokenizerSettings(mark_fields=mark_fields)).to_json()
 
 
 def write_model(
@@ -42,19 +44,20 @@ def write_model(
     torch.manual_seed(0)
     model: LanguageModel | Retriever = LanguageModel(SHAPE)
     if kind == "retriever":
-        model = Retriever(("context", "words"), vocab_size=len(vocab), word_dim=4, encoder=AWDLSTM(SHAPE))
+        model = Retriever(("context", "words"), vocab_size=len(vocab), word_dim=4, backbone=AWDLSTM(SHAPE))
     tokenizer = tokenizer_json(mark_fields)
+    job = "pretrain" if kind == "lm" else "train-retriever"
     save_tensors(model.state_dict(), path / "weights")
     write_model_directory(
         Folder(str(path / "model")),
-        job={"verb": "pretrain" if kind == "lm" else "train-retriever", "command": "none"},
-        model=describe(model, direction=direction, pooling="mean" if kind == "lm" else "idf-mean"),
+        job=JobRecord(job, "none", {}, {}),
+        model=describe(model, direction=direction, pooling="mean" if kind == "lm" else "idf-mean", precision="float32"),
         weights=path / "weights",
         vocab=vocab.to_json(),
         tokenizer=tokenizer,
         log=[],
         card="",
-        facts={"vocab": vocab.fingerprint, "tokenizer": tokenizer["fingerprint"]},
+        manifest=Manifest(job=job, vocab=vocab.fingerprint, tokenizer=tokenizer["fingerprint"], files={}),
     )
     return str(path / "model")
 
@@ -71,13 +74,13 @@ def ids_by_hand() -> list[np.ndarray]:
     return [np.array([stoi.get(token, 0) for token in line.split()]) for line in tokens]
 
 
-def model_by_hand(uri: str, vocab: Vocab) -> Encoder:
+def model_by_hand(uri: str, vocab: Vocab) -> TokenEncoder:
     """Return an encoder with the directory's weights, built without DocumentEncoder."""
     from safetensors.torch import load_file
 
     model = LanguageModel(SHAPE)
     model.load_state_dict(load_file(f"{uri}/model.safetensors"))
-    return Encoder(model, pooling="mean", idf=vocab.idf())
+    return TokenEncoder(model, pooling="mean", idf=vocab.idf())
 
 
 def test_texts_become_the_ids_of_the_models_own_tokenizer_and_vocabulary(tmp_path: Path, vocab: Vocab):
@@ -123,7 +126,7 @@ def test_idf_mean_weighs_words_by_the_models_vocabulary(tmp_path: Path, vocab: V
     ids = ids_by_hand()[0]
     model = model_by_hand(uri, vocab).model
     with torch.no_grad():
-        outputs = model.encoder(torch.from_numpy(ids)[None], model.encoder.initial_hidden(1))[0][0].numpy()
+        outputs = model.backbone(torch.from_numpy(ids)[None], model.backbone.initial_hidden(1))[0][0].numpy()
     weights = np.maximum(np.log(60 / (1 + vocab.documents[ids])), 0.02)
     expected = (outputs * weights[:, None]).sum(0) / weights.sum()
     assert encoder.encode(TEXTS[:1], pooling="idf-mean")[0] == pytest.approx(expected, abs=1e-6)

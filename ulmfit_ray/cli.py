@@ -1,39 +1,69 @@
 """The `ulmfit-ray` command: one subcommand per job, and the exit status of each.
 
-0: done; 1: the job failed; 2: the command or its config is wrong. A verb's pipeline, and with
-it torch and Ray, is imported when that verb runs.
+0: done; 1: the job failed; 2: the command or its config is wrong; 130: interrupted. A verb's config is parsed, and
+its help printed, before the module that does the work is imported: that one brings torch and Ray.
 """
 
 import difflib
 import importlib
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from ulmfit_ray.config import ConfigError, parse_config
+from ulmfit_ray.config import Config, ConfigError, parse_config
+from ulmfit_ray.reporting.logs import configure_logging
 
 
 class Verb(NamedTuple):
-    """Where a verb's config class and its `run` function live, and one line about it."""
+    """Where a verb's config class and its `run` function live, as "module:name", and one line about it."""
 
-    module: str
     config: str
+    run: str
     summary: str
 
 
 VERBS = {
-    "tokenize": Verb("pipelines.tokenize.job", "TokenizeConfig", "raw text -> token dataset"),
-    "pretrain": Verb("pipelines.train.pretrain", "PretrainConfig", "token dataset -> language model"),
-    "train-retriever": Verb("pipelines.train.retriever", "TrainRetrieverConfig", "language model + pairs -> retriever"),
-    "embed": Verb("pipelines.encode.embed", "EmbedConfig", "token dataset -> embedding dataset"),
-    "search": Verb("commands.search", "SearchConfig", "a query -> the nearest documents"),
-    "evaluate retrieval": Verb(
-        "commands.evaluate.retrieval", "EvaluateRetrievalConfig", "nDCG, recall, MRR against judgments"
+    "tokenize": Verb(
+        "ulmfit_ray.pipelines.tokenize.config:TokenizeConfig",
+        "ulmfit_ray.pipelines.tokenize.job:run",
+        "raw text -> token dataset",
     ),
-    "inspect": Verb("commands.inspect", "InspectConfig", "what a directory is, and a few of its rows"),
-    "verify": Verb("commands.verify", "VerifyConfig", "recount and re-hash everything a directory claims"),
+    "pretrain": Verb(
+        "ulmfit_ray.pipelines.train.config:PretrainConfig",
+        "ulmfit_ray.pipelines.train.pretrain:run",
+        "token dataset -> language model",
+    ),
+    "train-retriever": Verb(
+        "ulmfit_ray.pipelines.train.config:TrainRetrieverConfig",
+        "ulmfit_ray.pipelines.train.retriever:run",
+        "language model + pairs -> retriever",
+    ),
+    "embed": Verb(
+        "ulmfit_ray.pipelines.encode.config:EmbedConfig",
+        "ulmfit_ray.pipelines.encode.embed:run",
+        "token dataset -> embedding dataset",
+    ),
+    "search": Verb(
+        "ulmfit_ray.commands.search:SearchConfig", "ulmfit_ray.commands.search:run", "a query -> the nearest documents"
+    ),
+    "evaluate retrieval": Verb(
+        "ulmfit_ray.commands.evaluate.retrieval:EvaluateRetrievalConfig",
+        "ulmfit_ray.commands.evaluate.retrieval:run",
+        "nDCG, recall, MRR against judgments",
+    ),
+    "inspect": Verb(
+        "ulmfit_ray.commands.inspect:InspectConfig",
+        "ulmfit_ray.commands.inspect:run",
+        "what a directory holds, and a few of its rows",
+    ),
+    "verify": Verb(
+        "ulmfit_ray.commands.verify:VerifyConfig",
+        "ulmfit_ray.commands.verify:run",
+        "check a directory against its manifest and receipts",
+    ),
 }
 
 
@@ -46,7 +76,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "ulmfit-ray VERB --help: its options",
+            "Run `ulmfit-ray VERB --help` for the options of a verb.",
         ]
     )
 
@@ -68,16 +98,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_verb(name: str, arguments: Sequence[str]) -> int:
     """Run one verb and return its exit status."""
-    return run_job(VERBS[name], f"ulmfit-ray {name}", arguments)
+    verb = VERBS[name]
+
+    def run(config: object) -> None:
+        _named(verb.run)(config)
+
+    return run_job(_named(verb.config), run, f"ulmfit-ray {name}", arguments)
 
 
-def run_job(verb: Verb, program: str, arguments: Sequence[str]) -> int:
-    """Run one job; a person's mistake becomes a line or two, never a traceback (unless --debug asks for it)."""
+def run_job(config_class: type[Config], run: Callable[[Config], object], program: str, arguments: Sequence[str]) -> int:
+    """Run one job and return its exit status.
+
+    A person's mistake becomes a line or two, never a traceback (unless --debug asks for it).
+    """
     debug = "--debug" in arguments
+    configure_logging(logging.INFO if debug else logging.WARNING)
     try:
-        module = importlib.import_module(f"ulmfit_ray.{verb.module}")
-        config = parse_config(getattr(module, verb.config), arguments, program)
-        module.run(config)
+        run(parse_config(config_class, arguments, program))
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
         return 130
@@ -95,6 +132,12 @@ def run_job(verb: Verb, program: str, arguments: Sequence[str]) -> int:
     return 0
 
 
+def _named(place: str) -> Any:
+    """Return what stands at "module:name"."""
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def _say(text: str) -> None:
     try:
         print(text, flush=True)
@@ -103,7 +146,7 @@ def _say(text: str) -> None:
 
 
 def _close_stdout() -> None:
-    """Let the interpreter flush into nothing at its exit: whoever read the output has gone."""
+    """Redirect standard output to /dev/null: its reader is gone, and flushing it at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

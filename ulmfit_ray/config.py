@@ -1,8 +1,8 @@
 """A job's config: defaults < TOML file < command line -> one frozen dataclass, strict and written down.
 
-A TOML file is turned into the arguments that stand before the typed ones, so both go through tyro's checks.
+The settings of a TOML file become command-line arguments in front of the typed ones, so tyro checks both.
 Every field is *identity* (it changes the result) unless it is marked *operational*; only identity fields are
-compared when an output is taken up again.
+compared when a job resumes an output.
 """
 
 import difflib
@@ -25,7 +25,7 @@ PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", 
 class ConfigError(Exception):
     """The command or its config is wrong; the message says what, where, and what to do.
 
-    Not a ValueError: tyro would put it in a box of its own.
+    Not a ValueError, because tyro catches those and prints them in its own format.
     """
 
 
@@ -39,7 +39,7 @@ class Run:
     """How a command is run; nothing here changes its result."""
 
     debug: bool = operational(False)
-    """Show the traceback of an error."""
+    """Show the traceback of an error, and log messages of level INFO."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class OutputRun(Run):
     dry_run: bool = operational(False)
     """Print the resolved config and the plan, then stop."""
     overwrite: bool = operational(False)
-    """Start afresh: delete what an earlier job of ours left in the output."""
+    """Delete what an earlier ulmfit-ray job wrote into the output, and start from the beginning."""
 
 
 def option_names(config_class: type) -> Iterator[str]:

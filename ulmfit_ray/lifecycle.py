@@ -1,20 +1,20 @@
-"""The life of an output directory: claimed, resumed or refused before any work; rows of work counted; told about.
+"""Claim, resume or refuse an output directory before any work, and tally its shards afterwards.
 
-Every job begins with `claim_output`, which writes the resolved config down before anything else happens.
+Every job that makes an output directory calls `claim_output`, which writes config.json before any other file.
 """
 
 import fnmatch
 import itertools
 import json
-import time
-import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ulmfit_ray.config import ConfigError, OutputRun, command_line, differences, to_dict
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder, absolute_uri
+from ulmfit_ray.storage.job_record import JobRecord, find_job
+from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.receipts import Receipt
 
 LAYOUT = (
@@ -22,47 +22,48 @@ LAYOUT = (
     *("shards", "quarantine", "failed", "vocab.json", "tokenizer.json", "model.safetensors", "training_log.jsonl"),
     *("README.md", "config.json"),
 )
-"""Every name that a job of ours writes into its output; --overwrite deletes these and nothing else. What vouches for
-other files goes before them, and config.json, which says that the folder is ours, last."""
-ATTEMPTS = 3
+"""Every name that a job of ours writes into its output; --overwrite deletes these and nothing else, in this order.
+A file that declares others complete is deleted before them, and config.json, which marks the folder as ours, last."""
 MIN_DOCUMENTS_JUDGED = 10_000
+"""--max-bad-fraction is checked while a phase runs once it has this many documents; with fewer, only at its end."""
+NAMED_FAILURES = 10
 
 
 def claim_output(
-    verb: str, config: Any, *, inputs: dict[str, str] | None = None, facts: dict[str, Any] | None = None
-) -> tuple[Folder, dict[str, Any] | None]:
-    """Return the output folder and, when this very job has finished already, its manifest.
+    verb: str, config: Any, *, inputs: Mapping[str, str] | None = None, facts: Mapping[str, Any] | None = None
+) -> tuple[Folder, Manifest | None]:
+    """Return the output folder, and its manifest if this job has already finished (else None).
 
-    Writes config.json if the folder is new: the resolved config, fingerprints of `inputs`, and `facts`.
+    Writes config.json (the resolved config, fingerprints of `inputs`, and `facts`) if the folder is new. With
+    --overwrite the files of an earlier job are deleted first. A dry run changes nothing.
 
     Raises:
         ConfigError: the folder holds something else, or the output of another config or of other inputs.
     """
     assert isinstance(config, OutputRun)
     folder = Folder(config.output)  # type: ignore[attr-defined]
-    identity = to_dict(config, identity_only=True) | {"inputs": inputs or {}}
-    resolved = {"verb": verb, "command": command_line(verb, config)} | to_dict(config) | identity | (facts or {})
+    job = JobRecord(verb, command_line(verb, config), to_dict(config) | dict(facts or {}), dict(inputs or {}))
     if folder.exists("config.json"):
-        previous = folder.read_json("config.json").get("job", {})
-        if "verb" not in previous:
+        previous = find_job(folder)
+        if previous is None:
             raise ConfigError(f"output {folder.uri} holds a config.json that is not of ulmfit-ray: name another output")
         if not config.overwrite:
-            _refuse_another(folder, verb, identity, previous)
+            _refuse_another(folder, job, to_dict(config, identity_only=True), previous)
             return folder, _finished(folder, config.dry_run)
         if not config.dry_run:
             for name in LAYOUT:
                 folder.delete(name)
     elif folder.names():
-        raise ConfigError(f"output {folder.uri} is not empty and not an output of ulmfit-ray: name another")
+        raise ConfigError(f"output {folder.uri} is not empty and not an output of ulmfit-ray: name another output")
     if not config.dry_run:
-        folder.publish_json({"job": resolved}, "config.json")
+        folder.publish_json({"job": job.to_json()}, "config.json")
     return folder, None
 
 
-def _refuse_another(folder: Folder, verb: str, identity: dict[str, Any], previous: dict[str, Any]) -> None:
-    if previous["verb"] != verb:
-        raise ConfigError(f"output {folder.uri} belongs to `{previous['verb']}`: name another, or use --overwrite")
-    changed = differences(previous, identity)
+def _refuse_another(folder: Folder, job: JobRecord, identity: dict[str, Any], previous: JobRecord) -> None:
+    if previous.verb != job.verb:
+        raise ConfigError(f"output {folder.uri} belongs to `{previous.verb}`: name another output, or use --overwrite")
+    changed = differences(previous.to_json(), identity | {"inputs": job.inputs})
     if changed:
         raise ConfigError(
             f"output {folder.uri} belongs to another config ({'; '.join(changed)}):\n"
@@ -70,14 +71,16 @@ def _refuse_another(folder: Folder, verb: str, identity: dict[str, Any], previou
         )
 
 
-def _finished(folder: Folder, dry_run: bool) -> dict[str, Any] | None:
-    """Return the manifest if there is one; clear away what a kill right after it was written has left."""
+def _finished(folder: Folder, dry_run: bool) -> Manifest | None:
+    """Return the manifest if there is one, else None.
+
+    Also delete work/ and checkpoints/, which remain if the job was killed right after it wrote the manifest.
+    """
     if not folder.exists("manifest.json"):
         return None
     for name in () if dry_run else ("work", "checkpoints"):
         folder.delete(name)
-    manifest: dict[str, Any] = folder.read_json("manifest.json")
-    return manifest
+    return read_manifest(folder)
 
 
 def print_dry_run(config: Any, plan: str) -> None:
@@ -95,65 +98,53 @@ def refuse_output_inside(output: str, inputs: Iterable[str]) -> None:
             raise ConfigError(f"output {output} lies inside input {given}: name a place outside it")
 
 
-def attempt(folder: Folder, shard: str, work: Callable[[], Receipt]) -> dict[str, Any]:
-    """Run one shard's work up to three times; return its receipt as a row, or a row that says why not.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of one attempt at a shard: its receipt, or the reason why there is none."""
 
-    The one place that catches everything: a shard that fails must not end the job, and is named at its end.
-    """
-    for number in itertools.count(1):
-        try:
-            receipt = work()
-        except Exception as error:
-            if number == ATTEMPTS:
-                return failure(folder, shard, f"{type(error).__name__}: {error}", traceback.format_exc())
-            time.sleep(0.5 * 2**number)
-        else:
-            folder.delete(f"failed/{shard}.txt")
-            return _row(receipt, "")
-    raise AssertionError("unreachable")
-
-
-def failure(folder: Folder, shard: str, problem: str, details: str) -> dict[str, Any]:
-    """Write failed/<shard>.txt and return the row that says that this shard was not made."""
-    folder.publish_bytes(f"{problem}\n\n{details}\n".encode(), f"failed/{shard}.txt")
-    return _row(Receipt(plan="", shard=shard, num_documents=0, num_tokens=0), problem)
-
-
-def _row(receipt: Receipt, failed: str) -> dict[str, Any]:
-    facts = asdict(receipt)
-    names = ("shard", "num_documents", "num_tokens", "seconds")
-    return {name: facts[name] for name in names} | {"num_quarantined": receipt.num_quarantined, "failed": failed}
+    shard: str
+    receipt: Receipt | None
+    problem: str = ""
+    began: float = 0.0
+    """Seconds since 1970, like `ended`; both are 0 for a shard that failed or was found done."""
+    ended: float = 0.0
 
 
 class Tally:
-    """Watches the rows of finished shards: moves the bar, keeps the failures, stops at too many bad documents."""
+    """Counts the outcomes of a phase: moves the bar, keeps the failures, stops at too many bad documents."""
 
-    def __init__(self, bar: Bar, max_bad_fraction: float = 1.0, before: Iterable[Receipt] = ()) -> None:
-        self.failed: dict[str, str] = {}
+    def __init__(self, bar: Bar, before: Iterable[Receipt] = (), max_bad_fraction: float = 1.0) -> None:
         self._bar = bar
         self._max_bad_fraction = max_bad_fraction
+        self._failed: dict[str, str] = {}
         before = list(before)
         self._documents = sum(receipt.num_documents for receipt in before)
         self._bad = sum(receipt.num_quarantined for receipt in before)
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Count one row that `attempt` gave."""
-        if row["failed"]:
-            self.failed[row["shard"]] = row["failed"]
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        if outcome.receipt is None:
+            self._failed[outcome.shard] = outcome.problem
             return
-        self._bar.advance(1, documents=row["num_documents"], tokens=row["num_tokens"])
-        self._documents += row["num_documents"]
-        self._bad += row["num_quarantined"]
+        receipt = outcome.receipt
+        self._bar.advance(1, documents=receipt.num_documents, tokens=receipt.num_tokens)
+        self._documents += receipt.num_documents
+        self._bad += receipt.num_quarantined
         if self._documents + self._bad >= MIN_DOCUMENTS_JUDGED:
             self._judge()
 
-    def finish(self, folder: Folder) -> None:
-        """Raise RuntimeError if shards failed or too many documents were bad."""
-        if self.failed:
-            named = "\n".join(f"    {shard}: {why}" for shard, why in itertools.islice(sorted(self.failed.items()), 10))
+    def finish(self, folder: Folder, missing: Iterable[str]) -> None:
+        """Raise RuntimeError if shards failed or are missing, or if too many documents were bad."""
+        # A streamed unit that is missing has been named if one of its shards, stem-00003, has failed.
+        named_units = {*self._failed, *(shard.rpartition("-")[0] for shard in self._failed)}
+        missing = sorted({*self._failed, *(stem for stem in missing if stem not in named_units)})
+        if missing:
+            why = "no reason is known: the worker that held it was lost"
+            named = [f"    {shard}: {self._failed.get(shard, why)}" for shard in missing[:NAMED_FAILURES]]
+            more = [f"    ... and {len(missing) - NAMED_FAILURES:,} more"] * (len(missing) > NAMED_FAILURES)
             raise RuntimeError(
-                f"{len(self.failed)} shards failed; tracebacks are in {folder.uri}/failed/\n{named}\n"
-                "    Run the same command again to try them once more."
+                f"{len(missing):,} shards failed; tracebacks are in {folder.uri}/failed/\n"
+                + "\n".join([*named, *more, "    Run the same command again to try them once more."])
             )
         self._judge()
 

@@ -1,30 +1,21 @@
 """Small models to encode with, and the plain recurrence they are held against."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from ulmfit_ray.encoding.encoder import Encoder
+from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.retriever import Retriever
 
 NUM_WORDS, KNOWN_WORDS = 120, 100
 
-MakeEncoder = Callable[..., Encoder]
-PlainVector = Callable[[Encoder, np.ndarray], np.ndarray]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Tiny matrices are no work for two threads that wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+MakeEncoder = Callable[..., TokenEncoder]
+PlainVector = Callable[[TokenEncoder, np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope="session")
@@ -40,17 +31,17 @@ def make_encoder(idf: np.ndarray) -> MakeEncoder:
     One layer's input is as wide as its output: there oneDNN sums a lone row in another order.
     """
 
-    def make(kind: str, pooling: str, **options: int) -> Encoder:
+    def make(kind: str, pooling: str, **options: int) -> TokenEncoder:
         torch.manual_seed(0)
         shape = Architecture(vocab_size=KNOWN_WORDS, embedding_dim=20, hidden_size=28, num_layers=3)
         model: LanguageModel | Retriever = LanguageModel(shape)
         if kind == "retriever":
-            model = Retriever(("context", "words"), vocab_size=NUM_WORDS, word_dim=12, encoder=AWDLSTM(shape))
+            model = Retriever(("context", "words"), vocab_size=NUM_WORDS, word_dim=12, backbone=AWDLSTM(shape))
             torch.nn.init.normal_(model.log_weights)
         for name, parameter in model.named_parameters():
             if "layers" in name or "embedding" in name:
                 torch.nn.init.normal_(parameter, std=0.4)
-        return Encoder(model, pooling=pooling, idf=idf, **options)
+        return TokenEncoder(model, pooling=pooling, idf=idf, **options)
 
     return make
 
@@ -64,11 +55,11 @@ def plain_vector(idf: np.ndarray) -> PlainVector:
     """Encode one document whole: one call over all of its tokens, then the textbook's pooling."""
 
     @torch.no_grad()
-    def encode(encoder: Encoder, document: np.ndarray) -> np.ndarray:
+    def encode(encoder: TokenEncoder, document: np.ndarray) -> np.ndarray:
         model, ids = encoder.model, torch.from_numpy(document)
         is_retriever = isinstance(model, Retriever)
         weights = model.log_weights[ids].exp() if is_retriever else torch.from_numpy(idf)[ids]
-        outputs = model.encoder(ids[None], model.encoder.initial_hidden(1))[0][0]
+        outputs = model.backbone(ids[None], model.backbone.initial_hidden(1))[0][0]
         pooled = {
             "last": lambda: outputs[-1],
             "mean": lambda: outputs.mean(0),

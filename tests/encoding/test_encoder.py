@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulmfit_ray.encoding.encoder import MAX_ROWS, WINDOW, Encoder
+from ulmfit_ray.encoding.encoder import MAX_ROWS, WINDOW, TokenEncoder
 
 KINDS = pytest.mark.parametrize("kind", ["lm", "retriever"])
 POOLINGS = pytest.mark.parametrize("pooling", ["last", "mean", "idf-mean", "max", "concat"])
@@ -22,11 +22,11 @@ def long_document() -> np.ndarray:
     return np.random.default_rng(2).integers(0, 120, LONG)
 
 
-def alone(encoder: Encoder, documents: list[np.ndarray]) -> np.ndarray:
+def alone(encoder: TokenEncoder, documents: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([encoder.encode([document]) for document in documents])
 
 
-def in_batches(encoder: Encoder, documents: list[np.ndarray], size: int) -> np.ndarray:
+def in_batches(encoder: TokenEncoder, documents: list[np.ndarray], size: int) -> np.ndarray:
     return np.concatenate([encoder.encode(documents[start : start + size]) for start in range(0, len(documents), size)])
 
 
@@ -128,7 +128,7 @@ def test_encoding_changes_neither_the_model_nor_the_documents(make_encoder, docu
 
 
 def test_idf_mean_of_a_language_model_needs_the_vocabularys_weights(make_encoder, documents):
-    encoder = Encoder(make_encoder("lm", "mean").model, pooling="idf-mean")
+    encoder = TokenEncoder(make_encoder("lm", "mean").model, pooling="idf-mean")
     with pytest.raises(AssertionError, match="idf-mean needs the vocabulary's weights"):
         encoder.encode(documents[:1])
 

@@ -1,21 +1,10 @@
 """Tiny architectures and models for the tests of the mathematics."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Tiny matrices are no work for two threads that wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -30,5 +19,5 @@ def language_model(architecture: Architecture) -> LanguageModel:
     torch.manual_seed(0)
     model = LanguageModel(architecture)
     torch.nn.init.normal_(model.decoder_bias)
-    torch.nn.init.normal_(model.encoder.embedding.weight)
+    torch.nn.init.normal_(model.backbone.embedding.weight)
     return model

@@ -62,8 +62,8 @@ def all_masks(architecture: Architecture, batch_size: int = B) -> DropoutMasks:
 
 
 def test_without_dropout_it_is_a_stack_of_torch_lstms(language_model: LanguageModel):
-    encoder, stack = language_model.encoder, torch_stack(language_model.encoder)
-    ids, hidden = random_ids(), random_hidden(language_model.encoder)
+    encoder, stack = language_model.backbone, torch_stack(language_model.backbone)
+    ids, hidden = random_ids(), random_hidden(language_model.backbone)
     outputs, states = encoder(ids, hidden)
     word_vectors = F.embedding(ids, encoder.embedding.weight).detach().requires_grad_()
     expected, expected_states = run_stack(stack, word_vectors, hidden)
@@ -85,7 +85,7 @@ def test_without_dropout_it_is_a_stack_of_torch_lstms(language_model: LanguageMo
 
 
 def test_state_carried_over_two_windows_gives_what_one_call_gives(language_model: LanguageModel):
-    encoder, ids, hidden = language_model.encoder, random_ids(), random_hidden(language_model.encoder)
+    encoder, ids, hidden = language_model.backbone, random_ids(), random_hidden(language_model.backbone)
     whole, last = encoder(ids, hidden)
     first, between = encoder(ids[:, :3], hidden)
     second, end = encoder(ids[:, 3:], between)
@@ -94,7 +94,7 @@ def test_state_carried_over_two_windows_gives_what_one_call_gives(language_model
 
 
 def test_the_state_before_the_first_token_is_zero(language_model: LanguageModel):
-    hidden = language_model.encoder.initial_hidden(B)
+    hidden = language_model.backbone.initial_hidden(B)
     assert [value.abs().max().item() for value in flat(hidden)] == [0] * 6
     assert hidden[0][0] is not hidden[0][1]
 
@@ -117,14 +117,14 @@ def test_a_layer_with_a_weight_mask_is_torchs_lstm_with_masked_recurrent_weights
 
 
 def test_weight_masks_leave_the_raw_weights_as_they_are(language_model: LanguageModel):
-    encoder, masks = language_model.encoder, all_masks(language_model.architecture)
+    encoder, masks = language_model.backbone, all_masks(language_model.architecture)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     encoder(random_ids(), encoder.initial_hidden(B), masks)
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
 def test_the_embedding_mask_drops_a_word_wherever_it_stands(language_model: LanguageModel):
-    encoder = language_model.encoder
+    encoder = language_model.backbone
     mask = torch.full((64, 1), 1.25)
     mask[7] = 0
     ids = random_ids()
@@ -138,14 +138,14 @@ def test_the_tied_decoder_sees_the_whole_matrix_under_embedding_dropout(language
     mask = torch.zeros(64, 1)
     ids, targets = random_ids(), random_ids()
     loss, _, raw_output, _ = language_model(
-        ids, targets, random_hidden(language_model.encoder), DropoutMasks(embedding=mask)
+        ids, targets, random_hidden(language_model.backbone), DropoutMasks(embedding=mask)
     )
-    logits = F.linear(raw_output, language_model.encoder.embedding.weight[:50], language_model.decoder_bias[:50])
+    logits = F.linear(raw_output, language_model.backbone.embedding.weight[:50], language_model.decoder_bias[:50])
     assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets.flatten()))
 
 
 def test_the_input_mask_is_the_same_at_every_time_step_and_differs_between_rows(language_model: LanguageModel):
-    encoder, masks = language_model.encoder, all_masks(language_model.architecture)
+    encoder, masks = language_model.backbone, all_masks(language_model.architecture)
     ids = random_ids()
     vectors = encoder.embed(ids, DropoutMasks(input=masks.input))
     plain = encoder.embedding.weight[ids]
@@ -155,8 +155,8 @@ def test_the_input_mask_is_the_same_at_every_time_step_and_differs_between_rows(
 
 
 def test_hidden_masks_lie_between_layers_and_not_behind_the_last_one(language_model: LanguageModel):
-    encoder, masks = language_model.encoder, all_masks(language_model.architecture)
-    x, hidden = torch.randn(B, T, 6), random_hidden(language_model.encoder)
+    encoder, masks = language_model.backbone, all_masks(language_model.architecture)
+    x, hidden = torch.randn(B, T, 6), random_hidden(language_model.backbone)
     outputs, states = encoder.run_layers(x, hidden, DropoutMasks(hidden=masks.hidden))
     expected, expected_states = run_stack(torch_stack(encoder), x, hidden, masks.hidden)
     assert_close(outputs, expected)
@@ -167,19 +167,19 @@ def test_hidden_masks_lie_between_layers_and_not_behind_the_last_one(language_mo
 
 def test_the_output_mask_lies_between_the_last_layer_and_the_decoder(language_model: LanguageModel):
     masks = DropoutMasks(output=all_masks(language_model.architecture).output)
-    ids, targets, hidden = random_ids(), random_ids(), random_hidden(language_model.encoder)
+    ids, targets, hidden = random_ids(), random_ids(), random_hidden(language_model.backbone)
     loss, output, raw_output, states = language_model(ids, targets, hidden, masks)
-    plain, plain_states = language_model.encoder(ids, hidden)
+    plain, plain_states = language_model.backbone(ids, hidden)
     assert_close(raw_output, plain)
     assert_close(flat(states), flat(plain_states))
     assert_close(output, plain * masks.output)
-    logits = F.linear(output, language_model.encoder.embedding.weight[:50], language_model.decoder_bias[:50])
+    logits = F.linear(output, language_model.backbone.embedding.weight[:50], language_model.decoder_bias[:50])
     assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets.flatten()))
 
 
 def test_all_five_masks_together_are_the_plain_computation(language_model: LanguageModel):
-    encoder, masks = language_model.encoder, all_masks(language_model.architecture)
-    ids, targets, hidden = random_ids(), random_ids(), random_hidden(language_model.encoder)
+    encoder, masks = language_model.backbone, all_masks(language_model.architecture)
+    ids, targets, hidden = random_ids(), random_ids(), random_hidden(language_model.backbone)
     loss, output, raw_output, _ = language_model(ids, targets, hidden, masks)
     vectors = (encoder.embedding.weight * masks.embedding)[ids] * masks.input
     expected, _ = run_stack(torch_stack(encoder, masks.weight), vectors, hidden, masks.hidden)
@@ -190,7 +190,7 @@ def test_all_five_masks_together_are_the_plain_computation(language_model: Langu
 
 
 def test_ids_beyond_the_vocabulary_are_xxunk_on_input_and_as_target(language_model: LanguageModel):
-    ids, targets, hidden = random_ids(), random_ids(), language_model.encoder.initial_hidden(B)
+    ids, targets, hidden = random_ids(), random_ids(), language_model.backbone.initial_hidden(B)
     strange_ids, strange_targets = ids.clone(), targets.clone()
     strange_ids[1, 3], strange_targets[2, 0], strange_targets[0, 6] = 50, 63, 60_000
     ids[1, 3] = targets[2, 0] = targets[0, 6] = UNK_ID
@@ -205,11 +205,11 @@ def test_ids_beyond_the_vocabulary_are_xxunk_on_input_and_as_target(language_mod
 
 
 def test_padding_rows_are_never_predicted_and_get_no_gradient(language_model: LanguageModel):
-    ids, targets, hidden = random_ids(), random_ids(), language_model.encoder.initial_hidden(B)
+    ids, targets, hidden = random_ids(), random_ids(), language_model.backbone.initial_hidden(B)
     loss, *_ = language_model(ids, targets, hidden)
     total, correct, _ = language_model.score(ids, targets, hidden)
     with torch.no_grad():
-        language_model.encoder.embedding.weight[50:] = 1e3
+        language_model.backbone.embedding.weight[50:] = 1e3
         language_model.decoder_bias[50:] = 1e3
     changed, *_ = language_model(ids, targets, hidden)
     changed_total, changed_correct, _ = language_model.score(ids, targets, hidden)
@@ -217,13 +217,13 @@ def test_padding_rows_are_never_predicted_and_get_no_gradient(language_model: La
     assert torch.equal(changed_total, total)
     assert torch.equal(changed_correct, correct)
     changed.backward()
-    assert language_model.encoder.embedding.weight.grad[50:].abs().max() == 0
+    assert language_model.backbone.embedding.weight.grad[50:].abs().max() == 0
     assert language_model.decoder_bias.grad[50:].abs().max() == 0
     assert language_model.decoder_bias.grad[:50].abs().min() > 0
 
 
 def test_the_row_of_xxpad_gets_no_gradient_from_the_input_side(language_model: LanguageModel):
-    encoder = language_model.encoder
+    encoder = language_model.backbone
     ids = random_ids()
     ids[:, 0] = PAD_ID
     encoder(ids, encoder.initial_hidden(B))[0].sum().backward()
@@ -232,9 +232,9 @@ def test_the_row_of_xxpad_gets_no_gradient_from_the_input_side(language_model: L
 
 
 def test_score_sums_the_loss_counts_right_words_and_carries_the_state(language_model: LanguageModel):
-    ids, hidden = random_ids(), random_hidden(language_model.encoder)
-    raw_output, states = language_model.encoder(ids, hidden)
-    logits = F.linear(raw_output, language_model.encoder.embedding.weight[:50], language_model.decoder_bias[:50])
+    ids, hidden = random_ids(), random_hidden(language_model.backbone)
+    raw_output, states = language_model.backbone(ids, hidden)
+    logits = F.linear(raw_output, language_model.backbone.embedding.weight[:50], language_model.decoder_bias[:50])
     targets = random_ids()
     targets[0] = logits[0].argmax(1)
     total, correct, new_hidden = language_model.score(ids, targets, hidden)
@@ -247,7 +247,7 @@ def test_score_sums_the_loss_counts_right_words_and_carries_the_state(language_m
 @pytest.mark.parametrize("window", [1, 3, 4, 20])
 @pytest.mark.parametrize("gradient", [True, False])
 def test_windows_give_each_document_what_it_gets_alone(language_model: LanguageModel, window: int, gradient: bool):
-    encoder, lengths = language_model.encoder, [9, 8, 4, 1]
+    encoder, lengths = language_model.backbone, [9, 8, 4, 1]
     masks = all_masks(language_model.architecture)
     ids = random_ids(9)
     with torch.set_grad_enabled(gradient):
@@ -263,7 +263,7 @@ def test_windows_give_each_document_what_it_gets_alone(language_model: LanguageM
 
 @pytest.mark.parametrize("window", [3, 20])
 def test_a_document_alone_has_the_bits_it_has_in_company(language_model: LanguageModel, window: int):
-    encoder, lengths = language_model.encoder.eval(), [9, 8, 4, 1]
+    encoder, lengths = language_model.backbone.eval(), [9, 8, 4, 1]
     masks, ids = all_masks(language_model.architecture), random_ids(9)
     with torch.inference_mode():
         together = list(encoder.windows(ids, torch.tensor(lengths), window, masks))
@@ -277,11 +277,11 @@ def test_a_document_alone_has_the_bits_it_has_in_company(language_model: Languag
 
 def test_windows_refuse_documents_that_do_not_come_longest_first(language_model: LanguageModel):
     with pytest.raises(AssertionError, match="longest first"):
-        next(language_model.encoder.windows(random_ids(), torch.tensor([2, 7, 1, 1]), 3))
+        next(language_model.backbone.windows(random_ids(), torch.tensor([2, 7, 1, 1]), 3))
 
 
 def test_a_detached_state_keeps_its_values_and_stops_the_gradient(language_model: LanguageModel):
-    encoder = language_model.encoder
+    encoder = language_model.backbone
     _, hidden = encoder(random_ids(), encoder.initial_hidden(B))
     detached = detach_hidden(hidden)
     assert all(value.requires_grad for value in flat(hidden))
@@ -291,8 +291,8 @@ def test_a_detached_state_keeps_its_values_and_stops_the_gradient(language_model
 
 def test_weights_start_as_in_fastai(architecture: Architecture):
     model = LanguageModel(architecture)
-    assert 0.09 < model.encoder.embedding.weight.abs().max() <= 0.1
+    assert 0.09 < model.backbone.embedding.weight.abs().max() <= 0.1
     assert model.decoder_bias.abs().max() == 0
-    for (_, size), layer in zip(architecture.layer_sizes(), model.encoder.layers, strict=True):
+    for (_, size), layer in zip(architecture.layer_sizes(), model.backbone.layers, strict=True):
         largest = max(parameter.abs().max().item() for parameter in layer.parameters())
         assert 0.8 * size**-0.5 < largest <= size**-0.5

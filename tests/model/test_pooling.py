@@ -3,7 +3,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from ulmfit_ray.model.pooling import Pool, pool_windows, pooled_width
+from ulmfit_ray.model.description import pooled_width
+from ulmfit_ray.model.pooling import Pool, pool_windows
 
 LENGTHS = [9, 7, 7, 4, 1]
 T, E = 10, 3

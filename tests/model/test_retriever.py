@@ -28,7 +28,7 @@ def texts() -> tuple[Tensor, Tensor]:
 def build(blocks: list[str], architecture: Architecture) -> Retriever:
     torch.manual_seed(0)
     encoder = AWDLSTM(architecture) if "context" in blocks else None
-    model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=WORD_DIM, encoder=encoder)
+    model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=WORD_DIM, backbone=encoder)
     torch.nn.init.normal_(model.log_weights)
     return model
 
@@ -40,7 +40,7 @@ def weighted_mean(vectors: Tensor, weights: Tensor) -> Tensor:
 def blocks_slowly(model: Retriever, ids: Tensor, masks: DropoutMasks, pooling: str = "idf-mean") -> dict[str, Tensor]:
     """Return the normalized blocks of one text, ids (length,)."""
     weights = model.log_weights[ids].exp()
-    outputs = model.encoder(ids[None], model.encoder.initial_hidden(1), masks)[0][0]
+    outputs = model.backbone(ids[None], model.backbone.initial_hidden(1), masks)[0][0]
     pooled = {
         "last": lambda: outputs[-1],
         "mean": lambda: outputs.mean(0),
@@ -121,7 +121,7 @@ def test_all_towers_go_through_one_call(retriever, texts):
 def test_a_retriever_of_one_block_gives_that_block_alone(name: str, architecture, retriever, texts):
     model = build([name], architecture)
     assert "log_context_scale" not in dict(model.named_parameters())
-    assert (model.encoder is None) == (name == "words")
+    assert (model.backbone is None) == (name == "words")
     (tower,) = model([(*texts, NO_DROPOUT)])
     assert list(tower) == [name]
     assert_close(model.join(tower), tower[name])

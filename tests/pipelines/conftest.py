@@ -1,6 +1,5 @@
-"""One local Ray session, and one small road through all stages, for every test of this folder."""
+"""One local Ray session, and one small road through all stages, for the tests that ask for it."""
 
-import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -13,17 +12,19 @@ os.environ.pop("RAY_ADDRESS", None)
 os.environ["RAY_AUTH_MODE"] = "disabled"
 
 from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.tokenize import job as tokenize
+from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.train import pretrain
 from ulmfit_ray.pipelines.train import retriever as train_retriever
-from ulmfit_ray.training.tasks.language_model import LanguageModelTraining
-from ulmfit_ray.training.tasks.retriever import RetrieverTraining
+from ulmfit_ray.pipelines.train.config import PretrainConfig, TrainRetrieverConfig
+from ulmfit_ray.training.config import LanguageModelTraining, RetrieverTraining
 
-SCIFACT = Path(__file__).parents[2] / "jobs/sample/scifact"
-NUM_ABSTRACTS = 200
+ONE_THREAD = Scaling(num_cpus=1)
+"""Tiny matrices are no work for two threads that wait for each other on a busy machine."""
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """A session of two cores that all tests share; the jobs use it and leave it running."""
     import ray
@@ -31,17 +32,6 @@ def ray_session() -> Iterator[None]:
     ray.init(address="local", num_cpus=2, object_store_memory=1 << 30, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
-
-
-@pytest.fixture(scope="session")
-def abstracts() -> list[dict[str, str]]:
-    """200 real abstracts of all lengths, the shortest and the longest of the sample among them."""
-    with gzip.open(SCIFACT / "corpus.jsonl.gz", "rt") as lines:
-        rows = [json.loads(line) for line in lines]
-    rows.sort(key=lambda row: len(row["text"]))
-    step = (len(rows) - 1) / (NUM_ABSTRACTS - 1)
-    chosen = [rows[round(number * step)] for number in range(NUM_ABSTRACTS)]
-    return [{name: row[name] for name in ("_id", "title", "text")} for row in chosen]
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +45,11 @@ def corpus(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def tokens(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def tokens(ray_session: None, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The abstracts as a token dataset."""
     output = str(tmp_path_factory.mktemp("tokens") / "tokens")
     tokenize.run(
-        tokenize.TokenizeConfig(
+        TokenizeConfig(
             input=(str(corpus),),
             output=output,
             text_columns=("title", "text"),
@@ -94,11 +84,12 @@ def language_model(
     """A language model trained on the abstracts by one worker, in float32."""
     output = str(tmp_path_factory.mktemp("models") / "lm")
     pretrain.run(
-        pretrain.PretrainConfig(
+        PretrainConfig(
             tokens=tokens,
             output=output,
             architecture=small_architecture,
             training=replace(small_training, num_epochs=3),
+            scaling=ONE_THREAD,
             precision="float32",
         )
     )
@@ -110,12 +101,13 @@ def retriever(language_model: str, tokens: str, tmp_path_factory: pytest.TempPat
     """A retriever trained on the abstracts' own titles."""
     output = str(tmp_path_factory.mktemp("models") / "retriever")
     train_retriever.run(
-        train_retriever.TrainRetrieverConfig(
+        TrainRetrieverConfig(
             model=language_model,
             tokens=tokens,
             output=output,
             word_dim=32,
             training=RetrieverTraining(num_epochs=20, global_batch_size=50),
+            scaling=ONE_THREAD,
         )
     )
     return output

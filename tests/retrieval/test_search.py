@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ulmfit_ray.retrieval.search import nearest, unit
+from ulmfit_ray.retrieval.search import nearest, normalize_rows
 
 
 def brute_force(queries: np.ndarray, documents: np.ndarray, k: int) -> list[list[int]]:
@@ -28,7 +28,7 @@ def test_hits_are_those_of_a_ranking_of_all_documents_however_they_are_sharded(c
     queries, documents = vectors(5, 1), vectors(40, 2)
     hits = nearest(queries, np.split(documents, cuts), k)
     assert hits.rows.tolist() == brute_force(queries, documents, k)
-    cosines = unit(queries) @ unit(documents).T
+    cosines = normalize_rows(queries) @ normalize_rows(documents).T
     np.testing.assert_allclose(hits.scores, np.take_along_axis(cosines, hits.rows, 1))
 
 
@@ -59,7 +59,7 @@ def test_a_zero_vector_is_near_to_nothing() -> None:
     hits = nearest(np.array([[1.0, 0.0]]), [np.array([[0.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])], 3)
     assert hits.rows.tolist() == [[1, 0, 2]]
     assert hits.scores[0, 1] == 0
-    assert unit(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
+    assert normalize_rows(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
 
 
 def test_vectors_of_another_width_are_refused() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_ray.storage.checkpoints import newest_checkpoint, publish_checkpoint
+from ulmfit_ray.storage.checkpoints import Checkpoint, newest_checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder
 
 
@@ -12,12 +12,13 @@ def publish(folder: Folder, tmp_path: Path, *steps: int) -> None:
     for step in steps:
         path = tmp_path / "state"
         path.write_text(f"state at {step}")
-        publish_checkpoint(folder, step, {"state.safetensors": path, "copy": path}, {"world_size": 2})
+        checkpoint = Checkpoint(step=step, is_last=step == 10, world_size=2, facts={"precision": "float32"})
+        publish_checkpoint(folder, checkpoint, {"state.safetensors": path, "copy": path})
 
 
 def newest_step(folder: Folder) -> int | None:
     found = newest_checkpoint(folder)
-    return found[1]["step"] if found else None
+    return found.step if found else None
 
 
 def test_without_checkpoints_there_is_none(folder: Folder) -> None:
@@ -28,10 +29,19 @@ def test_a_checkpoint_has_its_files_hashes_and_facts(folder: Folder, tmp_path: P
     publish(folder, tmp_path, 5)
     found = newest_checkpoint(folder)
     assert found is not None
-    name, facts = found
-    assert name == "checkpoints/step-0000005"
-    assert (facts["step"], facts["world_size"], sorted(facts["files"])) == (5, 2, ["copy", "state.safetensors"])
-    assert folder.read_bytes(f"{name}/state.safetensors") == b"state at 5"
+    assert found.name == "checkpoints/step-0000005"
+    assert (found.step, found.world_size, sorted(found.files)) == (5, 2, ["copy", "state.safetensors"])
+    assert (found.is_last, found.facts) == (False, {"precision": "float32"})
+    assert found.files == {name: folder.sha256(f"{found.name}/{name}") for name in ("state.safetensors", "copy")}
+    assert folder.read_bytes(f"{found.name}/state.safetensors") == b"state at 5"
+
+
+def test_a_checkpoint_says_whether_training_is_over(folder: Folder, tmp_path: Path) -> None:
+    for step in (9, 10):
+        publish(folder, tmp_path, step)
+        found = newest_checkpoint(folder)
+        assert found is not None
+        assert found.is_last == (step == 10)
 
 
 def test_the_newest_of_whole_checkpoints_is_chosen(folder: Folder, tmp_path: Path) -> None:
@@ -59,17 +69,10 @@ def test_a_checkpoint_with_a_changed_file_is_passed_over(folder: Folder, tmp_pat
     assert newest_checkpoint(folder) is None
 
 
-def test_checkpoint_json_is_written_last(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    published = []
-    publish_file = Folder.publish
-
-    def note(self: Folder, local_file: Path, name: str) -> None:
-        published.append(name.rpartition("/")[2])
-        publish_file(self, local_file, name)
-
-    monkeypatch.setattr(Folder, "publish", note)
+def test_checkpoint_json_is_written_last(folder: Folder, tmp_path: Path, published: list[str]) -> None:
     publish(folder, tmp_path, 1)
-    assert published == ["state.safetensors", "copy", "checkpoint.json"]
+    names = ["state.safetensors", "copy", "checkpoint.json"]
+    assert published == [f"checkpoints/step-0000001/{name}" for name in names]
 
 
 def test_a_checkpoint_that_was_broken_off_is_replaced_by_its_repetition(folder: Folder, tmp_path: Path) -> None:

@@ -1,27 +1,38 @@
 """A model directory is everything needed to use a model, and is refused while it is not."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.description import ModelDescription
 from ulmfit_ray.storage.folder import Folder, sha256_file
-from ulmfit_ray.storage.manifest import IncompleteDatasetError
+from ulmfit_ray.storage.job_record import JobRecord, read_job
+from ulmfit_ray.storage.manifest import IncompleteDatasetError, Manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory, write_model_directory
 
+MODEL = ModelDescription(
+    kind="lm",
+    direction="forward",
+    pooling="mean",
+    dimension=400,
+    architecture=Architecture(vocab_size=60_000),
+    precision="float32",
+)
 
-def write(folder: Folder, tmp_path: Path, verb: str = "pretrain") -> dict[str, Any]:
+
+def write(folder: Folder, tmp_path: Path, verb: str = "pretrain") -> Manifest:
     (tmp_path / "weights").write_bytes(b"weights")
     return write_model_directory(
         folder,
-        job={"verb": verb, "command": "ulmfit-ray pretrain"},
-        model={"kind": "lm"},
+        job=JobRecord(verb, "ulmfit-ray pretrain", {"output": "lm"}, {"tokens": "00"}),
+        model=MODEL,
         weights=tmp_path / "weights",
         vocab={"tokens": ["xxunk"]},
         tokenizer={"kind": "spacy"},
         log=[{"step": 1}, {"step": 2}],
         card="# A model\n",
-        facts={"vocab": "v" * 64, "perplexity": 30.5},
+        manifest=Manifest(job=verb, vocab="v" * 64, tokenizer="t" * 64, files={}, figures={"perplexity": 30.5}),
     )
 
 
@@ -29,18 +40,25 @@ def test_everything_that_was_written_is_read_back(folder: Folder, tmp_path: Path
     manifest = write(folder, tmp_path)
     directory = ModelDirectory(folder.uri)
     assert directory.manifest == manifest
-    assert (directory.model, directory.vocab) == ({"kind": "lm"}, {"tokens": ["xxunk"]})
-    assert (directory.tokenizer, directory.job["verb"]) == ({"kind": "spacy"}, "pretrain")
-    assert directory.vocab_fingerprint == "v" * 64
+    assert (directory.description, directory.vocab) == (MODEL, {"tokens": ["xxunk"]})
+    assert (directory.tokenizer, read_job(directory.folder).verb) == ({"kind": "spacy"}, "pretrain")
+    assert directory.manifest.vocab == "v" * 64
     with directory.weights() as path:
         assert directory.fingerprint == sha256_file(path)
     assert folder.read_bytes("training_log.jsonl") == b'{"step": 1}\n{"step": 2}\n'
+    assert folder.read_bytes("README.md") == b"# A model\n"
 
 
 def test_the_manifest_has_the_hash_of_every_other_file(folder: Folder, tmp_path: Path) -> None:
     manifest = write(folder, tmp_path)
-    assert manifest["files"] == {name: folder.sha256(name) for name in folder.names() if name != "manifest.json"}
-    assert len(manifest["files"]) == 6
+    assert manifest.files == {name: folder.sha256(name) for name in folder.names() if name != "manifest.json"}
+    assert len(manifest.files) == 6
+
+
+def test_the_manifest_is_published_last(folder: Folder, tmp_path: Path, published: list[str]) -> None:
+    write(folder, tmp_path)
+    assert sorted(published) == folder.names()
+    assert published[-1] == "manifest.json"
 
 
 def test_weights_of_another_place_are_given_as_a_local_file(folder: Folder, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ulmfit_ray.corpus.documents import Columns
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import IncompleteDatasetError
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens, list_array, token_schema, write_arrow
@@ -29,9 +28,9 @@ def test_documents_come_back_with_ids_tokens_and_fields(
     assert tables[0]["field_ends"].to_pylist() == [[3, 4], [1, 1]]
     assert all(table.schema.field("tokens").type == pa.list_(token_id_type) for table in tables)
     assert dataset.text_columns == ["title", "text"]
-    assert dataset.vocab_fingerprint == "v" * 64
-    assert dataset.manifest["num_documents"] == 3
-    assert dataset.manifest["num_tokens"] == 8
+    assert dataset.manifest.vocab == "v" * 64
+    assert dataset.manifest.counts.num_documents == 3
+    assert dataset.manifest.counts.num_tokens == 8
 
 
 def test_a_shard_is_memory_mapped_where_it_is_local(make_token_dataset: MakeTokenDataset) -> None:
@@ -53,9 +52,10 @@ def test_a_data_set_without_manifest_is_refused(make_token_dataset: MakeTokenDat
 
 
 def test_schema_has_field_places_for_several_text_columns_only() -> None:
-    one = token_schema(Columns(keep=("n",), keep_types=("int64",)), pa.uint16(), {"unit": "part-1"})
-    two = token_schema(Columns(text=("a", "b")), pa.uint16(), {})
+    one = token_schema(1, [pa.field("n", pa.int64())], pa.uint16(), {"unit": "part-1"})
+    two = token_schema(2, [], pa.uint16(), {})
     assert one.names == ["doc_id", "tokens", "n"]
+    assert one.field("n").type == pa.int64()
     assert two.names == ["doc_id", "tokens", "field_starts", "field_ends"]
     assert one.metadata == {b"format_version": b"1", b"unit": b"part-1"}
 

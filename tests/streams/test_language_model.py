@@ -1,5 +1,6 @@
 """The language model's stream against one that joins all tokens in memory."""
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ulmfit_ray.storage.token_dataset import TokenDataset
-from ulmfit_ray.streams.language_model import LMStream, Selection, is_held_out, select
+from ulmfit_ray.streams.language_model import LMStream, Selection, count_tokens, is_held_out, select
 
 MakeTokenDataset = Callable[..., TokenDataset]
 SIZES = [[3, 0, 11, 1], [], [25, 2], [0], [7, 7, 1, 0, 9], [40]]
@@ -156,6 +157,14 @@ def test_a_selections_tokens_are_those_of_its_documents(dataset: TokenDataset) -
     assert selection.num_tokens.tolist() == [
         sum(SIZES[shard][row] + 1 for row in rows) for shard, rows in enumerate(selection.documents)
     ]
+
+
+def test_words_of_a_selection_are_counted_and_those_beyond_the_vocabulary_as_xxunk(dataset: TokenDataset) -> None:
+    selection = select(dataset, fraction=0.4, seed=1, held_out=False)
+    tokens = [token for document in documents_in_order(dataset, selection, 0, 0, False) for token in document]
+    expected = Counter(token if token < 60 else 0 for token in tokens)
+    assert expected[0] > 1
+    assert count_tokens(dataset, selection, 60).tolist() == [expected[token] for token in range(60)]
 
 
 def test_a_stream_of_a_selection_holds_its_documents_alone(dataset: TokenDataset) -> None:

@@ -1,8 +1,8 @@
 import pytest
 
-from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> SpacyTokenizer:
-    return SpacyTokenizer(TokenizerSettings())
+def tokenizer() -> Tokenizer:
+    return make_tokenizer(TokenizerSettings())

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
-from ulmfit_ray.text.types import TypeTable
+from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
+from ulmfit_ray.text.types import TypeTable, document_tokens, field_prefixes
 
 DOCUMENTS = [
     ["A title", "The cat sat on the mat. The cat!"],
@@ -16,13 +16,30 @@ DOCUMENTS = [
 ]
 
 
+def test_fields_without_marks_are_tokenized_each_by_itself_behind_one_xxbos(tokenizer: Tokenizer) -> None:
+    assert document_tokens(tokenizer, ["No no", "no Way"]) == ["xxbos", "xxmaj", "no", "no", "no", "xxmaj", "way"]
+    assert document_tokens(tokenizer, ["", ""]) == ["xxbos"]
+
+
+def test_fields_with_marks_are_numbered_from_one_and_empty_ones_keep_their_mark() -> None:
+    marking = make_tokenizer(TokenizerSettings(mark_fields=True))
+    assert document_tokens(marking, ["A title", "", "text"]) == (
+        ["xxbos", "xxfld", "1", "a", "title", "xxfld", "2", "xxfld", "3", "text"]
+    )
+
+
+def test_a_fields_mark_has_its_number_as_a_token_of_its_own() -> None:
+    assert list(field_prefixes(2, True)) == [("xxfld", "1"), ("xxfld", "2")]
+    assert list(field_prefixes(2, False)) == [(), ()]
+
+
 @pytest.mark.parametrize("mark_fields", [False, True])
 def test_ids_counts_and_document_counts_are_those_of_plain_counters(mark_fields: bool) -> None:
-    tokenizer = SpacyTokenizer(TokenizerSettings(mark_fields=mark_fields))
+    tokenizer = make_tokenizer(TokenizerSettings(mark_fields=mark_fields))
     types = TypeTable(tokenizer)
     ids = [types.add(fields)[0] for fields in DOCUMENTS]
     table = types.to_table().to_pydict()
-    tokens = [tokenizer.document(fields) for fields in DOCUMENTS]
+    tokens = [document_tokens(tokenizer, fields) for fields in DOCUMENTS]
     assert [[table["token"][token_id] for token_id in document] for document in ids] == tokens
     assert dict(zip(table["token"], table["count"], strict=True)) == Counter(t for document in tokens for t in document)
     assert dict(zip(table["token"], table["documents"], strict=True)) == Counter(
@@ -30,7 +47,7 @@ def test_ids_counts_and_document_counts_are_those_of_plain_counters(mark_fields:
     )
 
 
-def test_types_are_numbered_by_first_occurrence(tokenizer: SpacyTokenizer) -> None:
+def test_types_are_numbered_by_first_occurrence(tokenizer: Tokenizer) -> None:
     types = TypeTable(tokenizer)
     ids = [types.add([text])[0].tolist() for text in ("b a b", "c a", "d b")]
     assert types.to_table()["token"].to_pylist() == ["xxbos", "b", "a", "c", "d"]
@@ -38,19 +55,19 @@ def test_types_are_numbered_by_first_occurrence(tokenizer: SpacyTokenizer) -> No
 
 
 def test_numbers_do_not_depend_on_what_the_tokenizer_saw_before() -> None:
-    def numbered(tokenizer: SpacyTokenizer) -> tuple[list[list[int]], dict]:
+    def numbered(tokenizer: Tokenizer) -> tuple[list[list[int]], dict]:
         types = TypeTable(tokenizer)
         return [types.add(fields)[0].tolist() for fields in DOCUMENTS], types.to_table().to_pydict()
 
-    used = SpacyTokenizer(TokenizerSettings())
+    used = make_tokenizer(TokenizerSettings())
     before = TypeTable(used)
     for text in ("zebra mat the cat", "on sat another", "a title , ."):
         before.add([text])
-    assert numbered(used) == numbered(SpacyTokenizer(TokenizerSettings()))
+    assert numbered(used) == numbered(make_tokenizer(TokenizerSettings()))
 
 
 def test_starts_and_ends_bound_each_fields_own_tokens_without_marks() -> None:
-    tokenizer = SpacyTokenizer(TokenizerSettings(mark_fields=True))
+    tokenizer = make_tokenizer(TokenizerSettings(mark_fields=True))
     types = TypeTable(tokenizer)
     for fields in DOCUMENTS:
         ids, starts, ends = types.add(fields)
@@ -60,18 +77,18 @@ def test_starts_and_ends_bound_each_fields_own_tokens_without_marks() -> None:
 
 
 def test_spaces_inside_a_token_and_their_visible_spelling_are_one_type() -> None:
-    types = TypeTable(SpacyTokenizer(TokenizerSettings(rules="none")))
+    types = TypeTable(make_tokenizer(TokenizerSettings(rules="none")))
     ids, _, _ = types.add([" \u2581 c\n d"])
     assert types.to_table()["token"].to_pylist() == ["xxbos", "\u2581", "c", "\n\u2581", "d"]
     assert types.to_table()["count"].to_pylist() == [1, 2, 1, 1, 1]
     assert ids.tolist() == [0, 1, 1, 2, 3, 4]
 
 
-def test_ids_are_uint32(tokenizer: SpacyTokenizer) -> None:
+def test_ids_are_uint32(tokenizer: Tokenizer) -> None:
     assert TypeTable(tokenizer).add(["a b"])[0].dtype == np.uint32
 
 
-def test_a_shard_without_documents_has_no_types(tokenizer: SpacyTokenizer) -> None:
+def test_a_shard_without_documents_has_no_types(tokenizer: Tokenizer) -> None:
     table = TypeTable(tokenizer).to_table()
     assert table.num_rows == 0
     assert [str(kind) for kind in table.schema.types] == ["string", "int64", "int64"]

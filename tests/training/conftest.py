@@ -8,20 +8,12 @@ import torch
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel
-from ulmfit_ray.training.tasks.language_model import LanguageModelTask, LanguageModelTraining
+from ulmfit_ray.training.config import LanguageModelTraining
+from ulmfit_ray.training.tasks.language_model import LanguageModelTask
 
 COLUMN_TOKENS = 46
 
 MakeTask = Callable[..., LanguageModelTask]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Tiny matrices are no work for two threads that wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -10,19 +10,12 @@ from torch import Tensor
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.files import load_tensors, save_tensors
-from ulmfit_ray.training.loop import (
-    NotFiniteError,
-    Report,
-    TrainingConfig,
-    collect,
-    make_optimizer,
-    restore,
-    train,
-)
+from ulmfit_ray.training.config import LanguageModelTraining, TrainingConfig
+from ulmfit_ray.training.loop import NotFiniteError, Report, train
+from ulmfit_ray.training.optimizer import load_optimizer, make_optimizer
 from ulmfit_ray.training.schedules import one_cycle
-from ulmfit_ray.training.tasks.language_model import LanguageModelTask, LanguageModelTraining
-
-State = dict[str, Tensor]
+from ulmfit_ray.training.state import OPTIMIZER, State, collect, part, restore
+from ulmfit_ray.training.tasks.language_model import LanguageModelTask
 
 
 def run(task: LanguageModelTask, training: TrainingConfig, start: State | None = None) -> list[Report]:
@@ -91,7 +84,7 @@ def test_restore_puts_all_optimizer_state_where_the_parameters_are(make_task, tr
     state = run(make_task(training), training)[-1].state
     model = make_task(training).model.to("meta")
     optimizer = torch.optim.AdamW(model.parameters())
-    assert restore(state, model, optimizer) == 20
+    load_optimizer(optimizer, model, part(state, OPTIMIZER))
     devices = {value.device.type for values in optimizer.state.values() for value in values.values()}
     assert len(optimizer.state) == len(list(model.parameters()))
     assert devices == {"meta"}
@@ -100,9 +93,9 @@ def test_restore_puts_all_optimizer_state_where_the_parameters_are(make_task, tr
 def test_restore_and_collect_are_inverse_and_share_no_memory(make_task, training):
     state = run(make_task(training), training)[-1].state
     task = make_task(training, model_seed=5)
-    optimizer = make_optimizer(task.model, training)
-    step = restore(state, task.model, optimizer)
-    carry = task.carry_from({name[6:]: value for name, value in state.items() if name.startswith("carry.")})
+    optimizer = make_optimizer(task.layer_groups(), training)
+    step, carry = restore(state, task, optimizer)
+    assert step == 20
     assert_equal_states(collect(task, optimizer, carry, step), state)
     places = {value.data_ptr() for name, value in state.items() if not name.startswith("carry.")}
     now = {value.data_ptr() for values in optimizer.state.values() for value in values.values()}
@@ -185,12 +178,12 @@ def test_the_gradient_is_clipped_to_its_largest_norm(make_task, training):
 
 def test_weight_decay_acts_on_matrices_only(make_task, training):
     task = make_task(training)
-    optimizer = make_optimizer(task.model, replace(training, weight_decay=0.3))
+    optimizer = make_optimizer(task.layer_groups(), replace(training, weight_decay=0.3))
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     by_name = {name: decays[id(parameter)] for name, parameter in task.model.named_parameters()}
     assert {name for name, decay in by_name.items() if decay == 0} == {
         "decoder_bias",
-        *(f"encoder.layers.{layer}.bias_{kind}_l0" for layer in (0, 1) for kind in ("ih", "hh")),
+        *(f"backbone.layers.{layer}.bias_{kind}_l0" for layer in (0, 1) for kind in ("ih", "hh")),
     }
     assert {decay for decay in by_name.values() if decay} == {0.3}
 

@@ -19,10 +19,12 @@ from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.training.config import LanguageModelTraining, RetrieverTraining, TrainingConfig
 from ulmfit_ray.training.distributed import gather_dim, gather_rows, own_rows, sum_over_workers
-from ulmfit_ray.training.loop import Task, TrainingConfig, train
-from ulmfit_ray.training.tasks.language_model import LanguageModelTask, LanguageModelTraining
-from ulmfit_ray.training.tasks.retriever import RetrieverTask, RetrieverTraining
+from ulmfit_ray.training.loop import train
+from ulmfit_ray.training.task import Task
+from ulmfit_ray.training.tasks.language_model import LanguageModelTask
+from ulmfit_ray.training.tasks.retriever import RetrieverTask
 
 ROWS, STEPS_PER_EPOCH, NUM_WORDS, STOP = 8, 25, 30, 30
 SHAPE = Architecture(vocab_size=NUM_WORDS, embedding_dim=8, hidden_size=12, num_layers=2)
@@ -72,7 +74,7 @@ def retriever_task(dropout: float) -> tuple[Task, TrainingConfig]:
             )
 
     torch.manual_seed(0)
-    model = Retriever(("context", "words"), vocab_size=NUM_WORDS, word_dim=6, encoder=AWDLSTM(SHAPE))
+    model = Retriever(("context", "words"), vocab_size=NUM_WORDS, word_dim=6, backbone=AWDLSTM(SHAPE))
     task = RetrieverTask(
         model,
         training,

@@ -2,43 +2,45 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
 from ulmfit_ray.config import Run
-from ulmfit_ray.reporting.progress import print_summary
+from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.manifest import read_manifest
+from ulmfit_ray.storage.job_record import read_job
+from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset
 
+NOT_SHOWN = ("files", "job", "format_version")
 SHOWN_TOKENS = 40
 SHOWN_NUMBERS = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InspectConfig(Run):
-    """Show what a token dataset, a model or an embedding dataset is."""
+    """Show the manifest of a token dataset, a model or an embedding dataset, and a few of its documents."""
 
     input: Annotated[str, tyro.conf.Positional]
-    """The directory."""
+    """Directory or URI to show."""
     rows: int = 3
-    """Documents to show."""
+    """Number of documents to show."""
 
 
-def run(config: InspectConfig) -> dict[str, Any]:
+def run(config: InspectConfig) -> Manifest:
     """Print the manifest's figures and a few rows, and return the manifest."""
     folder = Folder(config.input)
     manifest = read_manifest(folder)
-    figures = {name: value for name, value in manifest.items() if name not in ("files", "job", "format_version")}
-    print_summary(f"{manifest['job']}, complete", figures | {"output": folder.uri})
+    figures = {name: value for name, value in manifest.to_json().items() if name not in NOT_SHOWN}
+    print_summary(f"{manifest.job}, complete", figures | {"output": folder.uri})
     console = Console(highlight=False, markup=False)
-    console.print(f"made with: {folder.read_json('config.json')['job']['command']}\n", soft_wrap=True)
-    if manifest["job"] == "tokenize":
+    console.print(f"made with: {read_job(folder).command}\n", soft_wrap=True)
+    if manifest.job == "tokenize":
         _show_tokens(console, TokenDataset(config.input), config.rows)
-    elif manifest["job"] == "embed":
+    elif manifest.job == "embed":
         _show_vectors(console, EmbeddingDataset(config.input), config.rows)
     else:
         console.print(json.dumps(folder.read_json("config.json")["model"], indent=2))

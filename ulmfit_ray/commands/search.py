@@ -8,13 +8,10 @@ from typing import Annotated, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ulmfit_ray.config import ConfigError, Run, operational
 from ulmfit_ray.corpus.judgments import Query, read_queries
-from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.reporting.tables import print_table
 from ulmfit_ray.retrieval.search import Hits, nearest
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
 from ulmfit_ray.storage.folder import Folder, scratch_directory
@@ -22,20 +19,20 @@ from ulmfit_ray.storage.folder import Folder, scratch_directory
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchConfig(Run):
-    """Find the documents whose vectors are nearest to a query's."""
+    """Find the documents whose vectors are nearest to the vector of a query."""
 
     embeddings: str
     """Embedding dataset of the documents."""
     model: str
-    """The model that made it; it encodes the queries."""
+    """Model directory that the embeddings were made with; it encodes the queries."""
     query: tuple[str, ...] = ()
-    """One or more queries."""
+    """Text of one or more queries."""
     queries: str | None = None
-    """File of queries: BEIR's jsonl, or one in each line."""
+    """File of queries: BEIR's jsonl (_id, text), or text with one query in each line."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
-    """Documents for each query."""
+    """Number of documents to find for each query."""
     output: str | None = operational(None)
-    """Write the hits to this file instead (.jsonl or .parquet)."""
+    """File to write the hits to (.jsonl or .parquet) instead of printing them."""
 
     def __post_init__(self) -> None:
         if bool(self.query) == (self.queries is not None):
@@ -48,13 +45,16 @@ class SearchConfig(Run):
 
 def run(config: SearchConfig) -> list[dict[str, Any]]:
     """Search, print or write the hits, and return them as rows."""
+    # torch comes with it, which --help can do without.
+    from ulmfit_ray.document_encoder import DocumentEncoder
+
     embeddings = EmbeddingDataset(config.embeddings)
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
     queries = [Query(str(number + 1), text) for number, text in enumerate(config.query)]
     if config.queries is not None:
         queries = read_queries(config.queries)
-    vectors = encoder.encode([query.text for query in queries], embeddings.manifest["pooling"])
+    vectors = encoder.encode([query.text for query in queries], embeddings.pooling)
     hits = nearest(vectors, map(vectors_of, embeddings.tables()), config.k)
     rows = _rows(embeddings, queries, hits)
     if config.output is None:
@@ -83,16 +83,15 @@ def _rows(embeddings: EmbeddingDataset, queries: Sequence[Query], hits: Hits) ->
 
 
 def _print(queries: Sequence[Query], rows: Sequence[dict[str, Any]]) -> None:
-    console = Console(highlight=False, markup=False)
     for query in queries:
         own = [row for row in rows if row["query_id"] == query.query_id]
         shown = [name for name in own[0] if name not in ("query_id", "query", "rank", "score")] if own else []
-        table = Table(title=Text(query.text), title_justify="left")
-        for name in ("rank", "score", *shown):
-            table.add_column(name, justify="right" if name in ("rank", "score") else "left")
-        for row in own:
-            table.add_row(str(row["rank"]), f"{row['score']:.3f}", *(str(row[name]) for name in shown))
-        console.print(table)
+        print_table(
+            query.text,
+            ["rank", "score", *shown],
+            [[str(row["rank"]), f"{row['score']:.3f}", *(str(row[name]) for name in shown)] for row in own],
+            right=("rank", "score"),
+        )
 
 
 def _write(rows: list[dict[str, Any]], output: str) -> None:

@@ -1,22 +1,28 @@
-"""Recount and re-hash everything that a directory claims."""
+"""Check a directory: hash its files and recount its shards, and compare with its manifest and receipts."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
 from ulmfit_ray.config import Run
-from ulmfit_ray.reporting.progress import Bar, print_summary
+from ulmfit_ray.reporting.progress import Bar
+from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.embedding_dataset import vectors_of
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.manifest import read_manifest, read_shards
+from ulmfit_ray.storage.manifest import Manifest, ShardRow, read_manifest, read_shards
 from ulmfit_ray.storage.plan import read_plan
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 from ulmfit_ray.text.vocab import Vocab
+
+COUNTED = ("num_documents", "num_tokens", "num_quarantined")
+SHOWN_PROBLEMS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,23 +37,24 @@ class DamagedError(RuntimeError):
     """What a directory holds is not what it claims."""
 
 
-def run(config: VerifyConfig) -> dict[str, Any]:
+def run(config: VerifyConfig) -> dict[str, int]:
     """Check everything, print what was found, and raise DamagedError if anything disagrees."""
     folder = Folder(config.input)
     manifest = read_manifest(folder)
-    problems = list(_changed_files(folder, manifest["files"]))
-    if "num_shards" in manifest:
-        found, shard_problems = _check_shards(folder, manifest)
-        problems += shard_problems
-    else:
-        found = {"files": len(manifest["files"])}
+    problems = list(_changed_files(folder, manifest.files))
+    found = {"files": len(manifest.files)}
+    if manifest.totals is not None:
+        check = _ShardCheck(folder, manifest)
+        problems += check.problems()
+        found = {"shards": manifest.totals.num_shards} | check.totals
+        found["equal document ids"] = sum(count - 1 for count in check.doc_ids.values())
     has_vocab = folder.exists("vocab.json")
-    if has_vocab and Vocab.from_json(folder.read_json("vocab.json")).fingerprint != manifest["vocab"]:
+    if has_vocab and Vocab.from_json(folder.read_json("vocab.json")).fingerprint != manifest.vocab:
         problems.append("vocab.json does not have the fingerprint that the manifest names")
     if problems:
-        shown = "\n".join(f"    {problem}" for problem in problems[:20])
+        shown = "\n".join(f"    {problem}" for problem in problems[:SHOWN_PROBLEMS])
         raise DamagedError(f"{folder.uri} is damaged: {len(problems)} problems\n{shown}")
-    print_summary(f"{manifest['job']}: everything agrees", found | {"output": folder.uri})
+    print_summary(f"{manifest.job}: everything agrees", found | {"output": folder.uri})
     return found
 
 
@@ -59,60 +66,67 @@ def _changed_files(folder: Folder, files: dict[str, str]) -> Iterator[str]:
             yield f"{name} has changed: its SHA-256 is not the recorded one"
 
 
-def _check_shards(folder: Folder, manifest: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
-    """Hash and recount every shard; compare receipts, shards.parquet and manifest with what is there."""
-    problems = []
-    plan = read_plan(folder)
-    receipts = read_receipts(folder, manifest["plan"])
-    rows = read_shards(folder)
-    if plan is None or plan.fingerprint != manifest["plan"]:
-        problems.append("plan.json is not the one that the manifest was made with")
-    if set(receipts) != {row["shard"] for row in rows}:
-        problems.append("receipts and shards.parquet name different shards")
-    totals = {"num_documents": 0, "num_tokens": 0, "num_quarantined": 0}
-    seen: dict[str, int] = {}
-    with Bar("verify", len(rows), "shards") as bar:
-        for row in rows:
-            receipt = receipts.get(row["shard"])
-            problems += _changed_files(folder, receipt.files if receipt else {row["file"]: row["sha256"]})
-            if receipt and not problems:
-                found, shard_problems = _recount(folder, manifest, receipt, row["file"], seen)
-                problems += shard_problems
-                totals = {name: totals[name] + found[name] for name in totals}
-            bar.advance(1)
-    if not problems:
-        problems += [
-            f"the manifest says {name} {manifest[name]:,}, counted {total:,}"
-            for name, total in totals.items()
-            if manifest[name] != total
-        ]
-    equal_ids = sum(count - 1 for count in seen.values())
-    return {"shards": len(rows)} | totals | {"equal document ids": equal_ids}, problems
+class _ShardCheck:
+    """Hashes and recounts every shard; compares receipts, shards.parquet and manifest with what is there."""
 
+    def __init__(self, folder: Folder, manifest: Manifest) -> None:
+        assert manifest.plan is not None
+        self._folder, self._manifest = folder, manifest
+        self._receipts = read_receipts(folder, manifest.plan)
+        self._rows = read_shards(folder)
+        self.totals = dict.fromkeys(COUNTED, 0)
+        self.doc_ids: Counter[str] = Counter()
 
-def _recount(
-    folder: Folder, manifest: dict[str, Any], receipt: Receipt, file: str, seen: dict[str, int]
-) -> tuple[dict[str, int], list[str]]:
-    """Count one shard's documents and tokens, its quarantine's lines, and check that its values can be."""
-    problems = []
-    if manifest["job"] == "tokenize":
-        table = TokenDataset(folder.uri).read(receipt.shard)
-        values, _ = flat_tokens(table["tokens"])
-        num_tokens = len(values)
-        if len(values) and int(values.max()) >= manifest["vocab_size"]:
-            problems.append(f"{file} holds ids beyond the vocabulary")
-    else:
-        with folder.filesystem.open_input_file(folder.path(file)) as source:
+    def problems(self) -> list[str]:
+        """Return all that disagrees."""
+        plan = read_plan(self._folder)
+        problems = []
+        if plan is None or plan.fingerprint != self._manifest.plan:
+            problems.append("plan.json is not the one that the manifest was made with")
+        if set(self._receipts) != {row.shard for row in self._rows}:
+            problems.append("receipts and shards.parquet name different shards")
+        with Bar("verify", len(self._rows), "shards") as bar:
+            for row in self._rows:
+                problems += self._problems_of(row)
+                bar.advance(1)
+        if not problems:
+            problems += [
+                f"the manifest says {name} {getattr(self._manifest.counts, name):,}, counted {total:,}"
+                for name, total in self.totals.items()
+                if getattr(self._manifest.counts, name) != total
+            ]
+        return problems
+
+    def _problems_of(self, row: ShardRow) -> list[str]:
+        receipt = self._receipts.get(row.shard)
+        if receipt is None:
+            return list(_changed_files(self._folder, {row.file: row.sha256}))
+        # A file that has changed may not even open: it is hashed first, and not counted then.
+        return list(_changed_files(self._folder, receipt.files)) or list(self._recount(receipt, row.file))
+
+    def _recount(self, receipt: Receipt, file: str) -> Iterator[str]:
+        """Yield what is wrong with a shard: impossible values, or counts that differ from its receipt."""
+        table, num_tokens, impossible = self._read_tokens(file, receipt.shard)
+        if impossible:
+            yield f"{file} {impossible}"
+        quarantine = f"quarantine/{receipt.shard}.jsonl"
+        has_quarantine = self._folder.exists(quarantine)
+        num_quarantined = self._folder.read_bytes(quarantine).count(b"\n") if has_quarantine else 0
+        for name, count in zip(COUNTED, (table.num_rows, num_tokens, num_quarantined), strict=True):
+            self.totals[name] += count
+            if getattr(receipt, name) != count:
+                yield f"{file}: its receipt says {name} {getattr(receipt, name):,}, counted {count:,}"
+        self.doc_ids.update(table["doc_id"].to_pylist())
+
+    def _read_tokens(self, file: str, shard: str) -> tuple[pa.Table, int, str]:
+        """Return a shard, its number of tokens, and what is wrong with its values ("" if nothing)."""
+        if self._manifest.job == "tokenize":
+            table = TokenDataset(self._folder.uri).read(shard)
+            values, _ = flat_tokens(table["tokens"])
+            is_beyond = len(values) > 0 and int(values.max()) >= int(self._manifest.figures["vocab_size"])
+            return table, len(values), "holds ids beyond the vocabulary" if is_beyond else ""
+        with self._folder.filesystem.open_input_file(self._folder.path(file)) as source:
             table = pq.read_table(source)
+        is_finite = np.isfinite(vectors_of(table)).all()
         num_tokens = int(np.sum(table["num_tokens"].to_numpy()))
-        if not np.isfinite(vectors_of(table)).all():
-            problems.append(f"{file} holds vectors that are not finite")
-    quarantine = f"quarantine/{receipt.shard}.jsonl"
-    num_quarantined = folder.read_bytes(quarantine).count(b"\n") if folder.exists(quarantine) else 0
-    found = {"num_documents": table.num_rows, "num_tokens": num_tokens, "num_quarantined": num_quarantined}
-    for name, count in found.items():
-        if getattr(receipt, name) != count:
-            problems.append(f"{file}: its receipt says {name} {getattr(receipt, name):,}, counted {count:,}")
-    for doc_id in table["doc_id"].to_pylist():
-        seen[doc_id] = seen.get(doc_id, 0) + 1
-    return found, problems
+        return table, num_tokens, "" if is_finite else "holds vectors that are not finite"

@@ -24,7 +24,7 @@ def base_extension(path: str) -> str:
 
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
-    # Said outright, so that smart_open never unpacks what was planned by its size as it lies there.
+    # Explicit, because smart_open would also decompress other extensions, whose files were planned as uncompressed.
     return smart_open.open(path, "rb", compression="infer_from_extension" if is_compressed(path) else "disable")
 
 

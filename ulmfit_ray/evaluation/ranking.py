@@ -19,7 +19,7 @@ class Metric:
 
 
 def ndcg(relevance: Sequence[float], judged: Sequence[float], k: int = 10) -> float:
-    """Return nDCG@k: `relevance` of the results in order, `judged` all relevant documents' grades."""
+    """Return nDCG@k from the grades of the results, best result first, and of all documents judged for the query."""
     ideal = _dcg(sorted(judged, reverse=True)[:k])
     return _dcg(relevance[:k]) / ideal if ideal else 0.0
 
@@ -49,7 +49,10 @@ def mean_with_error(values: Sequence[float]) -> Metric:
 def evaluate_scores(
     scores: np.ndarray, doc_ids: Sequence[str], judgments: Sequence[dict[str, float]]
 ) -> dict[str, Metric]:
-    """Return nDCG@10, recall@100 and MRR@10 of a score matrix (queries, documents); ties go to the first document."""
+    """Return nDCG@10, recall@100 and MRR@10 of a score matrix (queries, documents); ties go to the first document.
+
+    `judgments` has one dictionary per query: id -> grade of each judged document.
+    """
     position = {doc_id: number for number, doc_id in enumerate(doc_ids)}
     figures: dict[str, list[float]] = {"ndcg@10": [], "recall@100": [], "mrr@10": []}
     for row, judged in zip(scores, judgments, strict=True):

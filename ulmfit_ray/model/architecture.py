@@ -13,25 +13,25 @@ class Architecture:
     """An AWD-LSTM's shape; the defaults are fastai's `awd_lstm_lm_config` (Merity et al. 2017, ULMFiT)."""
 
     vocab_size: int = 0
-    """Know the first N entries of the tokens' vocabulary, the rest is xxunk (0: all of them)."""
+    """Number of words the model knows: the first ones of the token dataset's vocabulary, others are xxunk (0: all)."""
     embedding_dim: int = 400
-    """Size of word vectors, and of the last layer's output."""
+    """Width of the word vectors, and of the last layer's output."""
     hidden_size: int = 1152
-    """Size of the other layers."""
+    """Output width of every LSTM layer but the last."""
     num_layers: int = 3
-    """LSTM layers."""
+    """Number of LSTM layers."""
     embedding_dropout: float = 0.02
-    """Part of the words whose vector is dropped, everywhere in the batch."""
+    """Probability that a word's vector is set to 0, for all its occurrences in a batch."""
     input_dropout: float = 0.25
-    """On the word vectors."""
+    """Dropout probability of the word vectors in front of the first layer."""
     hidden_dropout: float = 0.15
-    """Between layers."""
+    """Dropout probability between two LSTM layers."""
     output_dropout: float = 0.1
-    """In front of the decoder."""
+    """Dropout probability between the last layer and the decoder."""
     weight_dropout: float = 0.2
-    """On the recurrent weights."""
+    """Dropout probability of the recurrent weights (DropConnect)."""
     dropout_scale: float = 1.0
-    """Multiplies all five dropouts."""
+    """Factor by which all five dropouts are multiplied."""
 
     def __post_init__(self) -> None:
         if self.vocab_size < 0:
@@ -45,7 +45,7 @@ class Architecture:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the embedding: vocab_size rounded up; rows beyond the words are padding, masked in the softmax."""
+        """Rows of the embedding: vocab_size rounded up to a multiple of 64; the softmax leaves the added rows out."""
         return -(-self.vocab_size // ROW_MULTIPLE) * ROW_MULTIPLE
 
     def layer_sizes(self) -> list[tuple[int, int]]:

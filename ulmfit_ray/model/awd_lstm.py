@@ -1,21 +1,25 @@
 """AWD-LSTM: an embedding, a stack of LSTM layers, and a decoder that shares the embedding's matrix.
 
 Shapes: B batch rows, T time steps, V vocabulary rows, E embedding_dim, H hidden_size. Hidden state goes in and
-comes out as a list of (h, c), one pair per layer, each (1, B, H); dropout masks come in. Parameter names are
-nn.LSTM's (gate order i, f, g, o), so weights of fastai's time can be loaded by name.
+comes out as a list of (h, c), one pair per layer, each (1, B, the layer's output width); dropout masks are arguments.
+The parameters of a layer have nn.LSTM's names and gate order (i, f, g, o), so fastai's weights fit unchanged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.description import pooled_width
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
+from ulmfit_ray.model.pooling import Pool, pool_windows
 from ulmfit_ray.model.softmax import linear_cross_entropy, score_words
 
 Hidden = list[tuple[Tensor, Tensor]]
+LayerGroup = tuple[str, Sequence[Tensor]]
+"""Name and parameters of one part of a model; the optimizer has groups of its own for each part."""
 UNK_ID, PAD_ID = 0, 1
 
 
@@ -38,13 +42,13 @@ class LSTMLayer(nn.Module):
         """Return the outputs (B, T, H) for x (B, T, input) and the state after the last step."""
         recurrent = self.weight_hh_l0 if weight_mask is None else self.weight_hh_l0 * weight_mask
         weights = (self.weight_ih_l0, recurrent, self.bias_ih_l0, self.bias_hh_l0)
-        # What nn.LSTM calls, but with weights that are not all leaves.
+        # nn.LSTM calls the same function, but takes only parameters as weights, and a masked weight is none.
         output, h, c = torch.lstm(x, hidden, weights, True, 1, 0.0, self.training, False, True)
         return output, (h, c)
 
 
 class AWDLSTM(nn.Module):
-    """The encoder: token ids -> outputs of the last layer."""
+    """The backbone of every model: token ids -> outputs of the last layer."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -88,10 +92,10 @@ class AWDLSTM(nn.Module):
     def windows(
         self, token_ids: Tensor, num_tokens: Tensor, window: int, masks: DropoutMasks = NO_DROPOUT
     ) -> Iterator[Tensor]:
-        """Yield raw outputs of documents, window after window: (B', window, E) for the B' that are not over yet.
+        """Yield raw outputs of documents (B, T) window by window: (B', window, E) for the B' that still have tokens.
 
-        Documents come longest first, so that those that end leave from the end of the batch: no output of a real
-        token depends on padding, and none is computed for a document that is over.
+        Documents must come longest first, so that documents that end leave from the end of the batch: no output of a
+        real token depends on padding. The last window is shorter if T is not a multiple of `window`.
         """
         lengths = num_tokens.tolist()
         assert lengths == sorted(lengths, reverse=True), "documents must come longest first"
@@ -103,13 +107,37 @@ class AWDLSTM(nn.Module):
         embedded = self.embed(token_ids, masks).split(window, 1) if torch.is_grad_enabled() else None
         for number, start in enumerate(range(0, lengths[0], window)):
             active = sum(length > start for length in lengths)
-            # Never one row: where a layer's input is as wide as its output, oneDNN sums a lone row in another order.
+            # Always two rows or more: oneDNN adds a single row in another order if a layer's input and output are
+            # equally wide.
             running = max(2, active)
             own = masks.rows(slice(0, running))
             hidden = [(h[:, :running].contiguous(), c[:, :running].contiguous()) for h, c in hidden]
             x = embedded[number][:running] if embedded else self.embed(token_ids[:running, start : start + window], own)
             outputs, hidden = self.run_layers(x, hidden, own)
             yield outputs[:active]
+
+    def pooled(
+        self,
+        token_ids: Tensor,
+        num_tokens: Tensor,
+        *,
+        pooling: str,
+        window: int,
+        weights: Tensor | None = None,
+        masks: DropoutMasks = NO_DROPOUT,
+    ) -> Tensor:
+        """Return pooled outputs (B, E), or (B, 3E) for concat, of documents (B, T), longest first.
+
+        `weights` (B, T) are the weights of the tokens in a weighted mean.
+        """
+        pool = Pool(pooling, len(token_ids), self.architecture.embedding_dim, token_ids.device)
+        outputs = self.windows(token_ids, num_tokens, window, masks)
+        return pool_windows(pool, outputs, num_tokens, window, weights)
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """Return the embedding and the LSTM layers, lowest first."""
+        layers = [(f"layer {number}", list(layer.parameters())) for number, layer in enumerate(self.layers, 1)]
+        return [("embedding", [self.embedding.weight]), *layers]
 
 
 class LanguageModel(nn.Module):
@@ -118,13 +146,13 @@ class LanguageModel(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.encoder = AWDLSTM(architecture)
+        self.backbone = AWDLSTM(architecture)
         self.decoder_bias = nn.Parameter(torch.zeros(architecture.num_rows))
 
     def decoder(self) -> tuple[Tensor, Tensor]:
-        """Return matrix (vocab_size, E) and bias of the softmax layer; padding rows are cut off, so never chosen."""
+        """Return matrix (vocab_size, E) and bias (vocab_size,) of the softmax layer, without the padding rows."""
         size = self.architecture.vocab_size
-        return self.encoder.embedding.weight[:size], self.decoder_bias[:size]
+        return self.backbone.embedding.weight[:size], self.decoder_bias[:size]
 
     def forward(
         self, token_ids: Tensor, targets: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT
@@ -133,15 +161,36 @@ class LanguageModel(nn.Module):
 
         `token_ids` and `targets` (the next tokens) are (B, T).
         """
-        raw_output, hidden = self.encoder(token_ids, hidden, masks)
+        raw_output, hidden = self.backbone(token_ids, hidden, masks)
         output = raw_output if masks.output is None else raw_output * masks.output
-        words = self.encoder.known(targets).flatten()
+        words = self.backbone.known(targets).flatten()
         return linear_cross_entropy(output.flatten(0, 1), *self.decoder(), words), output, raw_output, hidden
 
+    def vectors(
+        self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None = None
+    ) -> Tensor:
+        """Return vectors (B, D) of documents: see model.kinds.VectorModel. Pooling idf-mean needs `idf` (V,)."""
+        weights = None
+        if pooling == "idf-mean":
+            assert idf is not None, "idf-mean needs the vocabulary's weights"
+            weights = idf[token_ids]  # (B, T)
+        return self.backbone.pooled(token_ids, num_tokens, pooling=pooling, window=window, weights=weights)
+
+    def vector_width(self, pooling: str) -> int:
+        """Return D for a pooling."""
+        return pooled_width(pooling, self.architecture.embedding_dim)
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """Return the LSTM layers, lowest first, then the embedding with the decoder: fastai's split."""
+        return [*self.backbone.layer_groups()[1:], ("decoder", [self.backbone.embedding.weight, self.decoder_bias])]
+
     def score(self, token_ids: Tensor, targets: Tensor, hidden: Hidden) -> tuple[Tensor, Tensor, Hidden]:
-        """Return summed loss, number of right next words, and the new state, without dropout or gradient."""
-        raw_output, hidden = self.encoder(token_ids, hidden)
-        total, correct = score_words(raw_output.flatten(0, 1), *self.decoder(), self.encoder.known(targets).flatten())
+        """Return the summed loss in nats, the number of next words predicted right, and the new state; no dropout.
+
+        `token_ids` and `targets` are (B, T). The caller turns gradients off.
+        """
+        raw_output, hidden = self.backbone(token_ids, hidden)
+        total, correct = score_words(raw_output.flatten(0, 1), *self.decoder(), self.backbone.known(targets).flatten())
         return total, correct, hidden
 
 

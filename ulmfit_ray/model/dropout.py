@@ -1,7 +1,7 @@
-"""The five dropouts of AWD-LSTM as explicit masks: state in, nothing hidden in a module.
+"""The five dropouts of AWD-LSTM as explicit masks, which are passed to the model: no module holds random state.
 
-A mask is a function of a generator's seed and of the *global* batch; a worker draws all of it and keeps its own
-rows, so the number of workers changes nothing. Sizes and places are Merity et al. (2017) as fastai has them.
+A mask depends on a seed and on the size of the *global* batch. A worker draws the whole mask and keeps its own rows,
+so the number of workers changes nothing. The masks are those of Merity et al. (2017) as fastai implements them.
 """
 
 from dataclasses import dataclass, replace

@@ -32,7 +32,7 @@ class Pool:
     def add(self, outputs: Tensor, num_tokens: Tensor, weights: Tensor | None = None) -> None:
         """Take in a window of the first B' documents: outputs (B', T, E), of which num_tokens (B',) are real.
 
-        `weights` (B', T) are the tokens' own in a weighted mean; what lies behind the real tokens counts nothing.
+        `weights` (B', T) are the weights of the tokens in a weighted mean; padding is not counted.
         """
         rows = len(outputs)
         num_tokens = num_tokens.clamp(max=outputs.shape[1])
@@ -58,10 +58,10 @@ class Pool:
 
 
 def _sum_over_time(values: Tensor) -> Tensor:
-    """Return (B, T, E) summed over T, by halves.
+    """Return the sums (B, E) of `values` (B, T, E) over T, added half to half.
 
-    torch's own sum groups a column's terms by where the column lies in memory: a document's last bits would depend
-    on how many others are in the batch.
+    The order in which torch's own sum adds depends on the memory layout, so the last bits of a document's sum would
+    depend on the number of documents in the batch.
     """
     while (half := values.shape[1] // 2) > 0:
         sums = values[:, :half] + values[:, half : 2 * half]
@@ -72,11 +72,6 @@ def _sum_over_time(values: Tensor) -> Tensor:
 def _add_rows(total: Tensor, part: Tensor) -> Tensor:
     """Return total with `part` added to its first rows; not in place, so that it can be differentiated."""
     return torch.cat([total[: len(part)] + part, total[len(part) :]])
-
-
-def pooled_width(pooling: str, width: int) -> int:
-    """Return the width of the vectors that `pooling` makes of outputs of `width`."""
-    return 3 * width if pooling == "concat" else width
 
 
 def pool_windows(

@@ -1,8 +1,8 @@
 """The retriever: two towers with shared weights whose query and document vectors match by dot product.
 
 A text's vector is two blocks side by side, each normalized: *context*, the language model's outputs under a
-weighted mean, times a learned scale; and *words*, a weighted mean of word vectors of its own, as the deep
-structured semantic models have it. One weight per word, learned, serves both.
+weighted mean, times a learned scale; and *words*, a weighted mean of the retriever's own word vectors, as in deep
+structured semantic models. Both means use the same weights, one learned weight for each word.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,31 +11,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ulmfit_ray.model.awd_lstm import AWDLSTM
+from ulmfit_ray.model.awd_lstm import AWDLSTM, LayerGroup
+from ulmfit_ray.model.description import pooled_width
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
 from ulmfit_ray.model.pooling import Pool, pool_windows
 
 BLOCKS = ("context", "words")
 """The order in which the blocks lie in a vector, whatever the order in which they were asked for."""
 INITIAL_SCALE = 0.3
-"""Learned as a logarithm: the loss depends on the scale's square, so a scale that once reached 0 would stay there."""
+"""Factor of the context block at the start. Its logarithm is learned, because a scale of 0 would have gradient 0: the
+loss depends on the square of the scale."""
 
 
 class Retriever(nn.Module):
-    """Vectors of texts; `vocab_size` is the whole vocabulary's, the encoder may know fewer words."""
+    """Vectors of texts; `vocab_size` is the whole vocabulary's, the backbone may know fewer words."""
 
     def __init__(
-        self, blocks: Sequence[str], *, vocab_size: int, word_dim: int = 256, encoder: AWDLSTM | None = None
+        self, blocks: Sequence[str], *, vocab_size: int, word_dim: int = 256, backbone: AWDLSTM | None = None
     ) -> None:
         super().__init__()
         assert blocks, "a retriever has at least one block"
         assert set(blocks) <= set(BLOCKS), blocks
         self.block_names = [name for name in BLOCKS if name in blocks]
         self.log_weights = nn.Parameter(torch.zeros(vocab_size))
-        self.encoder: AWDLSTM | None = None
+        self.backbone: AWDLSTM | None = None
         if "context" in self.block_names:
-            assert encoder is not None
-            self.encoder = encoder
+            assert backbone is not None
+            self.backbone = backbone
         if "words" in self.block_names:
             self.word_vectors = nn.Parameter(torch.empty(vocab_size, word_dim).uniform_(-0.1, 0.1))
         if len(self.block_names) == 2:
@@ -44,8 +46,8 @@ class Retriever(nn.Module):
     def block_widths(self) -> dict[str, int]:
         """Return the width of each block, in the vector's order."""
         widths = {}
-        if self.encoder is not None:
-            widths["context"] = self.encoder.architecture.embedding_dim
+        if self.backbone is not None:
+            widths["context"] = self.backbone.architecture.embedding_dim
         if "words" in self.block_names:
             widths["words"] = self.word_vectors.shape[1]
         return widths
@@ -66,16 +68,17 @@ class Retriever(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the normalized blocks of texts given as ids (B, T), longest first, of which num_tokens (B,) are real.
 
-        The encoder runs in windows of `window` steps; word vectors are looked up `words_window` at once (all of a
-        text in training: each look-up's gradient costs a pass over the whole table).
+        A block is (B, its width). The backbone runs in windows of `window` steps. Word vectors are looked up
+        `words_window` steps at once; the default is the whole text, because in training the gradient of each look-up
+        costs a pass over the whole table.
         """
         weights = self.token_weights(token_ids)
         blocks = {}
-        if self.encoder is not None:
-            pool = Pool(pooling, len(token_ids), self.encoder.architecture.embedding_dim, token_ids.device)
+        if self.backbone is not None:
             own = weights if pooling == "idf-mean" else None
-            outputs = self.encoder.windows(token_ids, num_tokens, window, masks)
-            blocks["context"] = pool_windows(pool, outputs, num_tokens, window, own)
+            blocks["context"] = self.backbone.pooled(
+                token_ids, num_tokens, pooling=pooling, window=window, weights=own, masks=masks
+            )
         if "words" in self.block_names:
             size = words_window or token_ids.shape[1]
             pool = Pool("idf-mean", len(token_ids), self.word_vectors.shape[1], token_ids.device)
@@ -89,12 +92,31 @@ class Retriever(nn.Module):
             yield F.embedding(token_ids[:active, start : start + size], self.word_vectors)
 
     def forward(self, towers: Sequence[tuple[Tensor, Tensor, DropoutMasks]]) -> list[dict[str, Tensor]]:
-        """Return for each tower's texts (see `blocks`) the blocks and their "joint" vector.
+        """Return the blocks of each tower's texts (see `blocks`) and, with two blocks, their "joint" vector.
 
-        All towers go in at once, because data-parallel training wants one forward call per step.
+        All towers are passed at once, because data-parallel training needs a single forward call per step.
         """
         blocks = [self.blocks(*tower) for tower in towers]
         return [tower if len(tower) == 1 else tower | {"joint": self.join(tower)} for tower in blocks]
+
+    def vectors(
+        self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None = None
+    ) -> Tensor:
+        """Return vectors (B, D) of texts: see model.kinds.VectorModel.
+
+        `pooling` is that of the context block. `idf` is not used: a retriever has learned weights of its own.
+        """
+        return self.join(self.blocks(token_ids, num_tokens, window=window, words_window=window, pooling=pooling))
+
+    def vector_width(self, pooling: str) -> int:
+        """Return D when the context block is made with `pooling`."""
+        widths = self.block_widths()
+        return sum(pooled_width(pooling, width) if name == "context" else width for name, width in widths.items())
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """Return the backbone's groups, then what is the retriever's own."""
+        own = [parameter for name, parameter in self.named_parameters() if not name.startswith("backbone.")]
+        return [*(self.backbone.layer_groups() if self.backbone is not None else []), ("head", own)]
 
     def join(self, blocks: dict[str, Tensor]) -> Tensor:
         """Return the text's vector, of length 1: normalize([scale * context, words])."""

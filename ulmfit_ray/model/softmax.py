@@ -1,9 +1,10 @@
 """The softmax over the vocabulary, with its loss and gradient in one pass.
 
 The logits of a step are the largest thing in training: 1,000 tokens x 14,542 words are 58 MB, and torch keeps several
-copies of them. Here they are made a few rows at a time, turned into loss and gradient, and never kept, so the memory
-does not grow with the step. On two cores that halves a small model's step under glibc's defaults; where the allocator
-is told to keep its memory (training.memory), torch's own softmax is about as fast (benchmarks/training_step.py).
+copies of them. Here they are computed a few rows at a time, turned into loss and gradient, and not kept, so their
+memory does not grow with the number of tokens. On two cores this halves the time of a small model's training step
+under glibc's defaults; if the allocator keeps its memory (training.memory), torch's own softmax is about as fast
+(benchmarks/training_step.py).
 """
 
 from typing import Any
@@ -56,7 +57,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy (nats per token) of the words `targets` (N,) under logits x @ weight.T + bias.
 
-    x is (N, E), weight (V, E). Matrix products run in autocast's type where autocast is on; sums in float32.
+    x is (N, E), weight (V, E), bias (V,). Matrix products use autocast's type if autocast is on; sums are float32.
     """
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
@@ -66,7 +67,10 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tenso
 
 @torch.no_grad()
 def score_words(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the summed cross-entropy (float64) and the number of words predicted right, for evaluation."""
+    """Return the summed cross-entropy (nats, float64) and the number of words predicted right, without gradient.
+
+    x is (N, E), weight (V, E), bias (V,), targets (N,).
+    """
     total = torch.zeros((), dtype=torch.float64, device=x.device)
     correct = torch.zeros((), dtype=torch.int64, device=x.device)
     rows = max(1, CHUNK_LOGITS // len(weight))

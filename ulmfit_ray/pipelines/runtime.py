@@ -10,46 +10,27 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 # A local session with tokens writes a token file into HOME, after which `ray start --head` silently demands
 # tokens that `ray start --address` and `ray job submit` do not send. Must be set before ray is imported.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 
+import pyarrow as pa
 import ray
 import ray.data
 
-from ulmfit_ray.config import ConfigError, OutputRun, operational
+from ulmfit_ray.config import ConfigError
+from ulmfit_ray.pipelines.options import RayOptions
 
 OBJECT_STORE_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RayOptions:
-    """Where the job runs."""
-
-    address: str | None = operational(None)
-    """Address of a running cluster ("auto", "ray://host:10001"); without it RAY_ADDRESS, or a local session."""
-    num_cpus: int | None = operational(None)
-    """Cores of a local session (default: all)."""
-    wait_seconds: int = operational(900)
-    """How long to wait for a cluster to bring the resources that the job asks for."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RayRun(OutputRun):
-    """Options of every job that runs on Ray."""
-
-    ray: RayOptions = operational(default_factory=RayOptions)
 
 
 @contextmanager
 def ray_session(options: RayOptions) -> Iterator[None]:
     """Connect to Ray for the duration of a job; shuts down only a session that was started here.
 
-    A ValueError in here is no longer the person's mistake but the job's failure: it leaves as a RuntimeError.
+    A ValueError raised inside is a failure of the job, not a wrong command, so it is raised again as a RuntimeError.
     """
     is_ours = not ray.is_initialized()
     if is_ours:
@@ -86,7 +67,7 @@ def _configure_data() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # A unit that fails is a row of its own with the reason; no block may end the job.
+    # A unit that fails is reported in an outcome, with the reason; an error in a block must not end the job.
     context.max_errored_blocks = -1
     # Ray ends a job after 30 silent minutes; one large unit may take longer.
     context.execution_no_progress_timeout_s = -1
@@ -113,17 +94,16 @@ def require_resources(options: RayOptions, *, num_cpus: float, num_gpus: float =
             return
         lacking = f"{what} needs {num_cpus:g} CPUs and {num_gpus:g} GPUs; there are {cpus:g} and {gpus:g}"
         if not is_cluster:
-            raise ConfigError(f"{lacking}: ask for less, or run on a cluster with --ray.address")
+            raise ConfigError(f"{lacking}: ask for fewer (--scaling, --actors), or name a cluster with --ray.address")
         if time.monotonic() > deadline:
             raise TimeoutError(f"{lacking} after {options.wait_seconds} seconds of waiting")
         print(f"waiting: {lacking}", flush=True)
         time.sleep(10)
 
 
-def rows_as_they_come(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
-    """Run a dataflow and yield its rows block by block, so that progress moves with each finished unit."""
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield from batch.to_pylist()  # type: ignore[union-attr]
+def blocks_as_they_come(dataset: ray.data.Dataset) -> Iterator[pa.Table]:
+    """Run a dataflow and yield its blocks one by one, so that progress moves with each finished unit."""
+    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
 def cluster_cpus() -> int:

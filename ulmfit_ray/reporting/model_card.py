@@ -1,16 +1,21 @@
 """The README of a model directory: what the model is, how it was made, what it scored."""
 
-from typing import Any
+from collections.abc import Mapping
+
+from ulmfit_ray.model.description import ModelDescription
+from ulmfit_ray.storage.job_record import JobRecord
+from ulmfit_ray.storage.manifest import Figure
 
 
-def language_model_card(model: dict[str, Any], job: dict[str, Any], figures: dict[str, Any]) -> str:
+def language_model_card(model: ModelDescription, job: JobRecord, figures: Mapping[str, Figure]) -> str:
     """Return a language model's card."""
-    shape = model["architecture"]
+    shape = model.architecture
+    assert shape is not None
     lines = [
         "# AWD-LSTM language model",
         "",
-        f"{shape['embedding_dim']}-{shape['hidden_size']}, {shape['num_layers']} layers,"
-        f" {figures['num_parameters']:,} parameters, {model['vocab_size']:,} words, {model['direction']}.",
+        f"{shape.embedding_dim}-{shape.hidden_size}, {shape.num_layers} layers,"
+        f" {figures['num_parameters']:,} parameters, {shape.vocab_size:,} words, {model.direction}.",
         f"Trained on {figures['train_tokens']:,} tokens in {figures['num_steps']:,} steps ({figures['precision']}).",
         "",
     ]
@@ -25,13 +30,13 @@ def language_model_card(model: dict[str, Any], job: dict[str, Any], figures: dic
     return "\n".join(lines + _how(job))
 
 
-def retriever_card(model: dict[str, Any], job: dict[str, Any], figures: dict[str, Any]) -> str:
+def retriever_card(model: ModelDescription, job: JobRecord, figures: Mapping[str, Figure]) -> str:
     """Return a retriever's card."""
-    blocks = ", ".join(f"{block['name']} ({block['start']} to {block['stop']})" for block in model["blocks"])
+    blocks = ", ".join(f"{block.name} ({block.start} to {block.stop})" for block in model.blocks)
     lines = [
         "# Retriever",
         "",
-        f"Vectors of {model['dimension']} numbers, of length 1, compared by dot product; blocks: {blocks}.",
+        f"Vectors of {model.dimension} numbers, of length 1, compared by dot product; blocks: {blocks}.",
         f"Trained on {figures['num_pairs']:,} pairs in {figures['num_steps']:,} steps ({figures['precision']});",
         f"last loss {figures['loss']:.3f}.",
         "",
@@ -39,12 +44,12 @@ def retriever_card(model: dict[str, Any], job: dict[str, Any], figures: dict[str
     return "\n".join(lines + _how(job))
 
 
-def _how(job: dict[str, Any]) -> list[str]:
+def _how(job: JobRecord) -> list[str]:
     return [
         "## Made with",
         "",
         "```",
-        job["command"],
+        job.command,
         "```",
         "",
         "## Use",

@@ -1,13 +1,11 @@
-"""What a person sees of a running job: a bar on a terminal, else a line every ten seconds; then a summary."""
+"""What a person sees of a running job: a bar on a terminal, else a line every ten seconds."""
 
 import sys
 import time
-from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 LINE_SECONDS = 10
 
@@ -77,22 +75,3 @@ class Bar:
         if not self.total or not done_here:
             return ""
         return f", {(time.monotonic() - self._began) * (self.total - self.done) / done_here:,.0f} s left"
-
-
-def print_summary(title: str, rows: Mapping[str, object]) -> None:
-    """Print a job's closing table: whole numbers with separators, the output last."""
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(justify="left")
-    table.add_column(justify="right", overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, format_number(value))
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120).print(table)
-
-
-def format_number(value: object) -> str:
-    """Return a number as a person reads it."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 0.01 else f"{value:.2f}"

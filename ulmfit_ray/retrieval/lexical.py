@@ -1,4 +1,4 @@
-"""TF-IDF and BM25 from token ids: what every vector has to stand beside."""
+"""TF-IDF and BM25 from token ids: the baselines that vectors are compared with."""
 
 from collections.abc import Iterable, Sequence
 
@@ -72,7 +72,10 @@ class LexicalIndex:
 
 
 def standardize(scores: np.ndarray) -> np.ndarray:
-    """Return each query's scores with mean 0 and deviation 1 over the documents, so that systems can be summed."""
+    """Return scores (queries, documents) with mean 0 and standard deviation 1 in each row.
+
+    So the scores of two systems can be added.
+    """
     deviation = scores.std(axis=1, keepdims=True)
     centred: np.ndarray = scores - scores.mean(axis=1, keepdims=True)
     return centred / np.where(deviation > 0, deviation, 1.0)

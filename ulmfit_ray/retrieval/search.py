@@ -14,7 +14,7 @@ class Hits:
     scores: np.ndarray
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def normalize_rows(vectors: np.ndarray) -> np.ndarray:
     """Return the vectors scaled to length 1; zeros stay zeros."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(norms > 0, norms, 1.0)
@@ -26,14 +26,14 @@ def nearest(queries: np.ndarray, shards: Iterable[np.ndarray], k: int) -> Hits:
     Raises:
         ValueError: queries and documents have different widths.
     """
-    queries = unit(queries)
+    queries = normalize_rows(queries)
     rows = np.empty((len(queries), 0), np.int64)
     scores = np.empty((len(queries), 0), np.float32)
     first = 0
     for vectors in shards:
         if vectors.shape[1] != queries.shape[1]:
             raise ValueError(f"queries have {queries.shape[1]} numbers, documents {vectors.shape[1]}: use one model")
-        scores = np.concatenate([scores, queries @ unit(vectors).T], axis=1)
+        scores = np.concatenate([scores, queries @ normalize_rows(vectors).T], axis=1)
         numbers = np.broadcast_to(np.arange(first, first + len(vectors)), (len(queries), len(vectors)))
         rows = np.concatenate([rows, numbers], axis=1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]

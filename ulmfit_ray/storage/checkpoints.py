@@ -1,9 +1,10 @@
 """Checkpoints of a training run: `checkpoints/step-0000123/`, with checkpoint.json written last.
 
-A folder without it, or whose files do not have the hashes it names, is no checkpoint; the one before is used.
+A folder without checkpoint.json, or with files whose hashes differ from it, is skipped, and an older one is used.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,47 @@ FOLDER = "checkpoints"
 KEPT = 2
 
 
-def publish_checkpoint(folder: Folder, step: int, files: Mapping[str, Path], facts: dict[str, Any]) -> None:
-    """Publish local files as the checkpoint of `step`; older ones than the last two go (rank 0 only)."""
-    name = f"{FOLDER}/step-{step:07d}"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """What checkpoint.json says."""
+
+    step: int
+    is_last: bool
+    """Whether training is over with this step."""
+    world_size: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the worker found out when it built its task; "precision" is always among them."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each file beside it."""
+
+    @property
+    def name(self) -> str:
+        """Return the checkpoint's folder."""
+        return f"{FOLDER}/step-{self.step:07d}"
+
+
+def publish_checkpoint(folder: Folder, checkpoint: Checkpoint, files: Mapping[str, Path]) -> None:
+    """Publish local files as a checkpoint; older ones than the last two go (rank 0 only)."""
     for file_name, path in files.items():
-        folder.publish(path, f"{name}/{file_name}")
+        folder.publish(path, f"{checkpoint.name}/{file_name}")
     hashes = {file_name: sha256_file(path) for file_name, path in files.items()}
-    folder.publish_json({"step": step, "files": hashes} | facts, f"{name}/checkpoint.json")
+    folder.publish_json(asdict(checkpoint) | {"files": hashes}, f"{checkpoint.name}/checkpoint.json")
     for old in _names(folder)[:-KEPT]:
         folder.delete(f"{FOLDER}/{old}")
 
 
-def newest_checkpoint(folder: Folder) -> tuple[str, dict[str, Any]] | None:
-    """Return name and facts of the newest checkpoint that is whole, or None."""
+def newest_checkpoint(folder: Folder) -> Checkpoint | None:
+    """Return the newest checkpoint that is whole, or None."""
     for step in reversed(_names(folder)):
         name = f"{FOLDER}/{step}"
         if not folder.exists(f"{name}/checkpoint.json"):
             continue
-        facts: dict[str, Any] = folder.read_json(f"{name}/checkpoint.json")
+        checkpoint = Checkpoint(**folder.read_json(f"{name}/checkpoint.json"))
         if all(
             folder.exists(f"{name}/{file}") and folder.sha256(f"{name}/{file}") == digest
-            for file, digest in facts["files"].items()
+            for file, digest in checkpoint.files.items()
         ):
-            return name, facts
+            return checkpoint
     return None
 
 

@@ -6,13 +6,14 @@ Columns: `doc_id`, `num_tokens`, the kept columns of the token dataset, and
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ulmfit_ray.model.description import Block
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import read_manifest, read_shards
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS
 
@@ -26,7 +27,7 @@ def embedding_table(tokens: pa.Table, num_tokens: np.ndarray, vectors: np.ndarra
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a shard; vectors are stored plain (they do not compress), the other columns compressed."""
+    """Write a shard, compressed with zstd; vectors have no dictionary, because their values do not repeat."""
     others = [name for name in table.schema.names if name != "embedding"]
     pq.write_table(table, path, compression="zstd", use_dictionary=others)
 
@@ -51,22 +52,27 @@ class EmbeddingDataset:
     def __init__(self, uri: str) -> None:
         self.folder = Folder(uri)
         self.manifest = read_manifest(self.folder, ["embed"])
-        config = self.folder.read_json("config.json")
-        self.config: dict[str, Any] = config["job"]
+        self.job = read_job(self.folder)
         self.shards = read_shards(self.folder)
 
     def check_model(self, fingerprint: str, model_uri: str) -> None:
         """Raise ValueError if queries would be encoded by another model than the documents were."""
-        if self.manifest["model"] != fingerprint:
+        if self.manifest.model != fingerprint:
             raise ValueError(f"{self.folder.uri} was not made by {model_uri}: their weights' fingerprints differ")
 
     @property
-    def blocks(self) -> list[dict[str, Any]]:
-        """Return name, start and stop of the blocks that lie side by side in a vector (none for an LM's)."""
-        return list(self.config.get("blocks", []))
+    def blocks(self) -> list[Block]:
+        """Return the blocks that lie side by side in a vector (none for a language model's)."""
+        return [Block(**block) for block in self.job.config["blocks"]]
+
+    @property
+    def pooling(self) -> str:
+        """Return how outputs became vectors: queries must go the same way."""
+        assert self.manifest.pooling is not None
+        return self.manifest.pooling
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""
         for row in self.shards:
-            with self.folder.filesystem.open_input_file(self.folder.path(row["file"])) as source:
+            with self.folder.filesystem.open_input_file(self.folder.path(row.file)) as source:
                 yield pq.read_table(source)

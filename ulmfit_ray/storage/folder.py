@@ -1,8 +1,8 @@
-"""One directory behind one URI: the only way results reach their place.
+"""One directory behind one URI, through which all outputs are written.
 
-Whatever `pyarrow.fs.FileSystem.from_uri` opens will do. A file appears under its name whole or not at all:
-locally it is copied to a temporary name beside its place, synced and renamed; elsewhere one call uploads it.
-Nothing is ever written through an output stream into place, because pyarrow completes such an upload when an
+Any URI that `pyarrow.fs.FileSystem.from_uri` opens will do. A file appears under its name complete or not at all:
+locally it is copied to a temporary name in the same folder, synced and renamed; elsewhere one call uploads it.
+Nothing is written to its final name through an output stream, because pyarrow completes such an upload when an
 exception leaves the block, and half a Parquet file can be a valid, shorter one.
 """
 
@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,7 @@ class Folder:
             if info.base_name.endswith(TEMPORARY_SUFFIX):
                 self.filesystem.delete_file(info.path)
 
-    def _replace(self, name: str, write: Any) -> None:
+    def _replace(self, name: str, write: Callable[[Path], object]) -> None:
         target = Path(self.path(name))
         temporary = Path(self.path(temporary_name(name)))
         target.parent.mkdir(parents=True, exist_ok=True)

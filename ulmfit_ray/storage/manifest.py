@@ -3,7 +3,8 @@
 A directory without `manifest.json` is unfinished work; readers refuse it and say how to finish it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,10 +12,12 @@ import pyarrow.parquet as pq
 
 from ulmfit_ray.storage.checkpoints import newest_checkpoint
 from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.job_record import find_job
 from ulmfit_ray.storage.plan import read_plan
-from ulmfit_ray.storage.receipts import Receipt, add_up, num_missing, read_receipts
+from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipts
 
 FORMAT_VERSION = 1
+Figure = int | float | str
 SHARDS_SCHEMA = pa.schema(
     [
         ("shard", pa.string()),
@@ -33,32 +36,115 @@ class IncompleteDatasetError(ValueError):
     """A directory whose job has not finished."""
 
 
-def write_dataset_manifest(
-    folder: Folder, job: str, receipts: Sequence[Receipt], extension: str, facts: dict[str, Any]
-) -> dict[str, Any]:
-    """Write shards.parquet and then manifest.json for a data set whose receipts are all there."""
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """One row of shards.parquet."""
+
+    shard: str
+    num_documents: int
+    num_tokens: int
+    num_quarantined: int
+    num_bytes: int
+    seconds: float
+    file: str
+    sha256: str
+
+    @classmethod
+    def from_receipt(cls, receipt: Receipt, extension: str) -> "ShardRow":
+        """Return the row of a finished shard."""
+        file = f"shards/{receipt.shard}.{extension}"
+        counts = (receipt.num_documents, receipt.num_tokens, receipt.num_quarantined, receipt.num_bytes)
+        return cls(receipt.shard, *counts, receipt.seconds, file, receipt.files[file])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Totals:
+    """A data set's receipts added up."""
+
+    num_shards: int
+    num_documents: int
+    num_tokens: int
+    num_quarantined: int
+    quarantined: dict[str, int]
+
+    @classmethod
+    def of(cls, receipts: Iterable[Receipt]) -> "Totals":
+        """Add up receipts."""
+        receipts = list(receipts)
+        reasons = sorted({reason for receipt in receipts for reason in receipt.quarantined})
+        return cls(
+            num_shards=len(receipts),
+            num_documents=sum(receipt.num_documents for receipt in receipts),
+            num_tokens=sum(receipt.num_tokens for receipt in receipts),
+            num_quarantined=sum(receipt.num_quarantined for receipt in receipts),
+            quarantined={reason: sum(r.quarantined.get(reason, 0) for r in receipts) for reason in reasons},
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What manifest.json says of a finished output; there the totals and figures are not nested, as they are here."""
+
+    job: str
+    vocab: str
+    """Fingerprint of the vocabulary that token ids belong to."""
+    tokenizer: str
+    """Fingerprint of the tokenizer that cut the text."""
+    files: dict[str, str]
+    """SHA-256 of files that no receipt names."""
+    plan: str | None = None
+    """Of a data set: the fingerprint that its receipts carry."""
+    model: str | None = None
+    """Of embeddings: the fingerprint of the weights that made them."""
+    pooling: str | None = None
+    """Of embeddings: how outputs became vectors."""
+    totals: Totals | None = None
+    """Of a data set."""
+    figures: dict[str, Figure] = field(default_factory=dict)
+    """What the job measured: sizes, seconds, perplexity ..."""
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def counts(self) -> Totals:
+        """Return the totals of a data set."""
+        assert self.totals is not None, f"an output of {self.job} has no shards"
+        return self.totals
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of manifest.json."""
+        content = asdict(self)
+        totals, figures = content.pop("totals") or {}, content.pop("figures")
+        return {name: value for name, value in content.items() if value is not None} | totals | figures
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Manifest":
+        """Rebuild a manifest; what has no field of its own is a figure."""
+        rest = dict(content)
+        own = {item.name: rest.pop(item.name) for item in fields(cls) if item.name in rest}
+        totals = None
+        if "num_shards" in rest:
+            totals = Totals(**{item.name: rest.pop(item.name) for item in fields(Totals)})
+        return cls(**own, totals=totals, figures=rest)
+
+
+def write_dataset_manifest(folder: Folder, receipts: Iterable[Receipt], extension: str, manifest: Manifest) -> Manifest:
+    """Write shards.parquet and then the manifest, with totals, for a data set whose receipts are all there."""
     receipts = sorted(receipts, key=lambda receipt: receipt.shard)
-    rows = [
-        {name: getattr(receipt, name) for name in SHARDS_SCHEMA.names[:6]}
-        | {"file": (file := f"shards/{receipt.shard}.{extension}"), "sha256": receipt.files[file]}
-        for receipt in receipts
-    ]
+    rows = [asdict(ShardRow.from_receipt(receipt, extension)) for receipt in receipts]
     with scratch_directory() as scratch:
         pq.write_table(pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA), scratch / "shards.parquet")
         folder.publish(scratch / "shards.parquet", "shards.parquet")
-    facts = add_up(receipts) | {"plan": receipts[0].plan if receipts else None} | facts
-    files = {"shards.parquet": folder.sha256("shards.parquet")}
-    return write_manifest(folder, job, facts, files)
+    files = {**manifest.files, "shards.parquet": folder.sha256("shards.parquet")}
+    return write_manifest(folder, replace(manifest, totals=Totals.of(receipts), files=files))
 
 
-def write_manifest(folder: Folder, job: str, facts: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
+def write_manifest(folder: Folder, manifest: Manifest) -> Manifest:
     """Write manifest.json: the output is complete from this moment on."""
-    manifest = {"format_version": FORMAT_VERSION, "job": job, **facts, "files": files}
-    folder.publish_json(manifest, "manifest.json")
+    folder.publish_json(manifest.to_json(), "manifest.json")
     return manifest
 
 
-def read_manifest(folder: Folder, jobs: Iterable[str] = ()) -> dict[str, Any]:
+def read_manifest(folder: Folder, jobs: Iterable[str] = ()) -> Manifest:
     """Return the manifest of a finished output of one of `jobs` (of any job if none is named).
 
     Raises:
@@ -67,36 +153,38 @@ def read_manifest(folder: Folder, jobs: Iterable[str] = ()) -> dict[str, Any]:
         ValueError: it is the output of another job, or of a newer version.
     """
     if not folder.exists("manifest.json"):
-        if not folder.exists("config.json") or "verb" not in folder.read_json("config.json").get("job", {}):
+        job = find_job(folder)
+        if job is None:
             raise FileNotFoundError(f"{folder.uri} is not an output of ulmfit-ray: it has no manifest.json")
-        raise IncompleteDatasetError(_what_is_missing(folder))
-    manifest: dict[str, Any] = folder.read_json("manifest.json")
-    if manifest["format_version"] > FORMAT_VERSION:
+        raise IncompleteDatasetError(
+            f"{folder.uri} has no manifest.json: its {job.verb} job has not finished ({_progress(folder)}).\n"
+            f"    Run the same command again to finish it: {job.command}"
+        )
+    content = folder.read_json("manifest.json")
+    if content["format_version"] > FORMAT_VERSION:
         raise ValueError(f"{folder.uri} was written by a newer version of ulmfit-ray: upgrade")
     jobs = list(jobs)
-    if jobs and manifest["job"] not in jobs:
-        raise ValueError(f"{folder.uri} is an output of `{manifest['job']}`; needed is one of `{'`, `'.join(jobs)}`")
-    return manifest
+    if jobs and content["job"] not in jobs:
+        raise ValueError(f"{folder.uri} is an output of `{content['job']}`; needed is one of `{'`, `'.join(jobs)}`")
+    missing = [name for name in ("vocab", "tokenizer", "files") if name not in content]
+    if missing:
+        raise ValueError(f"{folder.uri}/manifest.json is damaged: it has no {', '.join(missing)}")
+    return Manifest.from_json(content)
 
 
-def _what_is_missing(folder: Folder) -> str:
-    config = folder.read_json("config.json")["job"]
+def _progress(folder: Folder) -> str:
+    """Return how far an unfinished job has come."""
     plan = read_plan(folder)
-    state = "nothing is planned yet"
     if plan is not None:
-        missing, total = num_missing(plan, read_receipts(folder, plan.fingerprint))
-        state = f"{total - missing:,} of {total:,} units done, {missing:,} missing"
-    elif folder.exists("checkpoints"):
+        total, missing = len(plan.units), len(pending_units(plan.units, read_receipts(folder, plan.fingerprint)))
+        return f"{total - missing:,} of {total:,} units done, {missing:,} missing"
+    if folder.exists("checkpoints"):
         newest = newest_checkpoint(folder)
-        state = f"its newest checkpoint is of step {newest[1]['step']:,}" if newest else "no checkpoint yet"
-    return (
-        f"{folder.uri} has no manifest.json: its {config['verb']} job has not finished ({state}).\n"
-        f"    Run the same command again to finish it: {config['command']}"
-    )
+        return f"its newest checkpoint is of step {newest.step:,}" if newest else "no checkpoint yet"
+    return "nothing is planned yet"
 
 
-def read_shards(folder: Folder) -> list[dict[str, Any]]:
+def read_shards(folder: Folder) -> list[ShardRow]:
     """Return the rows of shards.parquet, in the order of the shards."""
     with folder.filesystem.open_input_file(folder.path("shards.parquet")) as source:
-        rows: list[dict[str, Any]] = pq.read_table(source).to_pylist()
-    return rows
+        return [ShardRow(**row) for row in pq.read_table(source).to_pylist()]

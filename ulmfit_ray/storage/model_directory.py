@@ -3,13 +3,18 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ulmfit_ray.model.description import ModelDescription
 from ulmfit_ray.storage.folder import Folder, scratch_directory, to_json_bytes
-from ulmfit_ray.storage.manifest import read_manifest, write_manifest
+from ulmfit_ray.storage.job_record import JobRecord
+from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_manifest
 
 JOBS = ("pretrain", "train-retriever")
+LogRow = dict[str, float]
+"""One row of training_log.jsonl: step, epoch, and what was measured there."""
 
 
 class ModelDirectory:
@@ -22,28 +27,23 @@ class ModelDirectory:
     def __init__(self, uri: str) -> None:
         self.folder = Folder(uri)
         self.manifest = read_manifest(self.folder, JOBS)
-        config = self.folder.read_json("config.json")
-        self.job: dict[str, Any] = config["job"]
-        self.model: dict[str, Any] = config["model"]
+        self.description = ModelDescription.from_json(self.folder.read_json("config.json")["model"])
         self.vocab: dict[str, Any] = self.folder.read_json("vocab.json")
+        """Content of vocab.json: see text.vocab.Vocab."""
         self.tokenizer: dict[str, Any] = self.folder.read_json("tokenizer.json")
-
-    @property
-    def vocab_fingerprint(self) -> str:
-        """Return the fingerprint of the vocabulary that the model's ids belong to."""
-        return str(self.manifest["vocab"])
+        """Content of tokenizer.json: see text.tokenizers.kinds."""
 
     @property
     def fingerprint(self) -> str:
         """Return the SHA-256 of the weights."""
-        return str(self.manifest["files"]["model.safetensors"])
+        return self.manifest.files["model.safetensors"]
 
     def check_tokens(self, vocab_fingerprint: str, tokens_uri: str) -> None:
         """Raise ValueError if token ids of another vocabulary are about to be fed to this model."""
-        if vocab_fingerprint != self.vocab_fingerprint:
+        if vocab_fingerprint != self.manifest.vocab:
             raise ValueError(
                 f"the vocabulary of {tokens_uri} ({vocab_fingerprint[:12]}) does not fit model {self.folder.uri}"
-                f" ({self.vocab_fingerprint[:12]}):\n"
+                f" ({self.manifest.vocab[:12]}):\n"
                 f"    tokenize the text with the model's vocabulary: ulmfit-ray tokenize ... --vocab {self.folder.uri}"
             )
 
@@ -61,20 +61,20 @@ class ModelDirectory:
 def write_model_directory(
     folder: Folder,
     *,
-    job: dict[str, Any],
-    model: dict[str, Any],
+    job: JobRecord,
+    model: ModelDescription,
     weights: Path,
     vocab: dict[str, Any],
     tokenizer: dict[str, Any],
-    log: list[dict[str, Any]],
+    log: list[LogRow],
     card: str,
-    facts: dict[str, Any],
-) -> dict[str, Any]:
-    """Publish all files of a trained model, the manifest last, and return it."""
+    manifest: Manifest,
+) -> Manifest:
+    """Publish all files of a trained model, the manifest with their hashes last, and return the manifest."""
     lines = "".join(json.dumps(row) + "\n" for row in log)
     folder.publish(weights, "model.safetensors")
     small = {
-        "config.json": to_json_bytes({"job": job, "model": model}),
+        "config.json": to_json_bytes({"job": job.to_json(), "model": model.to_json()}),
         "vocab.json": to_json_bytes(vocab),
         "tokenizer.json": to_json_bytes(tokenizer),
         "training_log.jsonl": lines.encode(),
@@ -83,4 +83,4 @@ def write_model_directory(
     for name, content in small.items():
         folder.publish_bytes(content, name)
     files = {name: folder.sha256(name) for name in ("model.safetensors", *small)}
-    return write_manifest(folder, job["verb"], facts, files)
+    return write_manifest(folder, replace(manifest, files=files))

@@ -1,31 +1,33 @@
 """The token dataset: Arrow shards of numericalized documents, uncompressed so that they can be memory-mapped.
 
-Columns: `doc_id`, `tokens` (uint16, or uint32 when an id is over 65,535), with several text columns
-`field_starts` and `field_ends` (where each column's own tokens lie in `tokens`), then the kept columns.
+Columns: `doc_id`; `tokens` (lists of uint16, or uint32 if the vocabulary has more than 65,536 entries); if there are
+several text columns, `field_starts` and `field_ends` (where the tokens of each text column begin and end in `tokens`);
+then the kept columns.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from ulmfit_ray.corpus.documents import Columns
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import FORMAT_VERSION, read_manifest, read_shards
 
 FIELD_COLUMNS = ("field_starts", "field_ends")
 
 
-def token_schema(columns: Columns, token_id_type: pa.DataType, metadata: dict[str, str]) -> pa.Schema:
+def token_schema(
+    num_text_columns: int, kept: Sequence[pa.Field], token_id_type: pa.DataType, metadata: dict[str, str]
+) -> pa.Schema:
     """Return the schema of a shard."""
     fields = [pa.field("doc_id", pa.string()), pa.field("tokens", pa.list_(token_id_type))]
-    if len(columns.text) > 1:
+    if num_text_columns > 1:
         fields += [pa.field(name, pa.list_(pa.uint32())) for name in FIELD_COLUMNS]
-    return pa.schema(fields + columns.kept_fields(), metadata={"format_version": str(FORMAT_VERSION)} | metadata)
+    return pa.schema([*fields, *kept], metadata={"format_version": str(FORMAT_VERSION)} | metadata)
 
 
 def list_array(values: Sequence[np.ndarray], item: pa.DataType) -> pa.Array:
@@ -61,29 +63,24 @@ class TokenDataset:
     def __init__(self, uri: str) -> None:
         self.folder = Folder(uri)
         self.manifest = read_manifest(self.folder, ["tokenize"])
-        self.config: dict[str, Any] = self.folder.read_json("config.json")["job"]
+        self.job = read_job(self.folder)
         self.shards = read_shards(self.folder)
 
     @property
-    def vocab_fingerprint(self) -> str:
-        """Return the fingerprint of the vocabulary that the ids belong to."""
-        return str(self.manifest["vocab"])
-
-    @property
     def fingerprint(self) -> str:
-        """Return a hash over the shards' own: the same for the same tokens, whenever they were made."""
-        return hashlib.sha256("".join(row["sha256"] for row in self.shards).encode()).hexdigest()
+        """Return the SHA-256 over the SHA-256 of all shards: equal shards give an equal fingerprint."""
+        return hashlib.sha256("".join(row.sha256 for row in self.shards).encode()).hexdigest()
 
     @property
     def text_columns(self) -> list[str]:
         """Return the names of the fields, in the order of `field_starts`."""
-        return list(self.config["text_columns"])
+        return list(self.job.config["text_columns"])
 
     def read(self, shard: str) -> pa.Table:
-        """Return one shard; its buffers are the file's own pages where it is local."""
+        """Return one shard; a local file is memory-mapped and not copied."""
         return pa.ipc.open_file(self.folder.open(f"shards/{shard}.arrow")).read_all()
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""
         for row in self.shards:
-            yield self.read(row["shard"])
+            yield self.read(row.shard)

@@ -1,8 +1,8 @@
 """The language model's stream: documents in a seeded order, joined, cut into equal contiguous columns.
 
-A batch's row goes on in the next batch where it stopped, so hidden state can be carried. The stream depends on
-the data set, the seed and the *global* batch size, never on the number of workers: worker r reads a fixed block
-of columns and sees exactly what one worker alone would see there.
+Row i of a batch continues row i of the batch before, so the hidden state can be carried over. The stream depends on
+the data set, the seed and the *global* batch size, never on the number of workers: a worker reads a fixed block of
+columns, which hold the same tokens as if one worker read them all.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which documents of each shard take part (row numbers), and how many tokens they have."""
+    """Which documents of each shard take part (row numbers), and how many tokens these have, by shard."""
 
     documents: list[np.ndarray]
     num_tokens: np.ndarray
@@ -30,9 +30,9 @@ class Selection:
 
 
 def is_held_out(doc_ids: pa.ChunkedArray, fraction: float, seed: int) -> np.ndarray:
-    """Return which documents are for validation: by a hash of id and seed.
+    """Return which documents are for validation (bool, one per id), chosen by a hash of id and seed.
 
-    So they are the same whatever the order, the number of workers, or what is added to the corpus later.
+    So the choice does not depend on the order, on the number of workers, or on documents added later.
     """
     key = seed.to_bytes(8, "little", signed=True)
     limit = fraction * 2.0**64
@@ -53,11 +53,25 @@ def select(dataset: TokenDataset, *, fraction: float, seed: int, held_out: bool)
     return Selection(documents, np.array(num_tokens, dtype=np.int64))
 
 
-class LMStream:
-    """Windows of the columns of a selection of documents.
+def count_tokens(dataset: TokenDataset, selection: Selection, vocab_size: int) -> np.ndarray:
+    """Return how often each of the first `vocab_size` words occurs in the selection, (V,), the others as xxunk."""
+    counts = np.zeros(vocab_size, np.int64)
+    for table, documents in zip(dataset.tables(), selection.documents, strict=True):
+        values, offsets = flat_tokens(table["tokens"])
+        in_selection = np.zeros(table.num_rows, bool)
+        in_selection[documents] = True
+        ids = values[np.repeat(in_selection, np.diff(offsets))].astype(np.int64)
+        counts += np.bincount(np.where(ids < vocab_size, ids, 0), minlength=vocab_size)
+    return counts
 
-    Fewer than `global_batch_size` + 1 tokens are left over at the end of an epoch; the last, shorter window is
-    given too. Backward, each document is reversed whole: it begins with its last word and ends with xxbos.
+
+class LMStream:
+    """A selection of documents as windows (batches) of this worker's columns.
+
+    All documents, joined, are one long row of tokens, cut into `global_batch_size` columns of equal length; column c
+    begins at token c * column_tokens. At most `global_batch_size` tokens are left over at an epoch's end. The last
+    window of an epoch may be shorter. With `backward` each document is reversed: it begins with its last word and ends
+    with xxbos.
     """
 
     def __init__(
@@ -87,7 +101,7 @@ class LMStream:
         self._opened: OrderedDict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]] = OrderedDict()
 
     def windows(self, epoch: int, first: int = 0) -> Iterator[np.ndarray]:
-        """Yield (columns, T + 1) token ids from window `first` on: inputs and, one further, the next tokens."""
+        """Yield token ids (columns, T + 1) from window `first` on: the first T are inputs, the last T their targets."""
         order = self._shard_order(epoch)
         start = first * self._bptt
         readers = [
@@ -104,12 +118,17 @@ class LMStream:
         return np.random.default_rng([self._seed, epoch]).permutation(count)
 
     def _documents_from(self, epoch: int, order: Sequence[int] | np.ndarray, position: int) -> Iterator[np.ndarray]:
-        """Yield documents in the epoch's order, the first one from token `position` of the stream on."""
+        """Yield documents in the epoch's order, the first one from token `position` of the stream on.
+
+        Which shard holds the position is known from the shards' numbers of tokens, without opening any; which
+        document of it, from the shard's own list offsets. So a column begins anywhere at the cost of one shard.
+        """
         ends = np.cumsum(self._selection.num_tokens[order])
         first = int(np.searchsorted(ends, position, side="right"))
         skip = position - (int(ends[first - 1]) if first else 0)
         for shard in order[first:]:
             values, starts, stops = self._shard(epoch, int(shard))
+            # `skip` is counted from the shard's first token; after the first shard it is 0.
             lengths = np.cumsum(stops - starts)
             document = int(np.searchsorted(lengths, skip, side="right"))
             skip -= int(lengths[document - 1]) if document else 0
@@ -122,11 +141,12 @@ class LMStream:
         """Return a shard's tokens and the starts and stops of its documents in the epoch's order."""
         key = (epoch, shard)
         if key not in self._opened:
-            values, offsets = flat_tokens(self._dataset.read(self._dataset.shards[shard]["shard"])["tokens"])
+            values, offsets = flat_tokens(self._dataset.read(self._dataset.shards[shard].shard)["tokens"])
             documents = self._selection.documents[shard]
             if self._shuffle:
                 documents = np.random.default_rng([self._seed, epoch, shard]).permutation(documents)
             self._opened[key] = (values, offsets[documents], offsets[documents + 1])
+            # Each column reads one shard at a time, and two at a shard's end.
             while len(self._opened) > len(self._columns) + 1:
                 self._opened.popitem(last=False)
         self._opened.move_to_end(key)
@@ -134,7 +154,7 @@ class LMStream:
 
 
 class _Reader:
-    """Tokens of one column; each read begins with the last token of the one before."""
+    """Reads the tokens of one column. The last token of a read, a target, is also the first input of the next read."""
 
     def __init__(self, documents: Iterator[np.ndarray]) -> None:
         self._documents = documents

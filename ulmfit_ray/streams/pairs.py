@@ -1,7 +1,8 @@
 """Pairs of queries and documents out of a token dataset's own fields: training for search that needs no labels.
 
-Half of the queries are not the query field but a random span of the document (the inverse cloze task, Lee et al.
-2019). What is drawn for a pair depends on seed, epoch and pair alone, so worker counts change nothing.
+Half of the queries are the query field (a title), the other half a random span of the document itself (the inverse
+cloze task, Lee et al. 2019). Which half, and which span, depends on seed, epoch and pair alone, so the number of
+workers changes nothing.
 """
 
 import hashlib
@@ -13,19 +14,23 @@ import numpy as np
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 
 SPAN_TOKENS = (8, 30)
+"""Shortest and longest random span that stands for a query."""
 SPAN_FRACTION = 0.5
+"""Part of the queries that are a random span of their document."""
+PLACE = np.dtype([(name, np.int64) for name in ("shard", "query_start", "query_stop", "start", "stop")])
+"""Where a pair lies: its shard, and places in that shard's flat tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """Padded ids (B, T) and lengths (B,) of queries and documents, and keys by which duplicates are known."""
+    """Padded ids (B, T) and lengths (B,) of queries and documents, and keys that tell which of them are equal."""
 
     query_ids: np.ndarray
     query_lengths: np.ndarray
     document_ids: np.ndarray
     document_lengths: np.ndarray
     keys: np.ndarray
-    """(B, 2) int64: of the query as given, of the whole document."""
+    """(B, 2) int64: hash of the query, hash of the whole document."""
 
 
 class FieldPairs:
@@ -51,20 +56,23 @@ class FieldPairs:
                     f"{dataset.folder.uri} has no field {name!r} to make pairs of; its fields are {', '.join(names)}"
                 )
         self._document_tokens, self._backward = document_tokens, backward
-        columns = names.index(query_field), names.index(document_field)
+        query, document = names.index(query_field), names.index(document_field)
         self._values: list[np.ndarray] = []
-        places = []
+        places = [np.empty(0, PLACE)]
         for shard, table in enumerate(dataset.tables()):
             values, offsets = flat_tokens(table["tokens"])
-            starts, _ = flat_tokens(table["field_starts"])
-            ends, _ = flat_tokens(table["field_ends"])
-            begin, end = starts.reshape(-1, len(names)).astype(np.int64), ends.reshape(-1, len(names)).astype(np.int64)
-            base = offsets[:-1, None]
-            spans = [(base + begin)[:, c] for c in columns], [(base + end)[:, c] for c in columns]
-            rows = np.stack([np.full(len(base), shard), spans[0][0], spans[1][0], spans[0][1], spans[1][1]], axis=1)
-            places.append(rows[(rows[:, 2] > rows[:, 1]) & (rows[:, 4] > rows[:, 3])])
+            # Fields are counted from their own document's first token: every document has one start and one end for
+            # each text column, in the order of the columns. Here they become places in the whole shard's tokens.
+            starts = flat_tokens(table["field_starts"])[0].reshape(-1, len(names)) + offsets[:-1, None]  # (N, columns)
+            ends = flat_tokens(table["field_ends"])[0].reshape(-1, len(names)) + offsets[:-1, None]
+            rows = np.empty(table.num_rows, PLACE)
+            rows["shard"] = shard
+            rows["query_start"], rows["query_stop"] = starts[:, query], ends[:, query]
+            rows["start"], rows["stop"] = starts[:, document], ends[:, document]
+            has_both = (rows["query_stop"] > rows["query_start"]) & (rows["stop"] > rows["start"])
+            places.append(rows[has_both])
             self._values.append(values)
-        self._places = np.concatenate(places) if places else np.empty((0, 5), np.int64)
+        self._places = np.concatenate(places)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -80,7 +88,7 @@ class FieldPairs:
 
     def _draw(self, pair: int, epoch: int, seed: int, bos_id: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Return query and document, each with its xxbos (backward: reversed whole), and the document's key."""
-        shard, query_start, query_stop, start, stop = self._places[pair]
+        shard, query_start, query_stop, start, stop = self._places[pair].tolist()
         values = self._values[shard]
         document = values[start:stop]
         random = np.random.default_rng([seed, epoch, pair])

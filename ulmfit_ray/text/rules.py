@@ -1,8 +1,8 @@
-"""The cleaning rules that ULMFiT's language models read their text through.
+"""The cleaning rules that are applied to text before ULMFiT's language models read it.
 
-`fastai-v2` are the eight rules of fastai 2.8.12 (`fastai/text/core.py`), in its order and character for
-character: weights trained on text cleaned this way expect nothing else. A rule is a function from text to
-text; what it looks for stands in a constant, so that the tokenizer's fingerprint can cover it.
+`fastai-v2` are the eight rules of fastai 2.8.12 (`fastai/text/core.py`), in the same order and with the same result
+to the character, because models trained on text cleaned in this way need it. A rule is a function from text to text;
+its patterns are constants, so that the tokenizer's fingerprint can cover them.
 """
 
 import hashlib

@@ -4,46 +4,49 @@ Numbers depend on the shard's text alone, never on what a worker has seen before
 shard write the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from ulmfit_ray.text.rules import BOS
-from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer
+from ulmfit_ray.text.rules import BOS, FLD
+from ulmfit_ray.text.tokenizers.kinds import Tokenizer
+
+
+def field_prefixes(num_fields: int, mark_fields: bool) -> Iterator[tuple[str, ...]]:
+    """Yield the tokens that stand in front of each field: `xxfld n` or none."""
+    for number in range(1, num_fields + 1):
+        yield (FLD, str(number)) if mark_fields else ()
+
+
+def document_tokens(tokenizer: Tokenizer, fields: Sequence[str]) -> list[str]:
+    """Return the tokens of a whole document: xxbos, then each field, with its mark if marks are on."""
+    tokens = [BOS]
+    for prefix, text in zip(field_prefixes(len(fields), tokenizer.settings.mark_fields), fields, strict=True):
+        tokens += [*prefix, *tokenizer(text)]
+    return tokens
 
 
 class TypeTable:
-    """Numericalizes documents against a dictionary that grows as they come."""
+    """Numericalizes the documents of one shard against a dictionary that grows as they come."""
 
-    def __init__(self, tokenizer: SpacyTokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._mark_fields = tokenizer.settings.mark_fields
         self._ids: dict[str, int] = {}
-        self._ids_by_hash: dict[int, int] = {}
+        self._numericalize = tokenizer.numericalizer(self._id)
         self._counts: list[np.ndarray] = []
         self._documents: list[np.ndarray] = []
 
     def _id(self, token: str) -> int:
         return self._ids.setdefault(token, len(self._ids))
 
-    def _field(self, text: str) -> list[int]:
-        ids = self._ids_by_hash
-        numbers = []
-        for token_hash in self._tokenizer.spell(text):
-            number = ids.get(token_hash)
-            if number is None:
-                # Two hashes may become one token: "\n " and a literal "\n\u2581".
-                number = ids[token_hash] = self._id(self._tokenizer.spelling(token_hash))
-            numbers.append(number)
-        return numbers
-
     def add(self, fields: Sequence[str]) -> tuple[np.ndarray, list[int], list[int]]:
         """Return one document's local ids (uint32) and, per field, where its own tokens start and end."""
         numbers, starts, ends = [self._id(BOS)], [], []
-        for prefix, text in zip(self._tokenizer.prefixes(len(fields)), fields, strict=True):
+        for prefix, text in zip(field_prefixes(len(fields), self._mark_fields), fields, strict=True):
             numbers += [self._id(token) for token in prefix]
             starts.append(len(numbers))
-            numbers += self._field(text)
+            numbers += self._numericalize(text)
             ends.append(len(numbers))
         ids = np.array(numbers, dtype=np.uint32)
         types, counts = np.unique(ids, return_counts=True)

@@ -1,8 +1,8 @@
 """The vocabulary: which tokens a model can know, and how often the corpus holds them.
 
-Special tokens first, in fastai's order, then by falling count; equal counts go by the token itself, so that two
-runs agree (fastai breaks ties by first occurrence: its vocabularies agree with these as sets, ties at the cut
-apart). Ids are frequency ranks, so the first N entries are the vocabulary of a smaller model.
+The special tokens come first, in fastai's order, then the others by falling count. Tokens of equal count are sorted
+by the token itself, so that two runs give the same vocabulary; fastai sorts them by first occurrence, so it may choose
+others of them at the size limit. Ids are frequency ranks, so the first N entries are the vocabulary of a smaller model.
 """
 
 import hashlib
@@ -91,10 +91,10 @@ class Vocab:
 
 
 def most_frequent(types: pa.Table, *, max_vocab: int, min_freq: int) -> pa.Table:
-    """Return the first `max_vocab` rows of (token, count, documents) in vocabulary order, special tokens apart.
+    """Return all special tokens and the `max_vocab` most frequent other rows of (token, count, documents).
 
-    Special tokens are kept whatever their count. Taking the first rows of parts and then of what they gave is
-    the same as taking those of the whole, so partitions can be cut before they meet.
+    Other tokens with a count under `min_freq` are left out. A partition can be reduced in this way before it is merged
+    with others: a token that is kept of the whole is also kept of its partition.
     """
     is_special = pc.is_in(types["token"], value_set=pa.array(SPECIAL_TOKENS))
     words = types.filter(pc.and_(pc.invert(is_special), pc.greater_equal(types["count"], min_freq)))
@@ -111,7 +111,7 @@ def build_vocab(
     counts = dict(zip(merged["token"], zip(merged["count"], merged["documents"], strict=True), strict=True))
     words = [token for token in merged["token"] if token not in SPECIAL_TOKENS]
     itos = [*SPECIAL_TOKENS, *words][:max_vocab]
-    # xxunk and xxpad stand for what has no count of its own.
+    # xxunk and xxpad stand for other tokens and padding: occurrences of these very words in the text do not count.
     pairs = [(0, 0) if token in (UNK, PAD) else counts.get(token, (0, 0)) for token in itos]
     occurrences, documents = np.array(pairs, dtype=np.int64).T
     return Vocab(itos, occurrences, documents, num_documents, num_tokens)

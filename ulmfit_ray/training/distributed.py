@@ -1,4 +1,7 @@
-"""The few collectives that training needs; each works without a process group too (one worker)."""
+"""The few collectives that training needs; each works without a process group too (one worker).
+
+"(all ranks)" in a docstring means that all workers must call the function at the same point.
+"""
 
 from typing import Any
 
@@ -43,7 +46,7 @@ def sum_over_workers(values: list[float], device: torch.device) -> list[float]:
 
 
 class _GatherRows(torch.autograd.Function):
-    """All workers' rows; backward each worker gets the sum, over workers, of the gradients of its own rows."""
+    """Gather all workers' rows; the gradient of a worker's own rows is the sum of all workers' gradients for them."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Return the workers' rows one below the other, in rank order, with gradient (all ranks)."""
+    """Return the rows (B, D) of all workers as one tensor (G, D), in rank order, with gradient (all ranks)."""
     if world_size() == 1:
         return rows
     gathered: Tensor = _GatherRows.apply(rows)

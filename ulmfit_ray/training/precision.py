@@ -1,11 +1,9 @@
 """Which number format training computes in."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
-
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:

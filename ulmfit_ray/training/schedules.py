@@ -11,7 +11,7 @@ def one_cycle(step: int, num_steps: int, *, warm_up: float = 0.25) -> tuple[floa
     """Return the learning-rate multiplier and Adam's first beta at `step` of `num_steps`.
 
     fastai's `fit_one_cycle` (after Smith 2018): the rate climbs on a cosine from 1/25 to 1 during the first
-    quarter and falls to 1e-5; momentum runs the other way, 0.8 - 0.7 - 0.8.
+    quarter and falls to 1e-5; beta1 falls from 0.8 to 0.7 and rises to 0.8 again.
     """
     position = step / max(1, num_steps - 1)
     if position < warm_up:
@@ -22,7 +22,7 @@ def one_cycle(step: int, num_steps: int, *, warm_up: float = 0.25) -> tuple[floa
 
 
 def linear_decay(step: int, num_steps: int, *, warm_up: float = 0.1) -> tuple[float, float]:
-    """Return the multiplier and Adam's first beta: a linear rise during `warm_up`, then a linear fall to 0."""
+    """Return the multiplier and Adam's first beta: a linear rise for a fraction `warm_up`, then a fall to 0."""
     rise = max(1, round(warm_up * num_steps))
     multiplier = min((step + 1) / rise, (num_steps - step) / max(1, num_steps - rise))
     return min(1.0, multiplier), 0.9

@@ -14,20 +14,21 @@ from ulmfit_ray.commands.verify import VerifyConfig
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.lifecycle import claim_output
 from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.description import Block
 from ulmfit_ray.model.files import load_tensors, save_tensors
+from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.train import pretrain
 from ulmfit_ray.pipelines.train import retriever as train_retriever
-from ulmfit_ray.pipelines.train.pretrain import PretrainConfig
-from ulmfit_ray.pipelines.train.ray_train import Scaling
-from ulmfit_ray.storage.checkpoints import publish_checkpoint
+from ulmfit_ray.pipelines.train.config import PretrainConfig, TrainRetrieverConfig
+from ulmfit_ray.storage.checkpoints import Checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.manifest import IncompleteDatasetError
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.token_dataset import TokenDataset
+from ulmfit_ray.training.config import LanguageModelTraining
 from ulmfit_ray.training.loop import train
-from ulmfit_ray.training.tasks.language_model import LanguageModelTraining
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
 
 def losses(output: str) -> list[float]:
@@ -44,19 +45,21 @@ def config(
         output=str(tmp_path / "lm"),
         architecture=small_architecture,
         training=replace(small_training, report_every_steps=1),
+        scaling=Scaling(num_cpus=1),
         precision="float32",
     )
 
 
 def test_a_model_directory_says_how_good_the_model_is_and_verifies(language_model: str) -> None:
     directory = ModelDirectory(language_model)
-    assert directory.manifest["perplexity"] < directory.manifest["word_frequency_perplexity"]
-    assert 0 < directory.manifest["accuracy"] < 1
+    assert directory.manifest.figures["perplexity"] < directory.manifest.figures["word_frequency_perplexity"]
+    assert 0 < directory.manifest.figures["accuracy"] < 1
     names = sorted(path.name for path in Path(language_model).iterdir())
     small = ["config.json", "manifest.json", "tokenizer.json", "training_log.jsonl", "vocab.json"]
     assert names == sorted(["README.md", "model.safetensors", *small])
     assert "ulmfit-ray pretrain --tokens" in Path(language_model, "README.md").read_text()
-    assert directory.model["num_rows"] == 2048
+    assert directory.description.architecture is not None
+    assert directory.description.architecture.num_rows == 2048
     verify.run(VerifyConfig(input=language_model))
 
 
@@ -74,11 +77,10 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
     whole = replace(config, output=str(tmp_path / "whole"))
     pretrain.run(whole)
     claim_output("pretrain", config, inputs={"tokens": TokenDataset(config.tokens).fingerprint})
-    torch.set_num_threads(2)
-    make_task = partial(pretrain._make_task, config=config, architecture=config.architecture)
-    task, training, facts = make_task(torch.device("cpu"), None)
+    make_task = partial(pretrain.make_task, config=config, architecture=config.architecture)
+    task, facts = make_task(torch.device("cpu"), None)
     log = []
-    for report in train(task, replace(training, checkpoint_every_steps=20)):
+    for report in train(task, replace(config.training, checkpoint_every_steps=20)):
         log.append({"step": report.step, "epoch": 1} | report.metrics)
         if report.state is not None:
             break
@@ -87,7 +89,7 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
         save_tensors(report.state, scratch / "state.safetensors")
         (scratch / "log").write_text("".join(json.dumps(row) + "\n" for row in log))
         files = {"state.safetensors": scratch / "state.safetensors", "training_log.jsonl": scratch / "log"}
-        publish_checkpoint(Folder(config.output), 20, files, facts | {"is_last": False})
+        publish_checkpoint(Folder(config.output), Checkpoint(step=20, is_last=False, world_size=1, facts=facts), files)
     with pytest.raises(IncompleteDatasetError, match="its newest checkpoint is of step 20"):
         ModelDirectory(config.output)
     pretrain.run(config)
@@ -136,19 +138,14 @@ def test_more_cores_than_there_are_is_one_clear_error(config: PretrainConfig) ->
 
 def test_a_retriever_names_its_blocks_and_verifies(retriever: str) -> None:
     directory = ModelDirectory(retriever)
-    assert directory.model["kind"] == "retriever"
-    assert directory.model["blocks"] == [
-        {"name": "context", "start": 0, "stop": 32},
-        {"name": "words", "start": 32, "stop": 64},
-    ]
-    assert directory.manifest["accuracy_joint"] > 0.5
+    assert directory.description.kind == "retriever"
+    assert directory.description.blocks == (Block("context", 0, 32), Block("words", 32, 64))
+    assert directory.manifest.figures["accuracy_joint"] > 0.5
     verify.run(VerifyConfig(input=retriever))
 
 
 def test_a_retriever_needs_fields_to_make_pairs_of(language_model: str, tokens: str, tmp_path: Path) -> None:
-    make = partial(
-        train_retriever.TrainRetrieverConfig, model=language_model, tokens=tokens, output=str(tmp_path / "retriever")
-    )
+    make = partial(TrainRetrieverConfig, model=language_model, tokens=tokens, output=str(tmp_path / "retriever"))
     with pytest.raises(ValueError, match=r"no field 'abstract'.*its fields are title, text"):
         train_retriever.run(make(pairs="title:abstract"))
     with pytest.raises(ConfigError, match="name two text columns"):

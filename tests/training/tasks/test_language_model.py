@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from ulmfit_ray.model.dropout import draw_masks
-from ulmfit_ray.training.tasks.language_model import LanguageModelTraining
+from ulmfit_ray.training.config import LanguageModelTraining
 
 CPU = torch.device("cpu")
 
@@ -19,9 +19,9 @@ def random_carry(task):
 def plain_terms(task, batch, carry, masks):
     """Return cross-entropy, AR's and TAR's mean squares of one window, term by term."""
     model = task.model
-    raw_output, _ = model.encoder(batch[:, :-1], carry, masks)
+    raw_output, _ = model.backbone(batch[:, :-1], carry, masks)
     output = raw_output * masks.output
-    logits = F.linear(output, model.encoder.embedding.weight[:20], model.decoder_bias[:20])
+    logits = F.linear(output, model.backbone.embedding.weight[:20], model.decoder_bias[:20])
     entropy = F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
     rows, steps, width = output.shape
     activation = sum(output[b, t].square().sum() for b in range(rows) for t in range(steps)) / output.numel()
@@ -74,7 +74,7 @@ def test_the_carry_is_the_state_after_the_window_cut_off_from_the_graph(make_tas
     task = make_task(training, shape=architecture.without_dropout())
     batch, carry = next(task.batches(0, 0)), random_carry(task)
     _, new_carry, _ = task.loss(task.model, batch, carry, 0)
-    _, expected = task.model.encoder(batch[:, :-1], carry)
+    _, expected = task.model.backbone(batch[:, :-1], carry)
     for pair, expected_pair in zip(new_carry, expected, strict=True):
         assert_close(list(pair), list(expected_pair))
         assert not any(value.requires_grad for value in pair)
@@ -100,8 +100,8 @@ def test_validation_is_the_plain_loss_over_the_whole_stream_with_its_state_carri
     figures = task.validate()
     windows = [torch.from_numpy(window).long() for window in task._valid_windows(0, 0)]
     whole = torch.cat([window[:, :-1] for window in windows] + [windows[-1][:, -1:]], 1)
-    outputs, _ = task.model.encoder(whole[:, :-1], task.initial_carry())
-    logits = F.linear(outputs, task.model.encoder.embedding.weight[:20], task.model.decoder_bias[:20])
+    outputs, _ = task.model.backbone(whole[:, :-1], task.initial_carry())
+    logits = F.linear(outputs, task.model.backbone.embedding.weight[:20], task.model.decoder_bias[:20])
     loss = F.cross_entropy(logits.flatten(0, 1), whole[:, 1:].flatten()).item()
     assert figures["loss"] == pytest.approx(loss, rel=1e-5)
     assert figures["perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)

@@ -13,8 +13,9 @@ from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.dropout import draw_masks
 from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.training.config import RetrieverTraining
 from ulmfit_ray.training.loop import train
-from ulmfit_ray.training.tasks.retriever import RetrieverTask, RetrieverTraining, contrastive_loss
+from ulmfit_ray.training.tasks.retriever import RetrieverTask, contrastive_loss
 
 G, NUM_WORDS, CPU = 6, 40, torch.device("cpu")
 MakeTask = Callable[..., RetrieverTask]
@@ -48,7 +49,7 @@ def make_retriever_task(architecture: Architecture) -> MakeTask:
     def make(blocks: tuple[str, ...] = ("context", "words"), **options) -> RetrieverTask:
         torch.manual_seed(0)
         encoder = AWDLSTM(architecture) if "context" in blocks else None
-        model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=6, encoder=encoder)
+        model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=6, backbone=encoder)
         torch.nn.init.normal_(model.log_weights)
         return RetrieverTask(
             model,

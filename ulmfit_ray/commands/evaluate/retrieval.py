@@ -4,21 +4,25 @@ All scores of all queries against all documents are held in memory: meant for ju
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from ulmfit_ray.config import ConfigError, Run, operational
 from ulmfit_ray.corpus.judgments import read_qrels, read_queries
-from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.evaluation.ranking import Metric, evaluate_scores
+from ulmfit_ray.reporting.tables import print_table
 from ulmfit_ray.retrieval.lexical import LexicalIndex, standardize
-from ulmfit_ray.retrieval.search import unit
+from ulmfit_ray.retrieval.search import normalize_rows
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
+
+if TYPE_CHECKING:
+    from ulmfit_ray.document_encoder import DocumentEncoder
+
+FigureTable = dict[str, dict[str, dict[str, float]]]
+"""System -> metric -> mean and standard_error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +32,7 @@ class EvaluateRetrievalConfig(Run):
     embeddings: str
     """Embedding dataset of the documents."""
     model: str
-    """The model that made it; it encodes the queries."""
+    """Model directory that the embeddings were made with; it encodes the queries."""
     tokens: str
     """Token dataset of the documents, for TF-IDF and BM25."""
     queries: str
@@ -39,12 +43,15 @@ class EvaluateRetrievalConfig(Run):
     """Write the figures to this JSON file too."""
 
 
-def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
-    """Print a table of figures and return them: system -> metric -> mean and standard error."""
+def run(config: EvaluateRetrievalConfig) -> FigureTable:
+    """Print a table of figures and return them."""
+    # torch comes with it, which --help can do without.
+    from ulmfit_ray.document_encoder import DocumentEncoder
+
     embeddings, tokens = EmbeddingDataset(config.embeddings), TokenDataset(config.tokens)
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
-    encoder.directory.check_tokens(tokens.vocab_fingerprint, config.tokens)
+    encoder.directory.check_tokens(tokens.manifest.vocab, config.tokens)
     qrels = read_qrels(config.qrels)
     queries = [query for query in read_queries(config.queries) if query.query_id in qrels]
     if not queries:
@@ -64,18 +71,18 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
 
 
 def score_all(
-    embeddings: EmbeddingDataset, tokens: TokenDataset, encoder: DocumentEncoder, texts: list[str]
+    embeddings: EmbeddingDataset, tokens: TokenDataset, encoder: "DocumentEncoder", texts: list[str]
 ) -> dict[str, np.ndarray]:
     """Return a score matrix (queries, documents) for each system: vectors, their blocks, TF-IDF, BM25, both."""
     documents = np.concatenate([vectors_of(table) for table in embeddings.tables()])
-    queries = encoder.encode(texts, embeddings.manifest["pooling"])
-    scores = {"vectors": unit(queries) @ unit(documents).T}
+    queries = encoder.encode(texts, embeddings.pooling)
+    scores = {"vectors": normalize_rows(queries) @ normalize_rows(documents).T}
     if len(embeddings.blocks) > 1:
         for block in embeddings.blocks:
-            part = slice(block["start"], block["stop"])
-            scores[block["name"]] = unit(queries[:, part]) @ unit(documents[:, part]).T
+            part = slice(block.start, block.stop)
+            scores[block.name] = normalize_rows(queries[:, part]) @ normalize_rows(documents[:, part]).T
     lexical = LexicalIndex((flat_tokens(table["tokens"]) for table in tokens.tables()), len(encoder.vocab))
-    # What a query says in words that no document has is xxunk, which says nothing.
+    # A query's words outside the vocabulary are xxunk (id 0), which says nothing about a document.
     ids = [document[document > 0] for document in encoder.numericalize(texts)]
     scores["tfidf"], scores["bm25"] = lexical.tf_idf(ids), lexical.bm25(ids)
     scores["bm25 + vectors"] = standardize(scores["bm25"]) + standardize(scores["vectors"])
@@ -83,12 +90,13 @@ def score_all(
 
 
 def _print(figures: dict[str, dict[str, Metric]], num_queries: int, num_documents: int) -> None:
-    table = Table(
-        title=f"{num_queries:,} queries, {num_documents:,} documents (± standard error)", title_justify="left"
+    metrics = list(next(iter(figures.values())))
+    print_table(
+        f"{num_queries:,} queries, {num_documents:,} documents (± standard error)",
+        ["system", *metrics],
+        [
+            [system, *(f"{metric.mean:.3f} ± {metric.standard_error:.3f}" for metric in row.values())]
+            for system, row in figures.items()
+        ],
+        right=metrics,
     )
-    table.add_column("system")
-    for name in next(iter(figures.values())):
-        table.add_column(name, justify="right")
-    for system, row in figures.items():
-        table.add_row(system, *(f"{metric.mean:.3f} ± {metric.standard_error:.3f}" for metric in row.values()))
-    Console(highlight=False, markup=False).print(table)

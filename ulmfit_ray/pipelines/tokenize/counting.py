@@ -1,12 +1,11 @@
-"""Phase 1 of tokenizing as a dataflow: units -> texts of missing shards -> rows of receipts.
+"""Phase 1 of tokenizing as a dataflow: units -> texts of missing shards -> outcomes.
 
 Readers and tokenizers are two stages of one stream: a file that can only be read from the front is read by one task,
 and its shards are tokenized by all cores while it is being read.
 """
 
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -15,93 +14,140 @@ import pyarrow as pa
 import ray.data
 from ray.data import TaskPoolStrategy
 
-from ulmfit_ray.lifecycle import ATTEMPTS, attempt, failure
-from ulmfit_ray.pipelines.runtime import cluster_cpus, rows_as_they_come
-from ulmfit_ray.pipelines.tokenize.token_shards import StreamedText, TokenizeTask, stream_shards, tokenize_shard
-from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.plan import Piece, Unit
+from ulmfit_ray.corpus.formats.table import FORMATS
+from ulmfit_ray.corpus.reading import StreamedText, stream_shards
+from ulmfit_ray.corpus.units import Piece, Unit, units_of
+from ulmfit_ray.lifecycle import Outcome
+from ulmfit_ray.pipelines.runtime import cluster_cpus
+from ulmfit_ray.pipelines.shards import (
+    ATTEMPTS,
+    TASK_RETRIES,
+    Phase,
+    attempt,
+    failure,
+    grouped,
+    outcomes,
+    outcomes_table,
+)
+from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, tokenize_shard
+from ulmfit_ray.reporting.logs import configure_logging
+from ulmfit_ray.storage.plan import Plan, PlannedUnit, shard_stem
+from ulmfit_ray.storage.receipts import Receipt, finished_parts
 
 READERS = 4
 READER_CPUS = 0.01
 """A reader waits most of its time for the tokenizers; it must not hold a core meanwhile."""
+PIECE_TYPE = pa.struct([("path", pa.string()), ("name", pa.string()), ("start", pa.int64()), ("stop", pa.int64())])
+TEXTS_SCHEMA = pa.schema(
+    [
+        ("unit", pa.struct([("number", pa.int64()), ("pieces", pa.list_(PIECE_TYPE)), ("is_streamed", pa.bool_())])),
+        (
+            "streamed",
+            pa.struct(
+                [
+                    ("part", pa.int64()),
+                    ("offset", pa.int64()),
+                    ("header", pa.list_(pa.string())),
+                    ("text", pa.large_binary()),
+                    ("is_last", pa.bool_()),
+                ]
+            ),
+        ),
+        ("problem", pa.string()),
+    ]
+)
+"""A row is a shard to be made: its unit and, of a streamed unit, the shard's text; or why the file cannot be read."""
 
 
-def count_shards(task: TokenizeTask, pending: list[Unit], done: set[str]) -> Iterator[dict[str, Any]]:
-    """read | tokenize: units -> texts of missing shards -> rows of receipts, as they come."""
-    if not pending:
-        return
+def count_shards(
+    phase: Phase, job: TokenizeJob, plan: Plan, pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]
+) -> Iterator[Outcome]:
+    """read | tokenize: yield an outcome for each missing shard, as they come."""
     context = ray.data.DataContext.get_current()
     default_block_size = context.target_max_block_size
     # A shard's text is to be a block of its own: with the default, the tokenizers would start when a file is read.
-    context.target_max_block_size = task.unit_bytes * 9 // 10
+    context.target_max_block_size = job.corpus.unit_bytes * 9 // 10
+    parts = finished_parts(receipts)
+    groups = [
+        pa.concat_tables(_rows(plan, unit, parts.get(unit.stem, [])) for unit in group) for group in grouped(pending)
+    ]
     try:
-        items = [{"unit": json.dumps(asdict(unit))} for unit in pending]
-        rows = (
-            ray.data.from_items(items, override_num_blocks=len(items))
+        yield from outcomes(
+            ray.data.from_arrow(groups)
             .map_batches(
-                partial(_read_unit, task=task, done=done),
-                batch_size=1,
+                partial(_read_units, job=job),
+                batch_size=None,
+                batch_format="pyarrow",
                 num_cpus=READER_CPUS,
                 compute=TaskPoolStrategy(READERS),
-                max_retries=3,
+                max_retries=TASK_RETRIES,
             )
             .map_batches(
-                partial(_tokenize, task=task),
-                batch_size=1,
+                partial(_tokenize, phase=phase, job=job),
+                batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=1,
                 compute=TaskPoolStrategy(cluster_cpus()),
-                max_retries=3,
+                max_retries=TASK_RETRIES,
             )
         )
-        yield from rows_as_they_come(rows)
     finally:
         context.target_max_block_size = default_block_size
 
 
-def _read_unit(batch: dict[str, Any], task: TokenizeTask, done: set[str]) -> Iterator[pa.Table]:
+def _rows(plan: Plan, unit: PlannedUnit, finished: list[int]) -> pa.Table:
+    """Return a unit's rows of the plan, with the numbers of its parts that are done in one more column."""
+    rows = plan.rows(unit)
+    return rows.append_column("finished_parts", pa.array([finished] * rows.num_rows, pa.list_(pa.int64())))
+
+
+def _read_units(group: pa.Table, job: TokenizeJob) -> Iterator[pa.Table]:
     """Yield a row for each shard to be made; streamed files are read here, others by the tokenizer itself."""
-    text = str(batch["unit"][0])
-    unit = _unit(text)
-    if not unit.streamed:
-        yield _row(text)
-        return
+    configure_logging()
+    finished = dict(zip(group["unit"].to_pylist(), group["finished_parts"].to_pylist(), strict=True))
+    for unit in units_of(group):
+        if unit.is_streamed:
+            yield from _read_streamed(job, unit, set(finished[unit.number]))
+        else:
+            yield _text(unit)
+
+
+def _read_streamed(job: TokenizeJob, unit: Unit, finished: set[int]) -> Iterator[pa.Table]:
+    """Yield the missing shards of a file that is read from its front; after an error it is read again."""
     next_part, problem = 0, ""
+    corpus = job.corpus
     for number in range(ATTEMPTS):
         time.sleep(number)
         try:
-            for shard in stream_shards(task, unit.pieces[0]):
-                if shard.part >= next_part:
-                    next_part = shard.part + 1
-                    if unit.shard_stem(shard.part) not in done:
-                        yield _row(text, json.dumps(asdict(shard) | {"text": ""}), shard.text)
+            for streamed in stream_shards(unit.pieces[0], FORMATS[corpus.format], corpus.columns, corpus.unit_bytes):
+                if streamed.part >= next_part:
+                    next_part = streamed.part + 1
+                    if streamed.part not in finished:
+                        yield _text(unit, streamed)
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         else:
             return
     # The shards before this place are good; the tokenizer puts the failure where all failures go.
-    yield _row(text, problem=problem)
+    yield _text(unit, problem=problem)
 
 
-def _row(unit: str, shard: str = "", text: bytes = b"", problem: str = "") -> pa.Table:
-    return pa.table(
-        {"unit": [unit], "shard": [shard], "text": pa.array([text], pa.large_binary()), "problem": [problem]}
-    )
+def _text(unit: Unit, streamed: StreamedText | None = None, problem: str = "") -> pa.Table:
+    row = {"unit": asdict(unit), "streamed": None if streamed is None else asdict(streamed), "problem": problem}
+    return pa.Table.from_pylist([row], schema=TEXTS_SCHEMA)
 
 
-def _unit(text: str) -> Unit:
-    fields = json.loads(text)
-    return Unit(fields["number"], tuple(Piece(**piece) for piece in fields["pieces"]), fields["streamed"])
+def _tokenize(texts: pa.Table, phase: Phase, job: TokenizeJob) -> pa.Table:
+    """Make and commit the shards of a block, on a worker."""
+    configure_logging()
+    return outcomes_table(_outcome(phase, job, row) for row in texts.to_pylist())
 
 
-def _tokenize(batch: pa.Table, task: TokenizeTask) -> pa.Table:
-    rows = []
-    for row in batch.to_pylist():
-        unit, folder = _unit(row["unit"]), Folder(task.output)
-        if row["problem"]:
-            rows.append(failure(folder, unit.stem, row["problem"], f"while reading {unit.pieces[0].path}"))
-            continue
-        streamed = StreamedText(**json.loads(row["shard"]) | {"text": row["text"]}) if row["shard"] else None
-        shard = unit.shard_stem(streamed.part if streamed else None)
-        rows.append(attempt(folder, shard, partial(tokenize_shard, task, unit, streamed)))
-    return pa.Table.from_pylist(rows)
+def _outcome(phase: Phase, job: TokenizeJob, row: dict[str, Any]) -> Outcome:
+    pieces = tuple(Piece(**piece) for piece in row["unit"]["pieces"])
+    unit = Unit(row["unit"]["number"], pieces, row["unit"]["is_streamed"])
+    if row["problem"]:
+        return failure(phase, unit.stem, row["problem"], f"while reading {pieces[0].path}")
+    streamed = None if row["streamed"] is None else StreamedText(**row["streamed"])
+    shard = unit.stem if streamed is None else shard_stem(unit.stem, streamed.part)
+    return attempt(phase, shard, partial(tokenize_shard, job, unit, streamed, shard))

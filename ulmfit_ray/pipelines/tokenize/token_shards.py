@@ -1,206 +1,125 @@
 """What happens to one shard of a token dataset: text -> local ids (phase 1), local ids -> global ids (phase 3).
 
-No Ray here: these functions are handed to its workers. Each ends with a receipt, so each may be run again, or
-twice at once, and writes the same bytes.
+Ray's workers run these functions; nothing here imports Ray. Each writes the same bytes whenever it runs, and its
+receipt last, so it may be run again, or twice at once.
 """
 
 import functools
-import io
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from ulmfit_ray.corpus.documents import BadDocument, Columns, Document, read_documents
-from ulmfit_ray.corpus.listing import read_header
-from ulmfit_ray.corpus.open_text import CountedLines, is_compressed, open_text
-from ulmfit_ray.corpus.records import read_records
-from ulmfit_ray.storage.folder import Folder, scratch_directory, sha256_file
-from ulmfit_ray.storage.plan import Piece, Unit
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.corpus.documents import BadDocument, Document
+from ulmfit_ray.corpus.formats.table import FORMATS
+from ulmfit_ray.corpus.reading import StreamedText, documents_of
+from ulmfit_ray.corpus.units import CorpusFacts, Unit
+from ulmfit_ray.storage.commit import WriteFile, commit_shard
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.receipts import Receipt, read_receipt
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, list_array, token_schema, write_arrow
-from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
+from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.types import TypeTable
 from ulmfit_ray.text.vocab import Vocab
 
+WORK_RECEIPTS = "work/done"
+"""Where the receipts of phase 1 lie; those of phase 3 lie in done/."""
 
-@dataclass(frozen=True)
-class TokenizeTask:
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeJob:
     """What every worker must know of the job."""
 
     output: str
     plan: str
-    file_format: str
-    columns: Columns
+    corpus: CorpusFacts
     settings: TokenizerSettings
     tokenizer_fingerprint: str
-    unit_bytes: int
-
-
-@dataclass(frozen=True)
-class StreamedText:
-    """The text of one shard, cut out of a file that is read from the front."""
-
-    part: int
-    offset: int
-    header: list[str]
-    text: bytes
-    is_last: bool
 
 
 @functools.lru_cache(maxsize=1)
-def _tokenizer(settings: TokenizerSettings, fingerprint: str) -> SpacyTokenizer:
+def _tokenizer(settings: TokenizerSettings, fingerprint: str) -> Tokenizer:
     """Return this process's tokenizer; it keeps its cache from shard to shard."""
-    tokenizer = SpacyTokenizer(settings)
+    tokenizer = make_tokenizer(settings)
     if tokenizer.fingerprint != fingerprint:
         raise RuntimeError("this worker's tokenizer differs from the driver's: install the same spaCy everywhere")
     return tokenizer
 
 
-def open_piece(piece: Piece) -> BinaryIO:
-    """Open a piece's file for reading from its front.
-
-    Raises:
-        OSError: the file is shorter than planned: read so, it would give fewer documents and look complete.
-    """
-    stream = open_text(piece.path)
-    if not is_compressed(piece.path):
-        size = stream.seek(0, io.SEEK_END)
-        if size < piece.stop:
-            stream.close()
-            raise OSError(f"{piece.path} has {size:,} bytes, {piece.stop:,} were planned")
-        stream.seek(0)
-    return stream
-
-
-def _check_header(task: TokenizeTask, piece: Piece, header: list[str]) -> None:
-    columns = task.columns
-    missing = {*columns.text, *columns.keep, *([columns.id] if columns.id else [])} - set(header)
-    if header and missing:
-        names = ", ".join(sorted(missing))
-        raise ValueError(f"{piece.path} has no column {names}; its columns are {', '.join(header)}")
-
-
-def stream_shards(task: TokenizeTask, piece: Piece) -> Iterator[StreamedText]:
-    """Cut a file into shards: each closes after the record that brings it to at least `unit_bytes`.
-
-    The places depend on the file alone. There is always a last shard, be it empty.
-    """
-    with open_piece(piece) as stream:
-        header: list[str] = []
-        offset = 0
-        if task.file_format == "csv":
-            first_line = CountedLines(io.BytesIO(stream.readline()))
-            header = read_header(first_line)
-            offset = first_line.offset
-            _check_header(task, piece, header)
-        records = read_records(stream, task.file_format, offset)
-        raw: list[bytes] = []
-        size, part = 0, 0
-        closed: StreamedText | None = None
-        for record in records:
-            if closed is not None:
-                yield closed
-                closed = None
-            if not raw:
-                offset = record.offset
-            raw.append(record.raw)
-            size += len(record.raw)
-            if size >= task.unit_bytes:
-                closed = StreamedText(part, offset, header, b"".join(raw), False)
-                raw, size, part = [], 0, part + 1
-        if closed is None:
-            closed = StreamedText(part, offset, header, b"".join(raw), False)
-        yield StreamedText(closed.part, closed.offset, closed.header, closed.text, True)
-
-
-def _documents(task: TokenizeTask, unit: Unit, streamed: StreamedText | None) -> Iterator[Document | BadDocument]:
-    if streamed is not None:
-        records = read_records(io.BytesIO(streamed.text), task.file_format, streamed.offset)
-        yield from read_documents(records, unit.pieces[0].name, task.file_format, task.columns, streamed.header)
-        return
-    for piece in unit.pieces:
-        with open_piece(piece) as stream:
-            start = 0
-            if piece.start:
-                # A range owns the lines that begin in it: the one that holds its first byte may begin before.
-                stream.seek(piece.start - 1)
-                start = piece.start - 1 + len(stream.readline())
-            stop = None if task.file_format == "txt" else piece.stop
-            records = read_records(stream, task.file_format, start, stop)
-            yield from read_documents(records, piece.name, task.file_format, task.columns)
-
-
-def tokenize_shard(task: TokenizeTask, unit: Unit, streamed: StreamedText | None) -> Receipt:
+def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, shard: str) -> Receipt:
     """Phase 1: clean, tokenize and count one shard's documents; ids are the shard's own."""
     began = time.monotonic()
-    shard = unit.shard_stem(streamed.part if streamed else None)
-    tokenizer = _tokenizer(task.settings, task.tokenizer_fingerprint)
+    tokenizer = _tokenizer(job.settings, job.tokenizer_fingerprint)
     tokenizer.forget()
     types = TypeTable(tokenizer)
-    good: list[Document] = []
+    rows = _LocalRows(job.corpus)
     bad: list[BadDocument] = []
-    tokens, starts, ends = [], [], []
-    for document in _documents(task, unit, streamed):
+    for document in documents_of(unit, streamed, FORMATS[job.corpus.format], job.corpus.columns):
         if isinstance(document, BadDocument):
             bad.append(document)
-            continue
-        ids, field_starts, field_ends = types.add(document.fields)
-        tokens.append(ids)
-        starts.append(field_starts)
-        ends.append(field_ends)
-        document.fields = []
-        good.append(document)
-    schema = token_schema(task.columns, pa.uint32(), {"unit": shard})
-    columns: list[Any] = [
-        pa.array([document.doc_id for document in good], pa.string()),
-        list_array(tokens, pa.uint32()),
-    ]
-    if FIELD_COLUMNS[0] in schema.names:
-        columns += [pa.array(starts, pa.list_(pa.uint32())), pa.array(ends, pa.list_(pa.uint32()))]
-    for number, field in enumerate(task.columns.kept_fields()):
-        columns.append(pa.array([document.kept[number] for document in good], field.type))
-    table = pa.table(columns, schema=schema)
+        else:
+            rows.add(document, *types.add(document.fields))
+    table = rows.to_table(shard)
     reasons = [document.reason for document in bad]
     receipt = Receipt(
-        plan=task.plan,
+        plan=job.plan,
         shard=shard,
-        num_documents=len(good),
-        num_tokens=sum(map(len, tokens)),
+        num_documents=table.num_rows,
+        num_tokens=rows.num_tokens,
         quarantined={reason: reasons.count(reason) for reason in sorted(set(reasons))},
         num_bytes=len(streamed.text) if streamed else sum(piece.stop - piece.start for piece in unit.pieces),
-        seconds=time.monotonic() - began,
         last=streamed.is_last if streamed else None,
     )
-    return _commit_counted(task, receipt, table, types.to_table(), bad)
+    folder, quarantine = Folder(job.output), f"quarantine/{shard}.jsonl"
+    if not bad:
+        folder.delete(quarantine)
+    files: dict[str, WriteFile] = {quarantine: partial(_write_quarantine, bad)} if bad else {}
+    files[f"work/{shard}.arrow"] = partial(write_arrow, table)
+    files[f"work/{shard}.types.parquet"] = partial(pq.write_table, types.to_table())
+    return commit_shard(folder, receipt, files, began=began, where=WORK_RECEIPTS)
 
 
-def _commit_counted(
-    task: TokenizeTask, receipt: Receipt, table: pa.Table, types: pa.Table, bad: Iterable[BadDocument]
-) -> Receipt:
-    """Publish quarantine, work files and the receipt in work/done, in this order."""
-    folder = Folder(task.output)
-    quarantine = f"quarantine/{receipt.shard}.jsonl"
-    with scratch_directory() as scratch:
-        write_arrow(table, scratch / "work.arrow")
-        pq.write_table(types, scratch / "types.parquet")
-        if receipt.num_quarantined:
-            lines = [json.dumps(document.to_json(), ensure_ascii=False) + "\n" for document in bad]
-            (scratch / "bad.jsonl").write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-            receipt.files[quarantine] = sha256_file(scratch / "bad.jsonl")
-            folder.publish(scratch / "bad.jsonl", quarantine)
-        else:
-            folder.delete(quarantine)
-        for local, name in (("work.arrow", "arrow"), ("types.parquet", "types.parquet")):
-            receipt.files[f"work/{receipt.shard}.{name}"] = sha256_file(scratch / local)
-            folder.publish(scratch / local, f"work/{receipt.shard}.{name}")
-    receipt.commit(folder, "work/done")
-    return receipt
+class _LocalRows:
+    """The good documents of one shard, column by column."""
+
+    def __init__(self, corpus: CorpusFacts) -> None:
+        self._columns = corpus.columns
+        self._doc_ids: list[str] = []
+        self._tokens: list[np.ndarray] = []
+        self._fields: tuple[list[list[int]], list[list[int]]] = [], []
+        self._kept: list[list[Any]] = [[] for _ in corpus.columns.keep]
+        self.num_tokens = 0
+
+    def add(self, document: Document, ids: np.ndarray, starts: list[int], ends: list[int]) -> None:
+        self._doc_ids.append(document.doc_id)
+        self._tokens.append(ids)
+        self._fields[0].append(starts)
+        self._fields[1].append(ends)
+        for values, value in zip(self._kept, document.kept, strict=True):
+            values.append(value)
+        self.num_tokens += len(ids)
+
+    def to_table(self, shard: str) -> pa.Table:
+        kept = self._columns.kept_fields()
+        schema = token_schema(len(self._columns.text), kept, pa.uint32(), {"unit": shard})
+        arrays = [pa.array(self._doc_ids, pa.string()), list_array(self._tokens, pa.uint32())]
+        if FIELD_COLUMNS[0] in schema.names:
+            arrays += [pa.array(places, pa.list_(pa.uint32())) for places in self._fields]
+        arrays += [pa.array(values, field.type) for values, field in zip(self._kept, kept, strict=True)]
+        return pa.table(arrays, schema=schema)
+
+
+def _write_quarantine(bad: Iterable[BadDocument], path: Path) -> None:
+    lines = (json.dumps(document.to_json(), ensure_ascii=False) + "\n" for document in bad)
+    path.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
 
 
 @functools.lru_cache(maxsize=1)
@@ -210,40 +129,41 @@ def _vocab(output: str, fingerprint: str) -> Vocab:
     return vocab
 
 
-def numericalize_shard(task: TokenizeTask, vocab_fingerprint: str, counted: Receipt) -> Receipt:
+def numericalize_shard(job: TokenizeJob, vocab_fingerprint: str, shard: str) -> Receipt:
     """Phase 3: gather a counted shard's local ids into the vocabulary's, from work/ into shards/."""
     began = time.monotonic()
-    folder = Folder(task.output)
-    shard = counted.shard
-    vocab = _vocab(task.output, vocab_fingerprint)
+    folder = Folder(job.output)
+    counted = read_receipt(folder, shard, WORK_RECEIPTS)
+    vocab = _vocab(job.output, vocab_fingerprint)
     with folder.open(f"work/{shard}.types.parquet") as source:
         global_ids = vocab.ids_of(pq.read_table(source, columns=["token"])["token"].combine_chunks())
     with folder.open(f"work/{shard}.arrow") as source:
-        table = pa.ipc.open_file(source).read_all().combine_chunks()
-        local = table["tokens"].combine_chunks()
-        offsets, values = local.offsets, np.asarray(local.values)
-        ids = pa.array(global_ids[values]).cast(vocab.token_id_type())
-        metadata = {"unit": shard, "vocab": vocab_fingerprint}
-        schema = token_schema(task.columns, vocab.token_id_type(), metadata)
-        columns = [table[name] for name in schema.names]
-        columns[schema.names.index("tokens")] = pa.ListArray.from_arrays(offsets, ids)
-        with scratch_directory() as scratch:
-            write_arrow(pa.table(columns, schema=schema), scratch / "shard.arrow")
-            name = f"shards/{shard}.arrow"
-            files = {name: sha256_file(scratch / "shard.arrow")}
-            folder.publish(scratch / "shard.arrow", name)
-    quarantine = {name: digest for name, digest in counted.files.items() if name.startswith("quarantine/")}
-    receipt = Receipt(
-        plan=task.plan,
-        shard=shard,
-        num_documents=counted.num_documents,
-        num_tokens=len(ids),
-        quarantined=counted.quarantined,
-        num_bytes=counted.num_bytes,
-        seconds=counted.seconds + time.monotonic() - began,
-        last=counted.last,
-        files=quarantine | files,
-    )
-    assert (table.num_rows, len(ids)) == (counted.num_documents, counted.num_tokens), f"{shard} changed in work/"
-    receipt.commit(folder)
-    return receipt
+        local = pa.ipc.open_file(source).read_all().combine_chunks()
+        table = _with_global_ids(job, local, global_ids, vocab, shard)
+        receipt = Receipt(
+            plan=job.plan,
+            shard=shard,
+            num_documents=table.num_rows,
+            num_tokens=len(table["tokens"].combine_chunks().values),
+            quarantined=counted.quarantined,
+            num_bytes=counted.num_bytes,
+            seconds=counted.seconds,
+            last=counted.last,
+            files={name: digest for name, digest in counted.files.items() if name.startswith("quarantine/")},
+        )
+        found, expected = (receipt.num_documents, receipt.num_tokens), (counted.num_documents, counted.num_tokens)
+        if found != expected:
+            raise RuntimeError(f"work/{shard}.arrow has {found} documents and tokens, its receipt says {expected}")
+        return commit_shard(folder, receipt, {f"shards/{shard}.arrow": partial(write_arrow, table)}, began=began)
+
+
+def _with_global_ids(job: TokenizeJob, local: pa.Table, global_ids: np.ndarray, vocab: Vocab, shard: str) -> pa.Table:
+    """Return a shard's table with the vocabulary's ids in place of its own."""
+    tokens = local["tokens"].combine_chunks()
+    ids = pa.array(global_ids[np.asarray(tokens.values)]).cast(vocab.token_id_type())
+    columns = job.corpus.columns
+    metadata = {"unit": shard, "vocab": vocab.fingerprint}
+    schema = token_schema(len(columns.text), columns.kept_fields(), vocab.token_id_type(), metadata)
+    arrays = [local[name] for name in schema.names]
+    arrays[schema.names.index("tokens")] = pa.ListArray.from_arrays(tokens.offsets, ids)
+    return pa.table(arrays, schema=schema)

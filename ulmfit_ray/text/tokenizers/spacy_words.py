@@ -1,46 +1,30 @@
-"""From raw text to tokens: fastai's rules, then spaCy's blank pipeline of the language.
+"""Words as fastai cuts them: its cleaning rules, then spaCy's blank pipeline of the language.
 
-The definition of correct is: the same tokens, one for one, that fastai's `Tokenizer` with `SpacyTokenizer`
-gives, on any text. Two things are done differently because they change nothing but the time: the tokenizer
-object is called itself (`nlp(text)` builds a pipeline and refuses texts over 1,000,000 characters), and its
-cache may hold ten million words instead of ten thousand (1.24 instead of 0.71 million tokens per second on
-new text).
+For any text the tokens must be exactly those of fastai's `Tokenizer` with `SpacyTokenizer`. Two things differ, but
+only in time: the tokenizer object is called directly (`nlp(text)` runs a pipeline and refuses texts over 1,000,000
+characters), and its cache may hold ten million words instead of ten thousand (1.24 instead of 0.71 million tokens per
+second on new text).
 """
 
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, cast
 
 import spacy
 from spacy.symbols import ORTH
 
-from ulmfit_ray.text.rules import BOS, FLD, SPECIAL_TOKENS, clean, rules_fingerprint
+from ulmfit_ray.text.rules import SPECIAL_TOKENS, clean, rules_fingerprint
+from ulmfit_ray.text.tokenizers.kinds import NumericalizeText, TokenizerSettings
 
 MAX_STRINGS = 5_000_000
 """spaCy keeps every string it has seen; a worker that lives for days starts over at this many (about 1 GB)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TokenizerSettings:
-    """What decides how a text is cut into tokens, and nothing else."""
-
-    lang: str = "en"
-    """spaCy's code of the language."""
-    rules: Literal["fastai-v2", "none"] = "fastai-v2"
-    """Cleaning rules that run before the words are cut."""
-    mark_fields: bool = False
-    """Put `xxfld n` in front of the n-th text column."""
-
-
 class SpacyTokenizer:
-    """Tokens of documents, one document or one field at a time.
-
-    spaCy names a token by a 64-bit hash of its text. `spell` returns these hashes as they are, so that a caller
-    who counts tokens handles each distinct one as a string only once (`spelling`).
-    """
+    """Tokens of texts. spaCy names a token by a 64-bit hash of its text; a string is made once per distinct token."""
 
     def __init__(self, settings: TokenizerSettings) -> None:
         self.settings = settings
@@ -65,34 +49,37 @@ class SpacyTokenizer:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def spell(self, text: str) -> list[int]:
-        """Clean one text and return the hash of each of its tokens; resolve them before the next `forget`."""
+    def _hashes(self, text: str) -> list[int]:
         return self._tokenizer(clean(text, self.settings.rules)).to_array(ORTH).tolist()
 
-    def spelling(self, token_hash: int) -> str:
-        """Return the token behind a hash from `spell`; spaces inside a token become the visible "\\u2581"."""
+    def _spelling(self, token_hash: int) -> str:
+        """Return the token behind a hash; spaces inside a token become the visible "\\u2581", as in fastai."""
         return self._nlp.vocab.strings[token_hash].replace(" ", "\N{LOWER ONE EIGHTH BLOCK}")
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the tokens of one field: no xxbos, no field mark."""
+        return [self._spelling(token_hash) for token_hash in self._hashes(text)]
+
+    def numericalizer(self, id_of: Callable[[str], int]) -> NumericalizeText:
+        """Return a function that gives the ids of a field's tokens, for one shard; see Tokenizer."""
+        ids: dict[int, int] = {}
+
+        def numericalize(text: str) -> list[int]:
+            found = []
+            for token_hash in self._hashes(text):
+                token_id = ids.get(token_hash)
+                if token_id is None:
+                    # Two hashes may become one token: "\n " and a literal "\n\u2581".
+                    token_id = ids[token_hash] = id_of(self._spelling(token_hash))
+                found.append(token_id)
+            return found
+
+        return numericalize
 
     def forget(self) -> None:
         """Give back the memory of strings seen so far, once there are very many of them."""
         if len(self._nlp.vocab.strings) > MAX_STRINGS:
             self._load()
-
-    def __call__(self, text: str) -> list[str]:
-        """Return the tokens of one field: no xxbos, no field mark."""
-        return [self.spelling(token_hash) for token_hash in self.spell(text)]
-
-    def document(self, fields: Sequence[str]) -> list[str]:
-        """Return the tokens of a whole document: xxbos, then each field with its mark if marks are on."""
-        tokens = [BOS]
-        for prefix, text in zip(self.prefixes(len(fields)), fields, strict=True):
-            tokens += [*prefix, *self(text)]
-        return tokens
-
-    def prefixes(self, num_fields: int) -> Iterator[tuple[str, ...]]:
-        """Yield what stands in front of each field: `xxfld n` or nothing."""
-        for number in range(1, num_fields + 1):
-            yield (FLD, str(number)) if self.settings.mark_fields else ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of tokenizer.json."""
@@ -103,23 +90,3 @@ class SpacyTokenizer:
             "fingerprint": self.fingerprint,
             "versions": {"spacy": importlib.metadata.version("spacy")},
         }
-
-    @classmethod
-    def from_json(cls, description: dict[str, Any]) -> "SpacyTokenizer":
-        """Rebuild a tokenizer from tokenizer.json.
-
-        Raises:
-            ValueError: this machine's tokenizer would cut texts otherwise than the one that was recorded.
-        """
-        if description["kind"] != "spacy":
-            raise ValueError(f"tokenizer kind {description['kind']!r} is not known to this version of ulmfit-ray")
-        names = TokenizerSettings.__dataclass_fields__
-        tokenizer = cls(TokenizerSettings(**{name: description[name] for name in names}))
-        if tokenizer.fingerprint != description["fingerprint"]:
-            ours = tokenizer.to_json()["versions"]["spacy"]
-            raise ValueError(
-                f"this machine's tokenizer ({tokenizer.fingerprint[:12]}, spaCy {ours})"
-                f" cuts text otherwise than the recorded one ({description['fingerprint'][:12]},"
-                f" spaCy {description['versions']['spacy']}); install that version of spaCy"
-            )
-        return tokenizer

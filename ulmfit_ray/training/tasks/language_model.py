@@ -2,36 +2,17 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ulmfit_ray.model.awd_lstm import Hidden, LanguageModel, detach_hidden
+from ulmfit_ray.model.awd_lstm import Hidden, LanguageModel, LayerGroup, detach_hidden
 from ulmfit_ray.model.dropout import draw_masks
+from ulmfit_ray.training.config import LanguageModelTraining
 from ulmfit_ray.training.distributed import gather_dim, own_rows, sum_over_workers
-from ulmfit_ray.training.loop import TrainingConfig
 from ulmfit_ray.training.precision import autocast
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LanguageModelTraining(TrainingConfig):
-    """How a language model is trained."""
-
-    bptt: int = 72
-    """Tokens per row and step: how far gradients reach back."""
-    activation_reg: float = 2.0
-    """AR (alpha): times the mean square of the dropped-out last output."""
-    temporal_activation_reg: float = 1.0
-    """TAR (beta): times the mean square of its change from step to step."""
-
-    def __post_init__(self) -> None:
-        TrainingConfig.__post_init__(self)
-        if self.bptt < 1:
-            raise ValueError(f"training.bptt must be at least 1, not {self.bptt}")
-
 
 Windows = Callable[[int, int], Iterator[np.ndarray]]
 """(epoch, first step) -> this worker's columns, window after window: (B, T + 1) token ids."""
@@ -60,6 +41,10 @@ class LanguageModelTask:
         self._seed, self._precision = seed, precision
         self._rows = own_rows(config.global_batch_size)
 
+    def layer_groups(self) -> list[LayerGroup]:
+        """Return the language model's own."""
+        return self.model.layer_groups()
+
     def batches(self, epoch: int, first_step: int) -> Iterator[Tensor]:
         """Yield windows (B, T + 1) of this worker's columns."""
         for window in self._train_windows(epoch, first_step):
@@ -67,10 +52,13 @@ class LanguageModelTask:
 
     def initial_carry(self) -> Hidden:
         """Return zeros: every epoch starts afresh."""
-        return self.model.encoder.initial_hidden(self._rows.stop - self._rows.start)
+        return self.model.backbone.initial_hidden(self._rows.stop - self._rows.start)
 
     def loss(self, model: nn.Module, batch: Tensor, carry: Hidden, step: int) -> tuple[Tensor, Hidden, dict[str, Any]]:
-        """Return cross-entropy plus AR and TAR; the reported loss is the cross-entropy alone."""
+        """Return cross-entropy plus activation regularization (AR) and temporal AR (TAR).
+
+        The loss in the figures is the cross-entropy alone, in nats per token.
+        """
         masks = draw_masks(
             self.model.architecture,
             seed=self._seed * 1_000_003 + step,
@@ -98,7 +86,7 @@ class LanguageModelTask:
         return tensors
 
     def carry_from(self, tensors: dict[str, Tensor]) -> Hidden:
-        """Return this worker's columns of it."""
+        """Return the hidden state of this worker's columns, on its device."""
         layers = range(len(tensors) // 2)
         return [
             (tensors[f"{n}.h"][:, self._rows].to(self.device), tensors[f"{n}.c"][:, self._rows].to(self.device))

@@ -1,46 +1,23 @@
 """The retrieval task: each query's own document among all documents of the batch, and the other way round."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ulmfit_ray.model.awd_lstm import LayerGroup
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks, draw_masks
 from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.training.config import RetrieverTraining
 from ulmfit_ray.training.distributed import gather_dim, gather_rows, own_rows
-from ulmfit_ray.training.loop import TrainingConfig
 from ulmfit_ray.training.precision import autocast
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetrieverTraining(TrainingConfig):
-    """How a retriever is trained; the defaults are what worked on 5,183 abstracts."""
-
-    num_epochs: int = 8
-    """Passes over the pairs."""
-    global_batch_size: int = 128
-    """Pairs of a batch over all workers: each query has all others' documents as negatives."""
-    learning_rate: float = 1e-2
-    """Highest rate of the schedule."""
-    schedule: Literal["one-cycle", "linear"] = "linear"
-    """one-cycle: fastai's; linear: 10 % warm-up, then down to 0."""
-    temperature: float = 0.1
-    """Divides the dot products in front of the softmax."""
-    dropout: float = 0.1
-    """Between the encoder's layers."""
-
-    def __post_init__(self) -> None:
-        TrainingConfig.__post_init__(self)
-        if self.temperature <= 0:
-            raise ValueError(f"training.temperature must be over 0, not {self.temperature}")
-
-
 class Batch(Protocol):
-    """What a batch of pairs has; see data.pairs.PairBatch."""
+    """What a batch of pairs has; see streams.pairs.PairBatch."""
 
     query_ids: np.ndarray
     query_lengths: np.ndarray
@@ -74,6 +51,10 @@ class RetrieverTask:
         self._config, self._seed, self._precision = config, seed, precision
         self._rows = own_rows(config.global_batch_size)
 
+    def layer_groups(self) -> list[LayerGroup]:
+        """Return the retriever's own."""
+        return self.model.layer_groups()
+
     def initial_carry(self) -> None:
         """Return nothing: batches do not depend on each other."""
 
@@ -85,15 +66,15 @@ class RetrieverTask:
         """Take nothing back."""
 
     def validate(self) -> dict[str, float]:
-        """Return nothing: a retriever is judged by `evaluate retrieval`, on queries of another kind."""
+        """Return nothing: a retriever is measured by `evaluate retrieval`, with judged queries."""
         return {}
 
     def _masks(self, step: int) -> DropoutMasks:
-        encoder = self.model.encoder
-        if encoder is None:
+        backbone = self.model.backbone
+        if backbone is None:
             return NO_DROPOUT
         return draw_masks(
-            encoder.architecture.without_dropout(hidden_dropout=self._config.dropout),
+            backbone.architecture.without_dropout(hidden_dropout=self._config.dropout),
             seed=self._seed * 1_000_003 + step,
             global_batch_size=self._config.global_batch_size,
             rows=self._rows,
@@ -101,10 +82,10 @@ class RetrieverTask:
         )
 
     def loss(self, model: nn.Module, batch: Batch, carry: None, step: int) -> tuple[Tensor, None, dict[str, Any]]:
-        """Return the joint vectors' loss plus each block's own, so that each block is good alone too.
+        """Return the loss of the joint vectors plus the loss of each block, so that a block is also useful alone.
 
-        Every rank computes the loss of the whole batch from the gathered vectors; the gradient that comes back
-        through the gathering is summed over ranks and then averaged, which gives that of one worker.
+        Every rank computes the loss of the whole batch from the gathered vectors. In the backward pass the gradients
+        are summed over ranks by `gather_rows` and then averaged by DDP, which gives the gradient of a single worker.
         """
         towers, places = [], []
         for number, (ids, lengths) in enumerate(
@@ -136,9 +117,10 @@ class RetrieverTask:
 
 
 def contrastive_loss(queries: Tensor, documents: Tensor, keys: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return the symmetric softmax loss of matched rows (G, D), and the part of queries whose own document is first.
+    """Return the symmetric softmax loss, and the fraction of queries whose own document scores highest.
 
-    Pairs (i, j) with the same query or the same document (equal `keys`, (G, 2)) are no negatives for each other.
+    Row i of `queries` (G, D) belongs to row i of `documents` (G, D); scores are divided by `temperature`. Rows with the
+    same query or the same document, that is with an equal key in `keys` (G, 2), are not negatives for each other.
     """
     scores = queries @ documents.t() / temperature
     same = (keys[:, None, :] == keys[None, :, :]).any(2)

@@ -1,6 +1,5 @@
-"""The promise of embedding, on real abstracts and real actors; then search and evaluation on top."""
+"""The promise of embedding, on real abstracts and real actors."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -9,20 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ulmfit_ray.commands import search, verify
-from ulmfit_ray.commands.evaluate import retrieval as evaluate_retrieval
-from ulmfit_ray.commands.evaluate.retrieval import EvaluateRetrievalConfig
-from ulmfit_ray.commands.search import SearchConfig
+from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import VerifyConfig
 from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.model.description import Block
 from ulmfit_ray.pipelines.encode import embed
-from ulmfit_ray.pipelines.encode.embed import Actors, EmbedConfig
+from ulmfit_ray.pipelines.encode.config import EmbedConfig
+from ulmfit_ray.pipelines.options import Actors
 from ulmfit_ray.pipelines.tokenize import job as tokenize
+from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
 from ulmfit_ray.storage.manifest import IncompleteDatasetError
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 POOLINGS = ("last", "mean", "max", "concat")
 
 
@@ -49,7 +48,7 @@ def embeddings(retriever: str, tokens: str, tmp_path_factory: pytest.TempPathFac
 def test_a_vector_is_the_same_alone_in_any_batch_and_from_any_number_of_actors(
     pooling: str, language_model: str, tokens: str, tmp_path: Path
 ) -> None:
-    encoder = DocumentEncoder.load(language_model, "cpu").encoder(pooling)
+    encoder = DocumentEncoder.load(language_model, "cpu").token_encoder(pooling)
     documents = token_arrays(tokens)
     assert len(documents) == 200
     alone = np.concatenate([encoder.encode([document]) for document in documents])
@@ -75,9 +74,9 @@ def test_vectors_equal_the_plain_recurrence(language_model: str, tokens: str) ->
         outputs = []
         for document in documents:
             ids = torch.from_numpy(document.astype(np.int64))[None]
-            outputs.append(model.model.encoder(ids, model.model.encoder.initial_hidden(1))[0][0].numpy())
+            outputs.append(model.model.backbone(ids, model.model.backbone.initial_hidden(1))[0][0].numpy())
     expected = np.stack([np.concatenate([out[-1], out.max(0), out.mean(0)]) for out in outputs])
-    assert np.abs(model.encoder("concat").encode(documents) - expected).max() <= 1e-5
+    assert np.abs(model.token_encoder("concat").encode(documents) - expected).max() <= 1e-5
 
 
 def test_raw_text_through_the_document_encoder_gives_the_jobs_vectors_to_the_last_bit(
@@ -124,80 +123,17 @@ def test_half_precision_and_normalized_vectors(language_model: str, tokens: str,
 def test_tokens_of_another_vocabulary_are_refused(language_model: str, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("some words of another corpus")
     tokens = str(tmp_path / "tokens")
-    tokenize.run(tokenize.TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=tokens, min_freq=1))
+    tokenize.run(TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=tokens, min_freq=1))
     with pytest.raises(ValueError, match=r"vocabulary of .* does not fit model .*\n.*--vocab"):
         embed.run(EmbedConfig(model=language_model, input=tokens, output=str(tmp_path / "embeddings")))
     assert not (tmp_path / "embeddings").exists()
-
-
-def test_a_title_finds_its_own_article(embeddings: str, retriever: str, abstracts: list[dict[str, str]]) -> None:
-    titles = tuple(row["title"] for row in abstracts[::20])
-    rows = search.run(SearchConfig(embeddings=embeddings, model=retriever, query=titles, k=1))
-    own = [row["_id"] for row in abstracts[::20]]
-    assert sum(row["doc_id"] == doc_id for row, doc_id in zip(rows, own, strict=True)) >= 8
-    assert rows[0]["title"] in titles
-
-
-def test_brackets_in_titles_and_queries_are_shown_as_they_are(
-    embeddings: str, retriever: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    search.run(SearchConfig(embeddings=embeddings, model=retriever, query=("binding of [/i] [carbonyl-11C]WAY",), k=1))
-    assert "binding of [/i] [carbonyl-11C]WAY" in capsys.readouterr().out
-
-
-def test_more_hits_than_documents_are_all_documents(embeddings: str, retriever: str) -> None:
-    rows = search.run(SearchConfig(embeddings=embeddings, model=retriever, query=("",), k=1000))
-    assert len({row["doc_id"] for row in rows}) == 200
 
 
 def test_concat_pooling_widens_the_context_block_and_says_so(retriever: str, tokens: str, tmp_path: Path) -> None:
     output = str(tmp_path / "embeddings")
     embed.run(EmbedConfig(model=retriever, input=tokens, output=output, pooling="concat"))
     assert EmbeddingDataset(output).blocks == [
-        {"name": "context", "start": 0, "stop": 96},
-        {"name": "words", "start": 96, "stop": 128},
+        Block("context", 0, 96),
+        Block("words", 96, 128),
     ]
     assert all_vectors(output).shape == (200, 128)
-
-
-def test_hits_are_written_to_a_file_when_asked(embeddings: str, retriever: str, tmp_path: Path) -> None:
-    (tmp_path / "queries.txt").write_text("brown fat in mice\ninsulin\n")
-    config = SearchConfig(
-        embeddings=embeddings,
-        model=retriever,
-        queries=str(tmp_path / "queries.txt"),
-        k=3,
-        output=str(tmp_path / "hits.jsonl"),
-    )
-    search.run(config)
-    hits = [json.loads(line) for line in (tmp_path / "hits.jsonl").read_text().splitlines()]
-    assert [(hit["query_id"], hit["rank"]) for hit in hits] == [(q, r) for q in ("1", "2") for r in (1, 2, 3)]
-    assert hits[0]["score"] >= hits[1]["score"] >= hits[2]["score"]
-
-
-def test_a_search_with_another_model_than_the_documents_is_refused(embeddings: str, language_model: str) -> None:
-    with pytest.raises(ValueError, match="fingerprints differ"):
-        search.run(SearchConfig(embeddings=embeddings, model=language_model, query=("x",)))
-
-
-def test_evaluation_scores_every_block_beside_tfidf_and_bm25(
-    embeddings: str, retriever: str, tokens: str, abstracts: list[dict[str, str]], tmp_path: Path
-) -> None:
-    queries, qrels = tmp_path / "queries.jsonl", tmp_path / "qrels.tsv"
-    queries.write_text("".join(json.dumps({"_id": row["_id"], "text": row["title"]}) + "\n" for row in abstracts))
-    lines = [f"{row['_id']}\t{row['_id']}\t1\n" for row in abstracts[:50]]
-    qrels.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines))
-    result = evaluate_retrieval.run(
-        EvaluateRetrievalConfig(
-            embeddings=embeddings,
-            model=retriever,
-            tokens=tokens,
-            queries=str(queries),
-            qrels=str(qrels),
-            output=str(tmp_path / "figures.json"),
-        )
-    )
-    assert list(result) == ["vectors", "context", "words", "tfidf", "bm25", "bm25 + vectors"]
-    assert result["bm25"]["ndcg@10"]["mean"] > 0.95
-    assert result["vectors"]["mrr@10"]["mean"] > 0.8
-    assert json.loads((tmp_path / "figures.json").read_text()) == {"num_queries": 50, "systems": result}

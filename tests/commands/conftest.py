@@ -1,0 +1,160 @@
+"""A small road without Ray: 200 abstracts as tokens, a retriever with random weights, and its vectors.
+
+Random word vectors under idf weights already find a document by its own words, which is all these tests need.
+"""
+
+import json
+import time
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit
+from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.files import save_tensors
+from ulmfit_ray.model.kinds import describe
+from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, numericalize_shard, tokenize_shard
+from ulmfit_ray.storage.commit import commit_shard
+from ulmfit_ray.storage.embedding_dataset import embedding_table, write_parquet
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.job_record import JobRecord
+from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
+from ulmfit_ray.storage.model_directory import ModelDirectory, write_model_directory
+from ulmfit_ray.storage.plan import write_plan
+from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
+from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
+from ulmfit_ray.text.vocab import Vocab, build_vocab
+
+NUM_SHARDS = 4
+
+
+def write_job(folder: Folder, verb: str, **config: object) -> None:
+    folder.publish_json({"job": JobRecord(verb, f"ulmfit-ray {verb} ...", config, {}).to_json()}, "config.json")
+
+
+@pytest.fixture(scope="session")
+def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The abstracts as a token dataset of four shards."""
+    place = tmp_path_factory.mktemp("tokens")
+    folder, tokenizer = Folder(str(place / "tokens")), make_tokenizer(TokenizerSettings())
+    columns = Columns(("title", "text"), "_id", ("title",), ("string",))
+    facts = CorpusFacts(format="jsonl", columns=columns, num_files=NUM_SHARDS, num_bytes=0, unit_bytes=1 << 20)
+    shards = [f"part-{number:07d}" for number in range(NUM_SHARDS)]
+    plan = write_plan(folder, pa.table({"shard": shards}), identity={})
+    job = TokenizeJob(
+        output=folder.uri,
+        plan=plan.fingerprint,
+        corpus=facts,
+        settings=tokenizer.settings,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+    )
+    for number, shard in enumerate(shards):
+        path = place / f"{number}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in abstracts[number::NUM_SHARDS]))
+        unit = Unit(number, (Piece(str(path), path.name, 0, path.stat().st_size),))
+        tokenize_shard(job, unit, None, shard)
+    vocab = _count_vocabulary(folder, shards)
+    receipts = [numericalize_shard(job, vocab.fingerprint, shard) for shard in shards]
+    write_job(folder, "tokenize", text_columns=["title", "text"])
+    manifest = Manifest(
+        job="tokenize",
+        vocab=vocab.fingerprint,
+        tokenizer=tokenizer.fingerprint,
+        plan=plan.fingerprint,
+        files={},
+        figures={"vocab_size": len(vocab)},
+    )
+    folder.publish_json(tokenizer.to_json(), "tokenizer.json")
+    write_dataset_manifest(folder, receipts, "arrow", manifest)
+    folder.delete("work")
+    return folder.uri
+
+
+def _count_vocabulary(folder: Folder, shards: list[str]) -> Vocab:
+    parts = pa.concat_tables(pq.read_table(folder.path(f"work/{shard}.types.parquet")) for shard in shards)
+    sums = parts.group_by("token").aggregate([("count", "sum"), ("documents", "sum")])
+    types = sums.rename_columns(["token", "count", "documents"])
+    vocab = build_vocab([types], max_vocab=60_000, min_freq=1, num_documents=200, num_tokens=0)
+    folder.publish_json(vocab.to_json(), "vocab.json")
+    return vocab
+
+
+def _write_model(place: Path, tokens: str, kind: str) -> str:
+    """Write a model with random weights; a retriever weighs words by their idf, as one does before its training."""
+    dataset = TokenDataset(tokens)
+    vocab = Vocab.from_json(dataset.folder.read_json("vocab.json"))
+    torch.manual_seed(0)
+    shape = Architecture(vocab_size=2000, embedding_dim=32, hidden_size=48, num_layers=2).without_dropout()
+    model: LanguageModel | Retriever = LanguageModel(shape)
+    if kind == "retriever":
+        model = Retriever(("context", "words"), vocab_size=len(vocab), word_dim=64, backbone=AWDLSTM(shape))
+        model.log_weights.data.copy_(torch.from_numpy(np.log(vocab.idf())))
+        model.log_context_scale.data.fill_(-6)
+    save_tensors(model.state_dict(), place / "weights")
+    verb, pooling = ("train-retriever", "idf-mean") if kind == "retriever" else ("pretrain", "mean")
+    folder = Folder(str(place / kind))
+    write_model_directory(
+        folder,
+        job=JobRecord(verb, f"ulmfit-ray {verb} ...", {}, {}),
+        model=describe(model, direction="forward", pooling=pooling, precision="float32"),
+        weights=place / "weights",
+        vocab=vocab.to_json(),
+        tokenizer=dataset.folder.read_json("tokenizer.json"),
+        log=[],
+        card="",
+        manifest=Manifest(job=verb, vocab=vocab.fingerprint, tokenizer=dataset.manifest.tokenizer, files={}),
+    )
+    return folder.uri
+
+
+@pytest.fixture(scope="session")
+def language_model(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A language model with random weights."""
+    return _write_model(tmp_path_factory.mktemp("models"), tokens, "lm")
+
+
+@pytest.fixture(scope="session")
+def retriever(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A retriever with random weights, nearly all of whose vector is the words block."""
+    return _write_model(tmp_path_factory.mktemp("models"), tokens, "retriever")
+
+
+@pytest.fixture(scope="session")
+def embeddings(retriever: str, tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The abstracts' vectors by the retriever."""
+    folder, dataset = Folder(str(tmp_path_factory.mktemp("embeddings") / "embeddings")), TokenDataset(tokens)
+    directory, encoder = ModelDirectory(retriever), DocumentEncoder.load(retriever, "cpu").token_encoder()
+    plan = write_plan(folder, pa.table({"shard": [row.shard for row in dataset.shards]}), identity={})
+    receipts = []
+    for row in dataset.shards:
+        table = dataset.read(row.shard)
+        values, offsets = flat_tokens(table["tokens"])
+        vectors = encoder.encode([values[start:stop] for start, stop in pairwise(offsets)])
+        rows = embedding_table(table, np.diff(offsets), vectors)
+        receipt = Receipt(plan=plan.fingerprint, shard=row.shard, num_documents=len(vectors), num_tokens=len(values))
+        files = {f"shards/{row.shard}.parquet": partial(write_parquet, rows)}
+        receipts.append(commit_shard(folder, receipt, files, began=time.monotonic()))
+    blocks = [{"name": b.name, "start": b.start, "stop": b.stop} for b in directory.description.blocks]
+    write_job(folder, "embed", blocks=blocks)
+    manifest = Manifest(
+        job="embed",
+        vocab=directory.manifest.vocab,
+        tokenizer=directory.manifest.tokenizer,
+        plan=plan.fingerprint,
+        model=directory.fingerprint,
+        pooling="idf-mean",
+        files={},
+    )
+    write_dataset_manifest(folder, receipts, "parquet", manifest)
+    return folder.uri

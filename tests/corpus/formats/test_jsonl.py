@@ -1,0 +1,43 @@
+"""A line is an object whose keys are the columns."""
+
+import io
+from typing import Any
+
+import pytest
+
+from ulmfit_ray.corpus.formats.jsonl import JSONL, SAMPLE_BYTES
+from ulmfit_ray.corpus.records import BadRecordError, Record
+
+
+def text_of(line: bytes) -> str:
+    values = JSONL.values(Record(0, line), ())
+    assert values is not None
+    return values["text"]
+
+
+def sample_of(content: bytes) -> tuple[list[str], list[dict[str, Any]]]:
+    assert JSONL.sample is not None
+    return JSONL.sample(io.BytesIO(content))
+
+
+def test_a_pair_of_surrogate_escapes_is_one_character() -> None:
+    assert text_of(b'{"text": "\\ud83d\\ude00"}') == "\U0001f600"
+
+
+def test_a_backslash_that_only_looks_like_a_surrogate_is_text() -> None:
+    assert text_of(b'{"text": "\\\\ud83d"}') == "\\ud83d"
+
+
+def test_a_lone_surrogate_is_malformed_in_any_column() -> None:
+    with pytest.raises(BadRecordError, match="surrogates not allowed"):
+        JSONL.values(Record(0, b'{"text": "x", "note": ["\\udc00"]}'), ())
+
+
+def test_a_sample_has_all_columns_in_the_order_they_come_and_passes_over_what_is_no_object() -> None:
+    content = b'{"b": 1}\n\nnonsense\n[1]\n{"a": "x", "b": 2}\n'
+    assert sample_of(content) == (["b", "a"], [{"b": 1}, {"a": "x", "b": 2}])
+
+
+def test_a_sample_is_of_the_lines_that_begin_in_the_first_megabyte() -> None:
+    first = b'{"first": "' + b"x" * SAMPLE_BYTES + b'"}\n'
+    assert sample_of(first + b'{"late": 1}\n')[0] == ["first"]

@@ -1,0 +1,156 @@
+"""Units are cut by the input alone, and a plan of them is kept to."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ulmfit_ray.corpus import units as units_module
+from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.formats.csv_rows import CSV
+from ulmfit_ray.corpus.formats.format import Format
+from ulmfit_ray.corpus.formats.jsonl import JSONL
+from ulmfit_ray.corpus.formats.lines import LINES
+from ulmfit_ray.corpus.formats.txt import TXT
+from ulmfit_ray.corpus.listing import InputFile, list_inputs
+from ulmfit_ray.corpus.units import (
+    CorpusFacts,
+    Piece,
+    Unit,
+    check_inputs,
+    cut_into_units,
+    unit_bytes,
+    units_of,
+    units_table,
+)
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.plan import Plan, write_plan
+
+MIB = 1 << 20
+
+
+def file(path: str, size: int) -> InputFile:
+    return InputFile(path, path, size, "0")
+
+
+def plan_of(folder: Folder, files: Sequence[InputFile], file_format: Format = LINES) -> Plan:
+    return write_plan(folder, units_table(cut_into_units(files, file_format), files), identity={})
+
+
+@pytest.fixture
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units_module, "MIN_UNIT_BYTES", 10)
+    monkeypatch.setattr(units_module, "MAX_UNIT_BYTES", 10)
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [
+        (0, MIB),
+        (64 * MIB, MIB),
+        (64 * MIB + 1, MIB + 1),
+        (640 * MIB, 10 * MIB),
+        (4096 * MIB, 64 * MIB),
+        (1 << 50, 64 * MIB),
+    ],
+)
+def test_a_unit_is_a_64th_of_the_input_between_1_and_64_mib(total: int, expected: int) -> None:
+    assert unit_bytes([file("a", total // 2), file("b", total - total // 2)]) == expected
+
+
+@pytest.mark.usefixtures("small_units")
+def test_byte_ranges_of_a_file_touch_each_other_and_cover_it() -> None:
+    units = list(cut_into_units([file("a", 25), file("b", 10)], LINES))
+    assert [(piece.path, piece.start, piece.stop) for unit in units for piece in unit.pieces] == [
+        ("a", 0, 10),
+        ("a", 10, 20),
+        ("a", 20, 25),
+        ("b", 0, 10),
+    ]
+    assert [unit.number for unit in units] == [0, 1, 2, 3]
+    assert not any(unit.is_streamed for unit in units)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_small_text_files_are_bundled_until_they_fill_a_unit() -> None:
+    units = list(
+        cut_into_units([file(name, size) for name, size in zip("abcdef", (4, 5, 3, 30, 1, 0), strict=True)], TXT)
+    )
+    assert ["".join(piece.path for piece in unit.pieces) for unit in units] == ["abc", "d", "ef"]
+    assert [unit.stem for unit in units] == ["part-0000000", "part-0000001", "part-0000002"]
+
+
+@pytest.mark.usefixtures("small_units")
+@pytest.mark.parametrize(
+    ("path", "file_format"),
+    [("a.csv", CSV), ("a.jsonl.gz", JSONL), ("a.txt.zst", LINES)],
+    ids=["a.csv-csv", "a.jsonl.gz-jsonl", "a.txt.zst-lines"],
+)
+def test_files_that_must_be_read_from_the_front_are_one_streamed_unit(path: str, file_format: Format) -> None:
+    (unit,) = cut_into_units([file(path, 1000)], file_format)
+    assert unit == Unit(0, (Piece(path, path, 0, 1000),), is_streamed=True)
+    assert unit.stem == "part-0000000"
+
+
+def test_an_empty_file_is_a_unit_too() -> None:
+    assert list(cut_into_units([file("a", 0)], LINES)) == [Unit(0, (Piece("a", "a", 0, 0),))]
+
+
+def test_units_survive_the_way_through_the_plans_table() -> None:
+    files = [file("a.txt", 3), file("b.txt", 4), file("c.txt", MIB)]
+    units = list(cut_into_units(files, TXT))
+    assert list(units_of(units_table(units, files))) == units
+
+
+@pytest.mark.usefixtures("small_units")
+@pytest.mark.parametrize(
+    ("file_format", "paths"),
+    [(TXT, ["a.txt", "b.txt", "c.txt.gz"]), (JSONL, ["a.jsonl", "b.jsonl.gz", "c.jsonl"]), (CSV, ["a.csv"])],
+    ids=["txt", "jsonl", "csv"],
+)
+def test_the_rows_of_each_planned_unit_are_that_unit(folder: Folder, file_format: Format, paths: list[str]) -> None:
+    files = [file(path, 6 * number) for number, path in enumerate(paths, 1)]
+    units = list(cut_into_units(files, file_format))
+    plan = plan_of(folder, files, file_format)
+    assert [unit for planned in plan.units for unit in units_of(plan.rows(planned))] == units
+    assert [(planned.stem, planned.is_streamed) for planned in plan.units] == [
+        (unit.stem, unit.is_streamed) for unit in units
+    ]
+
+
+def test_json_gives_the_facts_of_a_corpus_back() -> None:
+    columns = Columns(("title", "text"), "id", ("n",), ("int64",))
+    facts = CorpusFacts(format="jsonl", columns=columns, num_files=3, num_bytes=70, unit_bytes=MIB)
+    assert CorpusFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
+
+
+@pytest.fixture
+def planned(tmp_path: Path, folder: Folder) -> Plan:
+    (tmp_path / "in").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "in" / name).write_text(name)
+    return plan_of(folder, list_inputs([str(tmp_path / "in")]))
+
+
+def test_unchanged_inputs_are_accepted(planned: Plan, tmp_path: Path) -> None:
+    assert check_inputs(planned, list_inputs([str(tmp_path / "in")])) == []
+
+
+def test_files_added_since_the_plan_are_named_and_left_out(planned: Plan, tmp_path: Path) -> None:
+    (tmp_path / "in/0.txt").write_text("new")
+    (tmp_path / "in/c.txt").write_text("new")
+    added = check_inputs(planned, list_inputs([str(tmp_path / "in")]))
+    assert added == [str(tmp_path / "in/0.txt"), str(tmp_path / "in/c.txt")]
+
+
+def test_a_file_that_changed_since_the_plan_stops_the_job(planned: Plan, tmp_path: Path) -> None:
+    (tmp_path / "in/b.txt").write_text("another text")
+    with pytest.raises(ValueError, match=r"b\.txt has changed since the plan was made"):
+        check_inputs(planned, list_inputs([str(tmp_path / "in")]))
+
+
+def test_a_file_that_is_gone_since_the_plan_stops_the_job(planned: Plan, tmp_path: Path) -> None:
+    (tmp_path / "in/a.txt").unlink()
+    with pytest.raises(ValueError, match=r"a\.txt is gone since the plan was made"):
+        check_inputs(planned, list_inputs([str(tmp_path / "in")]))

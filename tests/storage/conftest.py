@@ -1,0 +1,55 @@
+"""Receipts to write, and an eye on what is published when."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from ulmfit_ray.storage.commit import WriteFile, commit_shard
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.receipts import Receipt
+
+MakeReceipt = Callable[..., Receipt]
+Commit = Callable[..., Receipt]
+
+
+@pytest.fixture
+def make_receipt() -> MakeReceipt:
+    """Return a function that makes the receipt of a shard of two documents."""
+
+    def make(shard: str, plan: str = "plan", **facts: Any) -> Receipt:
+        return Receipt(plan=plan, shard=shard, **({"num_documents": 2, "num_tokens": 30} | facts))
+
+    return make
+
+
+@pytest.fixture
+def commit(folder: Folder) -> Commit:
+    """Return a function that commits a shard, without files and just begun unless it is told otherwise."""
+
+    def commit(
+        receipt: Receipt,
+        files: Mapping[str, WriteFile] = MappingProxyType({}),
+        began: float | None = None,
+        where: str = "done",
+    ) -> Receipt:
+        return commit_shard(folder, receipt, files, began=began or time.monotonic(), where=where)
+
+    return commit
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that were published, in order."""
+    names: list[str] = []
+    publish = Folder.publish
+
+    def note(self: Folder, local_file: Path, name: str) -> None:
+        names.append(name)
+        publish(self, local_file, name)
+
+    monkeypatch.setattr(Folder, "publish", note)
+    return names

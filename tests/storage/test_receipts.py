@@ -1,0 +1,121 @@
+"""What is done, and what is missing."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pyarrow as pa
+import pytest
+
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.plan import PlannedUnit, planned_units
+from ulmfit_ray.storage.receipts import (
+    Receipt,
+    finished_parts,
+    pending_units,
+    read_receipt,
+    read_receipts,
+    shards_of,
+)
+
+MakeReceipt = Callable[..., Receipt]
+Commit = Callable[..., Receipt]
+
+
+def receipts(*some: Receipt) -> dict[str, Receipt]:
+    return {one.shard: one for one in some}
+
+
+def unit(number: int, is_streamed: bool = False) -> PlannedUnit:
+    return PlannedUnit(f"part-{number:07d}", is_streamed, number, 1)
+
+
+def test_a_receipt_is_read_back_as_it_was_committed(folder: Folder, make_receipt: MakeReceipt, commit: Commit) -> None:
+    facts = {"quarantined": {"null text": 3}, "files": {"shards/x": "00"}, "seconds": 1.5, "num_bytes": 9}
+    written = commit(make_receipt("part-0000001", **facts))
+    assert read_receipts(folder, "plan") == {"part-0000001": written}
+    assert read_receipt(folder, "part-0000001") == written
+    assert written.num_quarantined == 3
+
+
+def test_a_shard_without_receipt_has_none_to_read(folder: Folder) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_receipt(folder, "part-0000001")
+    assert read_receipts(folder, "plan") == {}
+
+
+def test_receipts_of_another_plan_are_as_good_as_none(
+    folder: Folder, make_receipt: MakeReceipt, commit: Commit
+) -> None:
+    commit(make_receipt("part-0000001", plan="another"))
+    commit(make_receipt("part-0000002"))
+    assert list(read_receipts(folder, "plan")) == ["part-0000002"]
+    assert list(read_receipts(folder, "another")) == ["part-0000001"]
+
+
+def test_receipts_come_in_the_order_of_their_names(folder: Folder, make_receipt: MakeReceipt, commit: Commit) -> None:
+    shards = [f"part-{number:07d}" for number in range(40)]
+    for shard in reversed(shards):
+        commit(make_receipt(shard))
+    found = read_receipts(folder, "plan")
+    assert list(found) == shards
+    assert [receipt.shard for receipt in found.values()] == shards
+
+
+def test_each_phase_has_receipts_of_its_own(folder: Folder, make_receipt: MakeReceipt, commit: Commit) -> None:
+    written = commit(make_receipt("part-0000001"), where="work/done")
+    assert read_receipts(folder, "plan") == {}
+    assert list(read_receipts(folder, "plan", "work/done")) == ["part-0000001"]
+    assert read_receipt(folder, "part-0000001", "work/done") == written
+
+
+def test_a_unit_is_complete_with_its_receipt(make_receipt: MakeReceipt) -> None:
+    assert shards_of(unit(1), receipts(make_receipt("part-0000001"))) == ["part-0000001"]
+    assert shards_of(unit(2), receipts(make_receipt("part-0000001"))) is None
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ([(0, False), (1, False), (2, True)], 3),
+        ([(0, True)], 1),
+        ([(0, False), (1, False)], None),
+        ([(0, False), (2, True)], None),
+        ([(1, False), (2, True)], None),
+        ([], None),
+    ],
+)
+def test_a_streamed_unit_is_complete_only_with_all_shards_up_to_the_last(
+    make_receipt: MakeReceipt, there: list[tuple[int, bool]], expected: int | None
+) -> None:
+    found = receipts(*(make_receipt(f"part-0000004-{part:05d}", last=last) for part, last in there))
+    shards = shards_of(unit(4, is_streamed=True), found)
+    assert (None if shards is None else len(shards)) == expected
+
+
+def test_pending_units_are_those_that_are_not_complete(make_receipt: MakeReceipt) -> None:
+    units = [unit(0), unit(1), unit(2, is_streamed=True), unit(3, is_streamed=True)]
+    found = receipts(
+        make_receipt("part-0000001"),
+        make_receipt("part-0000002-00000", last=True),
+        make_receipt("part-0000003-00000", last=False),
+    )
+    assert pending_units(units, found) == [units[0], units[3]]
+
+
+def test_pending_units_are_found_in_plans_of_text_and_of_shards(make_receipt: MakeReceipt) -> None:
+    text_units = planned_units(pa.table({"unit": [0, 1, 2], "streamed": [True, True, True]}))
+    found = receipts(make_receipt("part-0000001-00000", last=True))
+    assert pending_units(text_units, found) == [text_units[0], text_units[2]]
+    shard_units = planned_units(pa.table({"shard": ["part-0000000", "part-0000001-00000"]}))
+    found = receipts(make_receipt("part-0000001-00000"))
+    assert pending_units(shard_units, found) == [shard_units[0]]
+
+
+def test_finished_parts_are_those_of_streamed_units_that_have_a_receipt() -> None:
+    shards = ["part-0000003-00002", "part-0000001", "part-0000003-00000", "part-0000002-00000", "part-0000003-00010"]
+    assert finished_parts(shards) == {"part-0000002": [0], "part-0000003": [0, 2, 10]}
+    assert finished_parts([]) == {}
+
+
+def test_a_receipt_holds_nothing_that_json_changes(make_receipt: MakeReceipt) -> None:
+    assert Receipt(**asdict(make_receipt("a", last=True))) == make_receipt("a", last=True)

@@ -1,0 +1,82 @@
+"""The text of a unit: opened, cut into shards where the file must be streamed, and read as documents."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.documents import BadDocument, Document, read_documents
+from ulmfit_ray.corpus.formats.format import Format
+from ulmfit_ray.corpus.open_text import is_compressed, open_text
+from ulmfit_ray.corpus.units import Piece, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedText:
+    """The text of one shard, cut out of a file that is read from the front."""
+
+    part: int
+    offset: int
+    """Byte offset of the shard's first record in the decompressed file."""
+    header: list[str]
+    text: bytes
+    is_last: bool
+
+
+def open_piece(piece: Piece) -> BinaryIO:
+    """Open a piece's file for reading from its front.
+
+    Raises:
+        OSError: the file is shorter than planned. Reading it would give fewer documents, and nobody would notice.
+    """
+    stream = open_text(piece.path)
+    if not is_compressed(piece.path):
+        size = stream.seek(0, io.SEEK_END)
+        if size < piece.stop:
+            stream.close()
+            raise OSError(f"{piece.path} has {size:,} bytes, {piece.stop:,} were planned")
+        stream.seek(0)
+    return stream
+
+
+def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_bytes: int) -> Iterator[StreamedText]:
+    """Cut a file into shards: each closes after the record that brings it to at least `unit_bytes`.
+
+    Where it is cut depends on the file and `unit_bytes` alone. The last shard may be empty.
+    """
+    with open_piece(piece) as stream:
+        header, offset = file_format.header(stream)
+        columns.check_header(header, piece.path)
+        raw: list[bytes] = []
+        size, part = 0, 0
+        closed: StreamedText | None = None
+        for record in file_format.records(stream, offset, None):
+            # A closed shard is given away when the next record is there: only then it is known not to be the last.
+            if closed is not None:
+                yield closed
+                closed = None
+            if not raw:
+                offset = record.offset
+            raw.append(record.raw)
+            size += len(record.raw)
+            if size >= unit_bytes:
+                closed = StreamedText(part, offset, header, b"".join(raw), False)
+                raw, size, part = [], 0, part + 1
+        if closed is None:
+            closed = StreamedText(part, offset, header, b"".join(raw), False)
+        yield StreamedText(closed.part, closed.offset, closed.header, closed.text, True)
+
+
+def documents_of(
+    unit: Unit, streamed: StreamedText | None, file_format: Format, columns: Columns
+) -> Iterator[Document | BadDocument]:
+    """Yield the documents of a unit, or of one shard of a streamed unit."""
+    if streamed is not None:
+        records = file_format.records(io.BytesIO(streamed.text), streamed.offset, None)
+        yield from read_documents(records, unit.pieces[0].name, file_format, columns, streamed.header)
+        return
+    for piece in unit.pieces:
+        with open_piece(piece) as stream:
+            records = file_format.records(stream, file_format.locate(stream, piece.start), piece.stop)
+            yield from read_documents(records, piece.name, file_format, columns)

@@ -1,0 +1,145 @@
+"""Input files -> numbered units of work, cut by the input alone and never by the cluster.
+
+A unit is a byte range of a large text file (it owns the lines that begin in it), a bundle of small files, or a
+file that must be read from the front (compressed, or csv): such a file is streamed and cut into several shards.
+Unit 17 always becomes shard `part-0000017` (or `part-0000017-00000`, `-00001`, ... when streamed), whoever
+computes it and however often.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.formats.format import Format
+from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.storage.plan import Plan, unit_stem
+
+MIN_UNIT_BYTES, MAX_UNIT_BYTES, UNITS_AIMED_AT = 1 << 20, 64 << 20, 64
+UNITS_SCHEMA = pa.schema(
+    [
+        ("unit", pa.int64()),
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("streamed", pa.bool_()),
+        ("size", pa.int64()),
+        ("modified", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes `start` to `stop` of one input file; `name` is what document ids begin with."""
+
+    path: str
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The text of a unit: pieces of files, or one whole file that is streamed."""
+
+    number: int
+    pieces: tuple[Piece, ...]
+    is_streamed: bool = False
+
+    @property
+    def stem(self) -> str:
+        """Return the name that everything made from this unit begins with."""
+        return unit_stem(self.number)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorpusFacts:
+    """What plan.json says of the corpus."""
+
+    format: str
+    columns: Columns
+    num_files: int
+    num_bytes: int
+    unit_bytes: int
+    """A streamed file's shard is closed after the record that brings it to this size."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of plan.json's "corpus"."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "CorpusFacts":
+        """Rebuild the facts from plan.json's "corpus"."""
+        return cls(**content | {"columns": Columns.from_json(content["columns"])})
+
+
+def unit_bytes(files: Iterable[InputFile]) -> int:
+    """Return the size of a unit: a 64th of the listed bytes, at least 1 MiB, at most 64 MiB."""
+    return min(MAX_UNIT_BYTES, max(MIN_UNIT_BYTES, -(-sum(file.size for file in files) // UNITS_AIMED_AT)))
+
+
+def cut_into_units(files: Sequence[InputFile], file_format: Format) -> Iterator[Unit]:
+    """Yield the units of the files, in their order."""
+    size = unit_bytes(files)
+    number = 0
+    bundle: list[Piece] = []
+    bundle_bytes = 0
+    for file in files:
+        ranges = file_format.cut(file, size)
+        if ranges is None:
+            yield Unit(number, (Piece(file.path, file.name, 0, file.size),), is_streamed=True)
+            number += 1
+            continue
+        for start, stop in ranges:
+            bundle.append(Piece(file.path, file.name, start, stop))
+            bundle_bytes += stop - start
+            if bundle_bytes >= size or not file_format.is_bundled:
+                yield Unit(number, tuple(bundle))
+                number, bundle, bundle_bytes = number + 1, [], 0
+    if bundle:
+        yield Unit(number, tuple(bundle))
+
+
+def units_table(units: Iterable[Unit], files: Sequence[InputFile]) -> pa.Table:
+    """Return the rows of plan.arrow for units of text: one for each piece."""
+    by_path = {file.path: file for file in files}
+    rows = [
+        {
+            "unit": unit.number,
+            "streamed": unit.is_streamed,
+            **asdict(piece),
+            "size": by_path[piece.path].size,
+            "modified": by_path[piece.path].modified,
+        }
+        for unit in units
+        for piece in unit.pieces
+    ]
+    return pa.Table.from_pylist(rows, schema=UNITS_SCHEMA)
+
+
+def units_of(table: pa.Table) -> Iterator[Unit]:
+    """Yield the units of some rows of plan.arrow."""
+    for number, rows in groupby(table.to_pylist(), key=lambda row: row["unit"]):
+        pieces = list(rows)
+        is_streamed = pieces[0]["streamed"]
+        yield Unit(number, tuple(Piece(p["path"], p["name"], p["start"], p["stop"]) for p in pieces), is_streamed)
+
+
+def check_inputs(plan: Plan, files: Sequence[InputFile]) -> list[str]:
+    """Return the paths of input files that were added since the plan was made; they are not tokenized.
+
+    Raises:
+        ValueError: a planned file is gone or has changed.
+    """
+    planned = {row["path"]: (row["size"], row["modified"]) for row in plan.table.to_pylist()}
+    now = {file.path: (file.size, file.modified) for file in files}
+    for path, facts in planned.items():
+        if now.get(path) != facts:
+            what = "has changed" if path in now else "is gone"
+            raise ValueError(f"input {path} {what} since the plan was made: put it back, or use --overwrite")
+    return sorted(set(now) - set(planned))

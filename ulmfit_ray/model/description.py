@@ -1,0 +1,72 @@
+"""What a model is, without the model: the "model" part of config.json. Loads no torch."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ulmfit_ray.model.architecture import Architecture
+
+
+def pooled_width(pooling: str, width: int) -> int:
+    """Return the width of a vector pooled from outputs of width `width`: 3 `width` for concat ([last, max, mean])."""
+    return 3 * width if pooling == "concat" else width
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The part [start:stop] of a retriever's vector; each block can be used for search by itself."""
+
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelDescription:
+    """What is needed to build a model, to feed it, and to read its vectors."""
+
+    kind: str
+    """Its name in model.kinds: lm, retriever."""
+    direction: str
+    """forward, or backward: each document is read from its end."""
+    pooling: str
+    """How a document's outputs become one vector, unless another way is asked for."""
+    dimension: int
+    """Width of that vector."""
+    architecture: Architecture | None
+    """Of the AWD-LSTM; None for a retriever of words alone."""
+    precision: str
+    """Number format of its training: float32 or bfloat16."""
+    blocks: tuple[Block, ...] = ()
+    """Of a retriever: where its blocks lie in the vector."""
+    word_dim: int = 0
+    """Of a retriever: width of its own word vectors; 0: it has none."""
+    num_words: int = 0
+    """Of a retriever: words that have a weight of their own."""
+    format_version: int = 1
+
+    def vector_blocks(self, pooling: str) -> tuple[Block, ...]:
+        """Return where the blocks lie when the context block is made with another pooling, which may widen it."""
+        blocks, start = [], 0
+        for block in self.blocks:
+            width = block.stop - block.start
+            if block.name == "context":
+                width = pooled_width(pooling, width)
+            blocks.append(Block(block.name, start, start + width))
+            start += width
+        return tuple(blocks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of config.json's "model"."""
+        content = asdict(self)
+        if self.architecture is not None:
+            content |= {"vocab_size": self.architecture.vocab_size, "num_rows": self.architecture.num_rows}
+        return content
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "ModelDescription":
+        """Rebuild a description."""
+        own = {name: value for name, value in content.items() if name in cls.__dataclass_fields__}
+        if own["architecture"] is not None:
+            own["architecture"] = Architecture(**own["architecture"])
+        own["blocks"] = tuple(Block(**block) for block in own["blocks"])
+        return cls(**own)

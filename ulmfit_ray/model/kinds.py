@@ -1,0 +1,106 @@
+"""The kinds of models: for each name how to build and to describe it. The only place that lists them.
+
+What every kind can do is a `VectorModel`: turn documents into vectors. Whoever encodes asks for nothing else.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.description import Block, ModelDescription
+from ulmfit_ray.model.retriever import Retriever
+
+
+class VectorModel(Protocol):
+    """A model that makes one vector of a document. B documents, T time steps, V words, D numbers of a vector."""
+
+    backbone: AWDLSTM | None
+
+    def vectors(
+        self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None
+    ) -> Tensor:
+        """Return vectors (B, D) of documents given as ids (B, T), longest first, of which num_tokens (B,) are real.
+
+        `idf` (V,) are the vocabulary's pooling weights, for models that have none of their own.
+        """
+
+    def vector_width(self, pooling: str) -> int:
+        """Return D for a pooling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of model."""
+
+    module: type[nn.Module]
+    build: Callable[[ModelDescription], nn.Module]
+    """description -> a new model of that shape, its weights random."""
+    describe: Callable[[Any], dict[str, Any]]
+    """model -> the fields of its ModelDescription that only this kind can fill in: dimension, blocks, ..."""
+
+
+def _build_language_model(description: ModelDescription) -> LanguageModel:
+    assert description.architecture is not None
+    return LanguageModel(description.architecture)
+
+
+def _describe_language_model(model: LanguageModel) -> dict[str, Any]:
+    return {"dimension": model.architecture.embedding_dim}
+
+
+def _build_retriever(description: ModelDescription) -> Retriever:
+    return Retriever(
+        [block.name for block in description.blocks],
+        vocab_size=description.num_words,
+        word_dim=description.word_dim,
+        backbone=None if description.architecture is None else AWDLSTM(description.architecture),
+    )
+
+
+def _describe_retriever(model: Retriever) -> dict[str, Any]:
+    blocks, start = [], 0
+    for name, width in model.block_widths().items():
+        blocks.append(Block(name, start, start + width))
+        start += width
+    return {
+        "dimension": start,
+        "blocks": tuple(blocks),
+        "word_dim": model.block_widths().get("words", 0),
+        "num_words": len(model.log_weights),
+    }
+
+
+KINDS = {
+    "lm": Kind(LanguageModel, _build_language_model, _describe_language_model),
+    "retriever": Kind(Retriever, _build_retriever, _describe_retriever),
+}
+
+
+def describe(model: nn.Module, *, direction: str, pooling: str, precision: str) -> ModelDescription:
+    """Return what config.json says of a model."""
+    name = next(name for name, kind in KINDS.items() if type(model) is kind.module)
+    backbone = model.backbone
+    return ModelDescription(
+        kind=name,
+        direction=direction,
+        pooling=pooling,
+        precision=precision,
+        architecture=backbone.architecture if isinstance(backbone, AWDLSTM) else None,
+        **KINDS[name].describe(model),
+    )
+
+
+def build_model(description: ModelDescription) -> Any:
+    """Return a new model of the described kind and shape; its weights are random.
+
+    Raises:
+        ValueError: the kind is not known to this version.
+    """
+    if description.kind not in KINDS:
+        raise ValueError(
+            f"model kind {description.kind!r} is not known to this version of ulmfit-ray ({', '.join(KINDS)}): upgrade"
+        )
+    return KINDS[description.kind].build(description)

@@ -1,0 +1,242 @@
+"""Run one phase of a job over its shards: Ray Data makes the pending ones, outcomes are tallied, receipts checked.
+
+A job that works shard by shard is one function `shard -> Receipt`. This module has the groups, retries and outcomes.
+`attempt` catches every exception, because one bad shard must not end the job.
+
+    receipts on disk -> pending units -> groups -> map_batches -> outcomes -> tally -> receipts on disk, read again
+"""
+
+import itertools
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TypeVar
+
+import pyarrow as pa
+import ray.data
+from ray.data import ActorPoolStrategy
+
+from ulmfit_ray.lifecycle import Outcome, Tally
+from ulmfit_ray.pipelines.runtime import blocks_as_they_come
+from ulmfit_ray.reporting.logs import configure_logging, log_context
+from ulmfit_ray.reporting.progress import Bar
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.plan import PlannedUnit
+from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipt, read_receipts, shards_of
+
+logger = logging.getLogger(__name__)
+Unit = TypeVar("Unit")
+ATTEMPTS = 3
+MAX_GROUPS = 2000
+"""Blocks of a dataflow at most: each costs the driver about 10 ms."""
+TASK_RETRIES = 3
+"""How often Ray starts a task again whose worker died."""
+RECEIPT_TYPE = pa.struct(
+    [
+        ("plan", pa.string()),
+        ("shard", pa.string()),
+        ("num_documents", pa.int64()),
+        ("num_tokens", pa.int64()),
+        ("quarantined", pa.map_(pa.string(), pa.int64())),
+        ("num_bytes", pa.int64()),
+        ("seconds", pa.float64()),
+        ("last", pa.bool_()),
+        ("files", pa.map_(pa.string(), pa.string())),
+    ]
+)
+OUTCOMES_SCHEMA = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("receipt", RECEIPT_TYPE),
+        ("problem", pa.string()),
+        ("began", pa.float64()),
+        ("ended", pa.float64()),
+    ]
+)
+ShardWork = Callable[[str], Receipt]
+"""Makes and commits one shard."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """One pass over the shards of an output; workers get it too."""
+
+    job: str
+    """The verb, for logs."""
+    stage: str
+    """What the bar calls the phase."""
+    output: str
+    plan: str
+    """Fingerprint that the receipts carry."""
+    where: str = "done"
+    """Folder of the receipts."""
+    max_bad_fraction: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseResult:
+    """All receipts of a finished phase in the order of the units, and how many of them were there at its start."""
+
+    receipts: list[Receipt]
+    num_found: int
+    tokens_per_second: float
+
+
+Dataflow = Callable[[Sequence[PlannedUnit], dict[str, Receipt]], Iterator[Outcome]]
+"""(pending units, receipts there are) -> an outcome for each missing shard, as they come."""
+
+
+def run_phase(phase: Phase, units: Sequence[PlannedUnit], dataflow: Dataflow) -> PhaseResult:
+    """Run what is pending, and return the receipts of all units, read from the disk after the last outcome.
+
+    Raises:
+        RuntimeError: shards failed or are missing, or too many documents are bad.
+    """
+    folder = Folder(phase.output)
+    receipts = read_receipts(folder, phase.plan, phase.where)
+    num_found = len(receipts)
+    pending = pending_units(units, receipts)
+    # How many shards a streamed file has is not known before its end.
+    total = None if any(unit.is_streamed for unit in pending) else num_found + len(pending)
+    spans: list[tuple[float, float, int]] = []
+    with Bar(phase.stage, total, "shards", done=num_found) as bar:
+        tally = Tally(bar, receipts.values(), phase.max_bad_fraction)
+        for outcome in dataflow(pending, receipts) if pending else ():
+            tally.add(outcome)
+            if outcome.receipt is not None and outcome.ended:
+                spans.append((outcome.began, outcome.ended, outcome.receipt.num_tokens))
+        receipts = read_receipts(folder, phase.plan, phase.where)
+        tally.finish(folder, [unit.stem for unit in pending_units(units, receipts)])
+    done = [receipts[shard] for unit in units for shard in shards_of(unit, receipts) or ()]
+    return PhaseResult(done, num_found, _rate(spans, done))
+
+
+def _rate(spans: list[tuple[float, float, int]], receipts: list[Receipt]) -> float:
+    """Return tokens per second from the first start to the last end; if nothing was pending, those of one worker."""
+    seconds = sum(receipt.seconds for receipt in receipts)
+    tokens = sum(receipt.num_tokens for receipt in receipts)
+    if spans:
+        seconds = max(span[1] for span in spans) - min(span[0] for span in spans)
+        tokens = sum(span[2] for span in spans)
+    return tokens / max(seconds, 1e-9)
+
+
+def grouped(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
+    """Yield consecutive units in at most 2,000 groups of equal size; up to 2,000 units are groups of one."""
+    size = -(-len(units) // MAX_GROUPS)
+    for start in range(0, len(units), max(1, size)):
+        yield units[start : start + size]
+
+
+def map_shards(phase: Phase, pending: Sequence[PlannedUnit], work: ShardWork) -> Iterator[Outcome]:
+    """Run `work` over shards in tasks of one core, and yield the outcomes as they come."""
+    yield from outcomes(
+        _groups(pending).map_batches(
+            partial(_work_on_group, phase=phase, work=work),
+            batch_size=None,
+            batch_format="pyarrow",
+            max_retries=TASK_RETRIES,
+        )
+    )
+
+
+def map_shards_in_actors(
+    phase: Phase,
+    pending: Sequence[PlannedUnit],
+    make_work: Callable[[], ShardWork],
+    *,
+    pool: ActorPoolStrategy,
+    num_cpus: float,
+    num_gpus: float,
+) -> Iterator[Outcome]:
+    """Run shards through a pool of actors, each of which calls `make_work` once, and yield the outcomes."""
+    yield from outcomes(
+        _groups(pending).map_batches(
+            _ShardActor,
+            fn_constructor_kwargs={"phase": phase, "make_work": make_work},
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=num_cpus,
+            num_gpus=num_gpus or None,
+            compute=pool,
+            max_task_retries=TASK_RETRIES,
+        )
+    )
+
+
+def _groups(pending: Sequence[PlannedUnit]) -> ray.data.Dataset:
+    """Return a dataset with one block, of shard names, per group."""
+    return ray.data.from_arrow([pa.table({"shard": [unit.stem for unit in group]}) for group in grouped(pending)])
+
+
+class _ShardActor:
+    """An actor that builds its work (loads a model) once, and then takes group after group."""
+
+    def __init__(self, phase: Phase, make_work: Callable[[], ShardWork]) -> None:
+        self._phase, self._work = phase, make_work()
+
+    def __call__(self, group: pa.Table) -> pa.Table:
+        return _work_on_group(group, phase=self._phase, work=self._work)
+
+
+def _work_on_group(group: pa.Table, *, phase: Phase, work: ShardWork) -> pa.Table:
+    """Make the shards of a group, on a worker, each committed by itself."""
+    configure_logging()
+    found = []
+    for shard in group["shard"].to_pylist():
+        receipt = _existing_receipt(phase, shard)
+        if receipt is not None:
+            found.append(Outcome(shard=shard, receipt=receipt))
+        else:
+            found.append(attempt(phase, shard, partial(work, shard)))
+    return outcomes_table(found)
+
+
+def _existing_receipt(phase: Phase, shard: str) -> Receipt | None:
+    """Return the receipt of an earlier attempt, whose worker died later at another shard of the group, or None."""
+    folder = Folder(phase.output)
+    if not folder.exists(f"{phase.where}/{shard}.json"):
+        return None
+    receipt = read_receipt(folder, shard, phase.where)
+    return receipt if receipt.plan == phase.plan else None
+
+
+def outcomes(dataset: ray.data.Dataset) -> Iterator[Outcome]:
+    """Run a dataflow that ends in tables of outcomes and yield them block by block, as they come."""
+    for table in blocks_as_they_come(dataset):
+        for row in table.to_pylist(maps_as_pydicts="strict"):
+            receipt = row.pop("receipt")
+            yield Outcome(**row, receipt=None if receipt is None else Receipt(**receipt))
+
+
+def outcomes_table(found: Iterable[Outcome]) -> pa.Table:
+    """Return outcomes as the table in which Ray passes them to the driver."""
+    return pa.Table.from_pylist([asdict(outcome) for outcome in found], schema=OUTCOMES_SCHEMA)
+
+
+def attempt(phase: Phase, shard: str, work: Callable[[], Receipt]) -> Outcome:
+    """Run one shard's work up to three times, on a worker; return its receipt or why there is none."""
+    began = time.time()
+    for number in itertools.count(1):
+        with log_context(job=phase.job, stage=phase.stage, shard=shard):
+            try:
+                receipt = work()
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+                logger.warning("attempt %d of %d failed: %s", number, ATTEMPTS, problem)
+                if number == ATTEMPTS:
+                    return failure(phase, shard, problem, traceback.format_exc())
+                time.sleep(0.5 * 2**number)
+            else:
+                Folder(phase.output).delete(f"failed/{shard}.txt")
+                return Outcome(shard=shard, receipt=receipt, began=began, ended=time.time())
+    raise AssertionError("unreachable")
+
+
+def failure(phase: Phase, shard: str, problem: str, details: str) -> Outcome:
+    """Write failed/<shard>.txt, on a worker, and return the outcome that says that this shard was not made."""
+    Folder(phase.output).publish_bytes(f"{problem}\n\n{details}\n".encode(), f"failed/{shard}.txt")
+    return Outcome(shard=shard, receipt=None, problem=problem)

@@ -1,0 +1,74 @@
+"""Options of the training verbs. Loads no Ray and no torch, so that --help is quick."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ulmfit_ray.config import ConfigError, operational
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.pipelines.options import RayRun, Scaling
+from ulmfit_ray.training.config import LanguageModelTraining, Precision, RetrieverTraining
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig(RayRun):
+    """Train an AWD-LSTM language model from scratch on a token dataset."""
+
+    tokens: str
+    """Token dataset to train on."""
+    output: str = operational()
+    """Directory or URI of the model to be made."""
+    valid: str | None = None
+    """Token dataset to validate on, with the same vocabulary (default: held-out documents of --tokens)."""
+    valid_fraction: float = 0.1
+    """Fraction of the documents held out for validation by a hash of id and seed (0: none); unused with --valid."""
+    direction: Literal["forward", "backward"] = "forward"
+    """Reading direction; backward: each document is read from its end."""
+    architecture: Architecture = field(default_factory=Architecture)
+    training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
+    scaling: Scaling = operational(default_factory=Scaling)
+    precision: Precision = "auto"
+    """Number format of the training; auto: bfloat16 if the hardware has it, else float32."""
+    seed: int = 0
+    """Seed of the initial weights, the order of documents, dropout, and the choice of held-out documents."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.valid_fraction < 1:
+            raise ConfigError("--valid-fraction must lie in [0, 1)")
+        if self.seed < 0:
+            raise ConfigError("--seed must not be negative")
+        self.scaling.check(self.training.global_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainRetrieverConfig(RayRun):
+    """Train a retriever on pairs of the corpus's own text columns, such as title and text."""
+
+    model: str
+    """Model directory of the language model to start from."""
+    tokens: str
+    """Token dataset to train on, with several text columns and the model's vocabulary."""
+    output: str = operational()
+    """Directory or URI of the retriever."""
+    pairs: str = "title:text"
+    """QUERY:DOCUMENT, the names of two text columns; the first is used as a query for the second."""
+    blocks: tuple[Literal["words", "context"], ...] = ("words", "context")
+    """Parts of a vector: words (word vectors of its own), context (the language model's outputs), or both."""
+    word_dim: int = 256
+    """Width of the word vectors of the words block."""
+    document_tokens: int = 100
+    """Length in tokens of the random span that stands for a document in training; `embed` uses whole documents."""
+    training: RetrieverTraining = field(default_factory=RetrieverTraining)
+    scaling: Scaling = operational(default_factory=Scaling)
+    precision: Precision = "auto"
+    """Number format of the training; auto: bfloat16 if the hardware has it, else float32."""
+    seed: int = 0
+    """Seed of the initial weights, the order of pairs, spans and dropout."""
+
+    def __post_init__(self) -> None:
+        if not self.blocks or len(set(self.blocks)) < len(self.blocks):
+            raise ConfigError("--blocks must name words, context, or both")
+        if self.pairs.count(":") != 1:
+            raise ConfigError(f"--pairs {self.pairs}: name two text columns, as in title:text")
+        if self.word_dim < 1 or self.document_tokens < 1 or self.seed < 0:
+            raise ConfigError("--word-dim and --document-tokens must be at least 1, --seed at least 0")
+        self.scaling.check(self.training.global_batch_size)

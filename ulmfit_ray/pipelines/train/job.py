@@ -1,0 +1,130 @@
+"""What all training verbs do: claim the output, train on Ray, write the model directory.
+
+A `TrainingVerb` holds what differs between them: inputs, task, shape of the model, figures and model card.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from ulmfit_ray.lifecycle import claim_output, print_dry_run
+from ulmfit_ray.model.description import ModelDescription
+from ulmfit_ray.model.files import save_tensors
+from ulmfit_ray.model.kinds import describe
+from ulmfit_ray.pipelines.options import RayOptions, Scaling
+from ulmfit_ray.pipelines.runtime import ray_session
+from ulmfit_ray.pipelines.train.workers import MakeTask, TrainingResult, run_training
+from ulmfit_ray.reporting.tables import print_summary
+from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.job_record import JobRecord, read_job
+from ulmfit_ray.storage.manifest import Figure, Manifest
+from ulmfit_ray.storage.model_directory import write_model_directory
+from ulmfit_ray.training.config import TrainingConfig
+from ulmfit_ray.training.state import MODEL, part
+
+Figures = dict[str, Figure]
+
+
+class TrainingRun(Protocol):
+    """What the configs of all training verbs have."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether to stop after the plan."""
+
+    @property
+    def ray(self) -> RayOptions:
+        """Where the job runs."""
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How weights change."""
+
+    @property
+    def scaling(self) -> Scaling:
+        """Workers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingVerb:
+    """What one training verb adds to the common road."""
+
+    name: str
+    inputs: dict[str, str]
+    """Fingerprints of what it reads."""
+    planned_work: str
+    """What --dry-run says."""
+    make_task: MakeTask
+    new_model: Callable[[], nn.Module]
+    """Builds a model of the trained one's shape."""
+    direction: str
+    pooling: str
+    vocab: dict[str, Any]
+    """Content of vocab.json, as `tokenizer` of tokenizer.json."""
+    tokenizer: dict[str, Any]
+    vocab_fingerprint: str
+    tokenizer_fingerprint: str
+    figures: Callable[[TrainingResult], Figures]
+    """What the manifest says of this run, beside steps, parameters and precision."""
+    card: Callable[[ModelDescription, JobRecord, Figures], str]
+    shown: tuple[str, ...]
+    """Figures of the closing summary, in this order."""
+
+
+def run_training_verb(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
+    """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
+    folder, manifest = claim_output(verb.name, config, inputs=verb.inputs)
+    if manifest is not None:
+        print_summary("complete, nothing to do", _summary(folder, manifest, verb))
+        return manifest
+    if config.dry_run:
+        print_dry_run(config, verb.planned_work)
+        return None
+    with ray_session(config.ray):
+        result = run_training(verb.make_task, config.training, folder, config.scaling, config.ray, verb.name)
+    manifest = _write_model(folder, verb, result)
+    print_summary(verb.name, _summary(folder, manifest, verb))
+    return manifest
+
+
+def _write_model(folder: Folder, verb: TrainingVerb, result: TrainingResult) -> Manifest:
+    """Write the model directory from the last state, then delete the checkpoints."""
+    weights = part(result.state, MODEL)
+    model = verb.new_model()
+    model.load_state_dict(weights)
+    precision = str(result.checkpoint.facts["precision"])
+    figures = verb.figures(result) | {
+        "precision": precision,
+        "num_steps": result.checkpoint.step,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    description = describe(model, direction=verb.direction, pooling=verb.pooling, precision=precision)
+    job = read_job(folder)
+    with scratch_directory() as scratch:
+        save_tensors(weights, scratch / "model.safetensors")
+        manifest = write_model_directory(
+            folder,
+            job=job,
+            model=description,
+            weights=scratch / "model.safetensors",
+            vocab=verb.vocab,
+            tokenizer=verb.tokenizer,
+            log=result.log,
+            card=verb.card(description, job, figures),
+            manifest=Manifest(
+                job=verb.name,
+                vocab=verb.vocab_fingerprint,
+                tokenizer=verb.tokenizer_fingerprint,
+                files={},
+                figures=figures,
+            ),
+        )
+    folder.delete("checkpoints")
+    return manifest
+
+
+def _summary(folder: Folder, manifest: Manifest, verb: TrainingVerb) -> Figures:
+    figures = {name: manifest.figures[name] for name in verb.shown if name in manifest.figures}
+    return {name.removeprefix("num_"): value for name, value in figures.items()} | {"output": folder.uri}

@@ -1,0 +1,78 @@
+"""How training is configured: what every task shares, and what each adds. Loads no torch, so that --help is quick."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["one-cycle", "linear"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """How weights change; the global batch is the same for any number of workers."""
+
+    num_epochs: int = 1
+    """Passes over the training documents."""
+    global_batch_size: int = 64
+    """Rows of a batch, over all workers."""
+    learning_rate: float = 4e-3
+    """Highest learning rate of the schedule."""
+    schedule: Schedule = "one-cycle"
+    """Learning-rate schedule. one-cycle: fastai's; linear: rises during the first 10 % of steps, then falls to 0."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW, on matrices only."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient; a larger gradient is scaled down to it."""
+    adam_beta2: float = 0.99
+    """AdamW's second beta; the first follows the schedule."""
+    adam_eps: float = 1e-8
+    """AdamW's epsilon. fastai's 1e-5 is for fine-tuning: a small model trained from scratch with it learns nothing."""
+    checkpoint_every_steps: int = field(default=1000, metadata={"operational": True})
+    """Steps between checkpoints; an epoch's end writes one too if a quarter as many steps passed since the last."""
+    report_every_steps: int = field(default=20, metadata={"operational": True})
+    """Steps between two rows of the training log."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_epochs", "global_batch_size", "checkpoint_every_steps", "report_every_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageModelTraining(TrainingConfig):
+    """How a language model is trained."""
+
+    bptt: int = 72
+    """Tokens of each row in one step; gradients go back through at most this many tokens."""
+    activation_reg: float = 2.0
+    """Activation regularization (AR, alpha): factor of the mean square of the last layer's outputs after dropout."""
+    temporal_activation_reg: float = 1.0
+    """Temporal AR (TAR, beta): factor of the mean square of these outputs' change, before dropout, between tokens."""
+
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        if self.bptt < 1:
+            raise ValueError(f"training.bptt must be at least 1, not {self.bptt}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetrieverTraining(TrainingConfig):
+    """How a retriever is trained; the defaults are what worked on 5,183 abstracts."""
+
+    num_epochs: int = 8
+    """Passes over the pairs."""
+    global_batch_size: int = 128
+    """Pairs of a batch, over all workers; each query is compared with the documents of all pairs of its batch."""
+    learning_rate: float = 1e-2
+    """Highest learning rate of the schedule."""
+    schedule: Schedule = "linear"
+    """Learning-rate schedule. one-cycle: fastai's; linear: rises during the first 10 % of steps, then falls to 0."""
+    temperature: float = 0.1
+    """The dot products are divided by this before the softmax."""
+    dropout: float = 0.1
+    """Dropout probability between the LSTM layers of the language model; its other dropouts are off."""
+
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        if self.temperature <= 0:
+            raise ValueError(f"training.temperature must be over 0, not {self.temperature}")
