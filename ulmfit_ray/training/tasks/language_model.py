@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from ulmfit_ray.model.dropout import draw_masks
 from ulmfit_ray.training.config import LanguageModelTraining
 from ulmfit_ray.training.distributed import gather_dim, own_rows, sum_over_workers
 from ulmfit_ray.training.precision import autocast
+from ulmfit_ray.training.task import Figures
 
 Windows = Callable[[int, int], Iterator[np.ndarray]]
 """(epoch, first step) -> this worker's columns, window after window: (B, T + 1) token ids."""
@@ -54,7 +54,7 @@ class LanguageModelTask:
         """Return zeros: every epoch starts afresh."""
         return self.model.backbone.initial_hidden(self._rows.stop - self._rows.start)
 
-    def loss(self, model: nn.Module, batch: Tensor, carry: Hidden, step: int) -> tuple[Tensor, Hidden, dict[str, Any]]:
+    def loss(self, model: nn.Module, batch: Tensor, carry: Hidden, step: int) -> tuple[Tensor, Hidden, Figures]:
         """Return cross-entropy plus activation regularization (AR) and temporal AR (TAR).
 
         The loss in the figures is the cross-entropy alone, in nats per token.

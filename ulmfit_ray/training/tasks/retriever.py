@@ -14,6 +14,7 @@ from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.training.config import RetrieverTraining
 from ulmfit_ray.training.distributed import gather_dim, gather_rows, own_rows
 from ulmfit_ray.training.precision import autocast
+from ulmfit_ray.training.task import Figures
 
 
 class Batch(Protocol):
@@ -81,7 +82,7 @@ class RetrieverTask:
             device=self.device,
         )
 
-    def loss(self, model: nn.Module, batch: Batch, carry: None, step: int) -> tuple[Tensor, None, dict[str, Any]]:
+    def loss(self, model: nn.Module, batch: Batch, carry: None, step: int) -> tuple[Tensor, None, Figures]:
         """Return the loss of the joint vectors plus the loss of each block, so that a block is also useful alone.
 
         Every rank computes the loss of the whole batch from the gathered vectors. In the backward pass the gradients
