@@ -37,7 +37,7 @@ def tally(max_bad_fraction: float = 1.0, before: list[Receipt] | None = None) ->
     return Tally(Bar("stage", None, "shards"), before or [], max_bad_fraction)
 
 
-def finish(outcomes: list[Outcome], missing: list[str], tmp_path: Path) -> str:
+def finish(outcomes: list[Outcome], missing: dict[str, str], tmp_path: Path) -> str:
     """Return the message with which a phase fails."""
     counted = tally()
     for outcome in outcomes:
@@ -129,24 +129,31 @@ def test_an_output_inside_its_input_is_refused(tmp_path: Path) -> None:
 def test_failed_and_missing_shards_are_named_with_their_reasons(tmp_path: Path) -> None:
     failed = Outcome(shard="part-0000002", receipt=None, problem="OSError: gone")
     done = Outcome(shard="part-0000001", receipt=receipt("part-0000001"))
-    message = finish([done, failed], ["part-0000002", "part-0000003"], tmp_path)
+    message = finish([done, failed], {"part-0000002": "b.csv", "part-0000003": "c.csv"}, tmp_path)
     assert message.splitlines() == [
-        f"2 shards failed; tracebacks are in {tmp_path}/failed/",
-        "    part-0000002: OSError: gone",
-        "    part-0000003: no reason is known: the worker that held it was lost",
+        f"2 units failed; tracebacks are in {tmp_path}/failed/",
+        "    part-0000002 (from b.csv): OSError: gone",
+        "    part-0000003 (from c.csv): no reason is known: the worker that held it was lost",
         "    Run the same command again to try them once more.",
     ]
 
 
 def test_a_streamed_unit_is_not_named_again_beside_its_failed_shard(tmp_path: Path) -> None:
     failed = Outcome(shard="part-0000001-00004", receipt=None, problem="OSError: gone")
-    message = finish([failed], ["part-0000001"], tmp_path)
-    assert message.startswith("1 shards failed")
-    assert "part-0000001-00004: OSError: gone" in message
+    message = finish([failed], {"part-0000001": "a.gz"}, tmp_path)
+    assert message.startswith("1 units failed")
+    assert "part-0000001-00004 (from a.gz): OSError: gone" in message
+
+
+def test_what_failed_first_and_was_made_later_is_no_failure(tmp_path: Path) -> None:
+    counted = tally()
+    counted.add(Outcome(shard="part-0000001", receipt=None, problem="OSError: gone"))
+    counted.add(Outcome(shard="part-0000001", receipt=receipt("part-0000001")))
+    counted.finish(Folder(str(tmp_path)), {})
 
 
 def test_of_many_failures_ten_are_named_and_the_others_counted(tmp_path: Path) -> None:
-    message = finish([], [f"part-{number:07d}" for number in range(14)], tmp_path)
+    message = finish([], {f"part-{number:07d}": "a.csv" for number in range(14)}, tmp_path)
     assert message.count("no reason is known") == 10
     assert "... and 4 more" in message
 
@@ -161,8 +168,8 @@ def test_too_many_bad_documents_end_the_phase_once_enough_were_seen(tmp_path: Pa
 def test_few_bad_documents_are_judged_at_the_end(tmp_path: Path) -> None:
     counted = tally(0.01, before=[receipt("a", num_documents=9, bad=1)])
     with pytest.raises(RuntimeError, match=r"1 of 10 documents cannot be read"):
-        counted.finish(Folder(str(tmp_path)), [])
-    tally(0.1, before=[receipt("a", num_documents=9, bad=1)]).finish(Folder(str(tmp_path)), [])
+        counted.finish(Folder(str(tmp_path)), {})
+    tally(0.1, before=[receipt("a", num_documents=9, bad=1)]).finish(Folder(str(tmp_path)), {})
 
 
 def test_a_config_of_a_previous_job_is_readable_json(output: str) -> None:

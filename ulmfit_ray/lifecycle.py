@@ -19,8 +19,8 @@ from ulmfit_ray.storage.receipts import Receipt
 
 LAYOUT = (
     *("manifest.json", "shards.parquet", "done", "work/done", "work", "checkpoints", "plan.json", "plan.arrow"),
-    *("shards", "quarantine", "failed", "vocab.json", "tokenizer.json", "model.safetensors", "training_log.jsonl"),
-    *("README.md", "config.json"),
+    *("started", "shards", "quarantine", "failed", "vocab.json", "tokenizer.json"),
+    *("model.safetensors", "training_log.jsonl", "README.md", "config.json"),
 )
 """Every name that a job of ours writes into its output; --overwrite deletes these and nothing else, in this order.
 A file that declares others complete is deleted before them, and config.json, which marks the folder as ours, last."""
@@ -133,18 +133,25 @@ class Tally:
         if self._documents + self._bad >= MIN_DOCUMENTS_JUDGED:
             self._judge()
 
-    def finish(self, folder: Folder, missing: Iterable[str]) -> None:
-        """Raise RuntimeError if shards failed or are missing, or if too many documents were bad."""
-        # A streamed unit that is missing has been named if one of its shards, stem-00003, has failed.
-        named_units = {*self._failed, *(shard.rpartition("-")[0] for shard in self._failed)}
-        missing = sorted({*self._failed, *(stem for stem in missing if stem not in named_units)})
+    def finish(self, folder: Folder, missing: Mapping[str, str]) -> None:
+        """Raise RuntimeError if units are missing, or if too many documents were bad.
+
+        `missing` has the file that each of them is made from. A failure counts only if its unit is still missing.
+        """
         if missing:
-            why = "no reason is known: the worker that held it was lost"
-            named = [f"    {shard}: {self._failed.get(shard, why)}" for shard in missing[:NAMED_FAILURES]]
-            more = [f"    ... and {len(missing) - NAMED_FAILURES:,} more"] * (len(missing) > NAMED_FAILURES)
+            # A streamed unit, part-0000001, fails in one of its shards, part-0000001-00003.
+            failed = {shard.rpartition("-")[0]: shard for shard in sorted(self._failed)}
+            failed |= {shard: shard for shard in self._failed}
+            lines = []
+            for unit in sorted(missing)[:NAMED_FAILURES]:
+                shard = failed.get(unit, unit)
+                why = self._failed.get(shard, "no reason is known: the worker that held it was lost")
+                lines.append(f"    {shard} (from {missing[unit]}): {why}")
+            if len(missing) > NAMED_FAILURES:
+                lines.append(f"    ... and {len(missing) - NAMED_FAILURES:,} more")
             raise RuntimeError(
-                f"{len(missing):,} shards failed; tracebacks are in {folder.uri}/failed/\n"
-                + "\n".join([*named, *more, "    Run the same command again to try them once more."])
+                f"{len(missing):,} units failed; tracebacks are in {folder.uri}/failed/\n"
+                + "\n".join([*lines, "    Run the same command again to try them once more."])
             )
         self._judge()
 

@@ -1,6 +1,5 @@
-"""Groups, retries and outcomes of shard-wise work, in this process; what Ray does with them is tested with the jobs."""
+"""Groups and outcomes of shard-wise work, in this process; what Ray does with them is tested with the jobs."""
 
-import logging
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import pytest
 
 from ulmfit_ray.lifecycle import Outcome
 from ulmfit_ray.pipelines import shards
-from ulmfit_ray.pipelines.shards import Phase, attempt, grouped, outcomes_table
+from ulmfit_ray.pipelines.attempts import Phase
+from ulmfit_ray.pipelines.shards import grouped, outcomes_table
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt
@@ -18,11 +18,6 @@ from ulmfit_ray.storage.receipts import Receipt
 @pytest.fixture
 def phase(tmp_path: Path) -> Phase:
     return Phase(job="embed", stage="2 stage", output=str(tmp_path), plan="p")
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards.time, "sleep", lambda seconds: None)
 
 
 def make(phase: Phase, calls: list[str], shard: str) -> Receipt:
@@ -49,39 +44,6 @@ def test_outcomes_cross_ray_and_come_back_as_they_were() -> None:
     back = [Outcome(**row | {"receipt": None if row["receipt"] is None else Receipt(**row["receipt"])}) for row in rows]
     assert back == found
     assert outcomes_table([]).schema == shards.OUTCOMES_SCHEMA
-
-
-def test_work_that_fails_twice_is_tried_a_third_time(phase: Phase, caplog: pytest.LogCaptureFixture) -> None:
-    errors = [OSError("first"), OSError("second")]
-
-    def work() -> Receipt:
-        if errors:
-            raise errors.pop(0)
-        return make(phase, [], "a")
-
-    with caplog.at_level(logging.WARNING, "ulmfit_ray"):
-        outcome = attempt(phase, "a", work)
-    assert outcome.receipt is not None
-    assert [record.getMessage() for record in caplog.records] == [
-        "attempt 1 of 3 failed: OSError: first",
-        "attempt 2 of 3 failed: OSError: second",
-    ]
-
-
-def test_work_that_always_fails_is_an_outcome_with_a_reason_and_a_traceback(phase: Phase) -> None:
-    def work() -> Receipt:
-        raise ValueError("never")
-
-    outcome = attempt(phase, "a", work)
-    assert (outcome.receipt, outcome.problem) == (None, "ValueError: never")
-    text = Path(phase.output, "failed/a.txt").read_text()
-    assert text.startswith("ValueError: never\n\nTraceback")
-
-
-def test_a_traceback_of_an_earlier_run_goes_when_the_shard_is_made(phase: Phase) -> None:
-    Folder(phase.output).publish_bytes(b"old", "failed/a.txt")
-    attempt(phase, "a", partial(make, phase, [], "a"))
-    assert not Path(phase.output, "failed/a.txt").exists()
 
 
 def test_a_group_tried_again_leaves_its_finished_shards_alone(phase: Phase) -> None:

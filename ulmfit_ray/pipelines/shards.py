@@ -1,15 +1,11 @@
 """Run one phase of a job over its shards: Ray Data makes the pending ones, outcomes are tallied, receipts checked.
 
 A job that works shard by shard is one function `shard -> Receipt`. This module has the groups, retries and outcomes.
-`attempt` catches every exception, because one bad shard must not end the job.
+attempts.py has what happens on a worker; one bad shard does not end the job.
 
     receipts on disk -> pending units -> groups -> map_batches -> outcomes -> tally -> receipts on disk, read again
 """
 
-import itertools
-import logging
-import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,20 +16,19 @@ import ray.data
 from ray.data import ActorPoolStrategy
 
 from ulmfit_ray.lifecycle import Outcome, Tally
+from ulmfit_ray.pipelines.attempts import Phase, attempt
 from ulmfit_ray.pipelines.runtime import blocks_as_they_come
-from ulmfit_ray.reporting.logs import configure_logging, log_context
+from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import PlannedUnit
 from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipt, read_receipts, shards_of
 
-logger = logging.getLogger(__name__)
 Unit = TypeVar("Unit")
-ATTEMPTS = 3
 MAX_GROUPS = 2000
 """Blocks of a dataflow at most: each costs the driver about 10 ms."""
-TASK_RETRIES = 3
-"""How often Ray starts a task again whose worker died."""
+FOR_EVER = -1
+"""Ray's retries of tasks and actors whose worker died; attempts.py has the limit."""
 RECEIPT_TYPE = pa.struct(
     [
         ("plan", pa.string()),
@@ -60,22 +55,6 @@ ShardWork = Callable[[str], Receipt]
 """Makes and commits one shard."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Phase:
-    """One pass over the shards of an output; workers get it too."""
-
-    job: str
-    """The verb, for logs."""
-    stage: str
-    """What the bar calls the phase."""
-    output: str
-    plan: str
-    """Fingerprint that the receipts carry."""
-    where: str = "done"
-    """Folder of the receipts."""
-    max_bad_fraction: float = 1.0
-
-
 @dataclass(frozen=True, slots=True)
 class PhaseResult:
     """All receipts of a finished phase in the order of the units, and how many of them were there at its start."""
@@ -89,13 +68,20 @@ Dataflow = Callable[[Sequence[PlannedUnit], dict[str, Receipt]], Iterator[Outcom
 """(pending units, receipts there are) -> an outcome for each missing shard, as they come."""
 
 
-def run_phase(phase: Phase, units: Sequence[PlannedUnit], dataflow: Dataflow) -> PhaseResult:
-    """Run what is pending, and return the receipts of all units, read from the disk after the last outcome.
+def run_phase(
+    phase: Phase, units: Sequence[PlannedUnit], dataflow: Dataflow, source_of: Callable[[PlannedUnit], str]
+) -> PhaseResult:
+    """Run what is pending, and once more what is still missing; return the receipts of all units.
+
+    The receipts are read from the disk at the end, so that only what is really there counts. `source_of` names the
+    file that a unit is made from, for the message about a unit that cannot be made.
 
     Raises:
         RuntimeError: shards failed or are missing, or too many documents are bad.
     """
     folder = Folder(phase.output)
+    # Counts of an earlier launch say nothing about this one: perhaps it has more memory.
+    folder.delete(phase.started)
     receipts = read_receipts(folder, phase.plan, phase.where)
     num_found = len(receipts)
     pending = pending_units(units, receipts)
@@ -104,12 +90,16 @@ def run_phase(phase: Phase, units: Sequence[PlannedUnit], dataflow: Dataflow) ->
     spans: list[tuple[float, float, int]] = []
     with Bar(phase.stage, total, "shards", done=num_found) as bar:
         tally = Tally(bar, receipts.values(), phase.max_bad_fraction)
-        for outcome in dataflow(pending, receipts) if pending else ():
-            tally.add(outcome)
-            if outcome.receipt is not None and outcome.ended:
-                spans.append((outcome.began, outcome.ended, outcome.receipt.num_tokens))
+        for _ in range(2):
+            for outcome in dataflow(pending, receipts) if pending else ():
+                tally.add(outcome)
+                if outcome.receipt is not None:
+                    receipts[outcome.shard] = outcome.receipt
+                    spans += [(outcome.began, outcome.ended, outcome.receipt.num_tokens)] if outcome.ended else []
+            pending = pending_units(units, receipts)
         receipts = read_receipts(folder, phase.plan, phase.where)
-        tally.finish(folder, [unit.stem for unit in pending_units(units, receipts)])
+        missing = pending_units(units, receipts)
+        tally.finish(folder, {unit.stem: source_of(unit) for unit in missing})
     done = [receipts[shard] for unit in units for shard in shards_of(unit, receipts) or ()]
     return PhaseResult(done, num_found, _rate(spans, done))
 
@@ -138,7 +128,7 @@ def map_shards(phase: Phase, pending: Sequence[PlannedUnit], work: ShardWork) ->
             partial(_work_on_group, phase=phase, work=work),
             batch_size=None,
             batch_format="pyarrow",
-            max_retries=TASK_RETRIES,
+            max_retries=FOR_EVER,
         )
     )
 
@@ -162,7 +152,7 @@ def map_shards_in_actors(
             num_cpus=num_cpus,
             num_gpus=num_gpus or None,
             compute=pool,
-            max_task_retries=TASK_RETRIES,
+            max_task_retries=FOR_EVER,
         )
     )
 
@@ -215,28 +205,3 @@ def outcomes(dataset: ray.data.Dataset) -> Iterator[Outcome]:
 def outcomes_table(found: Iterable[Outcome]) -> pa.Table:
     """Return outcomes as the table in which Ray passes them to the driver."""
     return pa.Table.from_pylist([asdict(outcome) for outcome in found], schema=OUTCOMES_SCHEMA)
-
-
-def attempt(phase: Phase, shard: str, work: Callable[[], Receipt]) -> Outcome:
-    """Run one shard's work up to three times, on a worker; return its receipt or why there is none."""
-    began = time.time()
-    for number in itertools.count(1):
-        with log_context(job=phase.job, stage=phase.stage, shard=shard):
-            try:
-                receipt = work()
-            except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
-                logger.warning("attempt %d of %d failed: %s", number, ATTEMPTS, problem)
-                if number == ATTEMPTS:
-                    return failure(phase, shard, problem, traceback.format_exc())
-                time.sleep(0.5 * 2**number)
-            else:
-                Folder(phase.output).delete(f"failed/{shard}.txt")
-                return Outcome(shard=shard, receipt=receipt, began=began, ended=time.time())
-    raise AssertionError("unreachable")
-
-
-def failure(phase: Phase, shard: str, problem: str, details: str) -> Outcome:
-    """Write failed/<shard>.txt, on a worker, and return the outcome that says that this shard was not made."""
-    Folder(phase.output).publish_bytes(f"{problem}\n\n{details}\n".encode(), f"failed/{shard}.txt")
-    return Outcome(shard=shard, receipt=None, problem=problem)

@@ -14,9 +14,10 @@ from ray.data import ActorPoolStrategy
 from ulmfit_ray.config import to_dict
 from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.lifecycle import Outcome, claim_output, print_dry_run
+from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.encode.config import EmbedConfig
 from ulmfit_ray.pipelines.runtime import cluster_cpus, cluster_gpus, ray_session, require_resources
-from ulmfit_ray.pipelines.shards import Phase, PhaseResult, map_shards_in_actors, run_phase
+from ulmfit_ray.pipelines.shards import PhaseResult, map_shards_in_actors, run_phase
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.embedding_dataset import embedding_table, write_parquet
@@ -98,7 +99,7 @@ def _encode(config: EmbedConfig, folder: Folder, plan: Plan) -> PhaseResult:
             num_gpus=gpus,
         )
 
-    return run_phase(phase, plan.units, encoding)
+    return run_phase(phase, plan.units, encoding, lambda unit: f"{config.input}/shards/{unit.stem}.arrow")
 
 
 def _pool(config: EmbedConfig, gpus: float, num_pending: int) -> ActorPoolStrategy:

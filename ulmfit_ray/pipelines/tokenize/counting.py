@@ -18,17 +18,8 @@ from ulmfit_ray.corpus.formats.table import FORMATS
 from ulmfit_ray.corpus.reading import StreamedText, stream_shards
 from ulmfit_ray.corpus.units import Piece, Unit, units_of
 from ulmfit_ray.lifecycle import Outcome
-from ulmfit_ray.pipelines.runtime import cluster_cpus
-from ulmfit_ray.pipelines.shards import (
-    ATTEMPTS,
-    TASK_RETRIES,
-    Phase,
-    attempt,
-    failure,
-    grouped,
-    outcomes,
-    outcomes_table,
-)
+from ulmfit_ray.pipelines.attempts import ATTEMPTS, Phase, WorkerEndedError, attempt, counted_start, failure
+from ulmfit_ray.pipelines.shards import FOR_EVER, grouped, outcomes, outcomes_table
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, tokenize_shard
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.storage.plan import Plan, PlannedUnit, shard_stem
@@ -75,20 +66,19 @@ def count_shards(
         yield from outcomes(
             ray.data.from_arrow(groups)
             .map_batches(
-                partial(_read_units, job=job),
+                partial(_read_units, phase=phase, job=job),
                 batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=READER_CPUS,
                 compute=TaskPoolStrategy(READERS),
-                max_retries=TASK_RETRIES,
+                max_retries=FOR_EVER,
             )
             .map_batches(
                 partial(_tokenize, phase=phase, job=job),
                 batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=1,
-                compute=TaskPoolStrategy(cluster_cpus()),
-                max_retries=TASK_RETRIES,
+                max_retries=FOR_EVER,
             )
         )
     finally:
@@ -101,35 +91,53 @@ def _rows(plan: Plan, unit: PlannedUnit, finished: list[int]) -> pa.Table:
     return rows.append_column("finished_parts", pa.array([finished] * rows.num_rows, pa.list_(pa.int64())))
 
 
-def _read_units(group: pa.Table, job: TokenizeJob) -> Iterator[pa.Table]:
+def _read_units(group: pa.Table, phase: Phase, job: TokenizeJob) -> Iterator[pa.Table]:
     """Yield a row for each shard to be made; streamed files are read here, others by the tokenizer itself."""
     configure_logging()
     finished = dict(zip(group["unit"].to_pylist(), group["finished_parts"].to_pylist(), strict=True))
     for unit in units_of(group):
         if unit.is_streamed:
-            yield from _read_streamed(job, unit, set(finished[unit.number]))
+            yield from _read_streamed(phase, job, unit, set(finished[unit.number]))
         else:
             yield _text(unit)
 
 
-def _read_streamed(job: TokenizeJob, unit: Unit, finished: set[int]) -> Iterator[pa.Table]:
+def _read_streamed(phase: Phase, job: TokenizeJob, unit: Unit, finished: set[int]) -> Iterator[pa.Table]:
     """Yield the missing shards of a file that is read from its front; after an error it is read again."""
     next_part, problem = 0, ""
-    corpus = job.corpus
     for number in range(ATTEMPTS):
         time.sleep(number)
         try:
-            for streamed in stream_shards(unit.pieces[0], FORMATS[corpus.format], corpus.columns, corpus.unit_bytes):
+            for streamed in _streamed(phase, job, unit):
                 if streamed.part >= next_part:
                     next_part = streamed.part + 1
                     if streamed.part not in finished:
                         yield _text(unit, streamed)
+        except WorkerEndedError as error:
+            problem = f"{error}, while the file was read"
+            break
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         else:
             return
     # The shards before this place are good; the tokenizer puts the failure where all failures go.
     yield _text(unit, problem=problem)
+
+
+def _streamed(phase: Phase, job: TokenizeJob, unit: Unit) -> Iterator[StreamedText]:
+    """Yield a file's shards. What is counted is a worker that ends before the next shard is there.
+
+    Between two shards the reader waits for the tokenizers, for hours perhaps: a node that is lost then says nothing
+    about the file.
+    """
+    corpus = job.corpus
+    shards = stream_shards(unit.pieces[0], FORMATS[corpus.format], corpus.columns, corpus.unit_bytes)
+    while True:
+        with counted_start(phase, f"{unit.stem}-reader"):
+            streamed = next(shards, None)
+        if streamed is None:
+            return
+        yield streamed
 
 
 def _text(unit: Unit, streamed: StreamedText | None = None, problem: str = "") -> pa.Table:

@@ -5,6 +5,7 @@
 A restart enters the first phase that is incomplete and does only the shards that have no receipt.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,9 +14,10 @@ from ulmfit_ray.corpus.columns import resolve_columns
 from ulmfit_ray.corpus.formats.table import FORMATS, detect_format
 from ulmfit_ray.corpus.listing import InputFile, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, unit_bytes, units_table
-from ulmfit_ray.lifecycle import claim_output, print_dry_run, refuse_output_inside
+from ulmfit_ray.lifecycle import Outcome, claim_output, print_dry_run, refuse_output_inside
+from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session
-from ulmfit_ray.pipelines.shards import Phase, PhaseResult, map_shards, run_phase
+from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.counting import count_shards
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard
@@ -25,7 +27,7 @@ from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_dataset_manifest
 from ulmfit_ray.storage.model_directory import JOBS as MODEL_JOBS
-from ulmfit_ray.storage.plan import Plan, read_plan, whole_units, write_plan
+from ulmfit_ray.storage.plan import Plan, PlannedUnit, read_plan, whole_units, write_plan
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab
@@ -165,7 +167,8 @@ def _count(config: TokenizeConfig, job: TokenizeJob, plan: Plan) -> PhaseResult:
         where=WORK_RECEIPTS,
         max_bad_fraction=config.max_bad_fraction,
     )
-    return run_phase(phase, plan.units, partial(count_shards, phase, job, plan))
+    flow = partial(count_shards, phase, job, plan)
+    return run_phase(phase, plan.units, flow, lambda unit: plan.rows(unit)["path"][0].as_py())
 
 
 def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt], given: Vocab | None) -> Vocab:
@@ -184,7 +187,11 @@ def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> Pha
     phase = Phase(job="tokenize", stage="3 numericalize", output=job.output, plan=job.plan)
     units = whole_units(receipt.shard for receipt in counted)
     work = partial(numericalize_shard, job, vocab.fingerprint)
-    return run_phase(phase, units, lambda pending, _: map_shards(phase, pending, work))
+
+    def numericalizing(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
+        return map_shards(phase, pending, work)
+
+    return run_phase(phase, units, numericalizing, lambda unit: f"{job.output}/work/{unit.stem}.arrow")
 
 
 def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: list[Receipt], vocab: Vocab) -> Manifest:
