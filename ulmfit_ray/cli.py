@@ -115,8 +115,9 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
     configure_logging(logging.INFO if debug else logging.WARNING)
     try:
         run(parse_config(config_class, arguments, program))
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        said = str(interrupt) or "interrupted; run the same command again to go on from here"
+        print(f"\n{said}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         _close_stdout()

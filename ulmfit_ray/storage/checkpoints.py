@@ -21,6 +21,8 @@ class Checkpoint:
     step: int
     is_last: bool
     """Whether training is over with this step."""
+    is_stopped: bool = False
+    """Whether it was written because somebody asked the training to stop."""
     world_size: int
     facts: dict[str, Any] = field(default_factory=dict)
     """What the worker found out when it built its task; "precision" is always among them."""

@@ -3,6 +3,7 @@
 "(all ranks)" in a docstring means that all workers must call the function at the same point.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,6 +36,15 @@ def of_first_worker(value: str) -> str:
     if world_size() > 1:
         dist.broadcast_object_list(values)
     return values[0]
+
+
+def flag_of_first_worker(ask: Callable[[], bool], device: torch.device) -> bool:
+    """Return rank 0's answer on every worker (all ranks); the others' is not asked for."""
+    if world_size() == 1:
+        return ask()
+    flag = torch.tensor([rank() == 0 and ask()], dtype=torch.uint8, device=device)
+    dist.broadcast(flag, 0)
+    return bool(flag.item())
 
 
 def sum_over_workers(values: list[float], device: torch.device) -> list[float]:

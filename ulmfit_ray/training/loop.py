@@ -5,15 +5,17 @@ to collect a state for a checkpoint; optimizer.py changes the weights, state.py 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ulmfit_ray.training.config import TrainingConfig
-from ulmfit_ray.training.distributed import data_parallel, sum_over_workers
+from ulmfit_ray.training.distributed import data_parallel, flag_of_first_worker, sum_over_workers
 from ulmfit_ray.training.optimizer import make_optimizer, set_rates, update_weights
 from ulmfit_ray.training.state import State, collect, restore
 from ulmfit_ray.training.task import Figures, Task
+
+STEPS_PER_QUESTION_ON_GPU = 10
 
 
 @dataclass(slots=True)
@@ -25,6 +27,8 @@ class Report:
     epoch: int
     metrics: dict[str, float]
     is_epoch_end: bool = False
+    is_stopped: bool = False
+    """Somebody asked the run to stop: this is its last report, with a state."""
     state: State | None = None
 
     @property
@@ -37,24 +41,33 @@ class NotFiniteError(ArithmeticError):
     """The loss is NaN or infinite: running it again would give the same."""
 
 
-def train(task: Task, config: TrainingConfig, *, start: State | None = None) -> Iterator[Report]:
+def train(
+    task: Task, config: TrainingConfig, *, start: State | None = None, should_stop: Callable[[], bool] | None = None
+) -> Iterator[Report]:
     """Train and yield a report every few steps, at checkpoints, and at each epoch's end (all ranks alike).
 
-    `start` is the state of an earlier report; training goes on with the very next batch.
+    `start` is the state of an earlier report; training goes on with the very next batch. `should_stop` is asked on
+    rank 0 after a step; if it says yes, all ranks yield a last report with a state, and end.
 
     Raises:
         NotFiniteError: the loss is not a finite number (on all ranks at the same step).
     """
-    run = _Run(task, config, start)
+    run = _Run(task, config, start, should_stop or (lambda: False))
     for epoch in range(run.step // task.steps_per_epoch, config.num_epochs):
-        yield from run.epoch(epoch)
+        for report in run.epoch(epoch):
+            yield report
+            if report.is_stopped:
+                return
 
 
 class _Run:
     """One training run: how far it is, and what an epoch, a step and a report do."""
 
-    def __init__(self, task: Task, config: TrainingConfig, start: State | None) -> None:
+    def __init__(
+        self, task: Task, config: TrainingConfig, start: State | None, should_stop: Callable[[], bool]
+    ) -> None:
         self.task, self.config = task, config
+        self._should_stop = should_stop
         self.num_steps = config.num_epochs * task.steps_per_epoch
         self.optimizer = make_optimizer(task.layer_groups(), config)
         self.step, self.carry = restore(start, task, self.optimizer) if start else (0, task.initial_carry())
@@ -71,15 +84,20 @@ class _Run:
             rate = self._take_step(batch)
             # No state at an epoch's last step: a run resumed from it would skip the validation of that epoch.
             ends_epoch = self.step == (epoch + 1) * self.task.steps_per_epoch
-            wants_state = self.step % self.config.checkpoint_every_steps == 0 and not ends_epoch
+            stops = not ends_epoch and self._is_stopped()
+            wants_state = stops or (self.step % self.config.checkpoint_every_steps == 0 and not ends_epoch)
             if wants_state or ends_epoch or self.step % self.config.report_every_steps == 0:
                 metrics = self._means() | {"learning_rate": rate}
-                yield Report(self.step, self.num_steps, epoch, metrics, state=self._state() if wants_state else None)
+                state = self._state() if wants_state else None
+                yield Report(self.step, self.num_steps, epoch, metrics, is_stopped=stops, state=state)
         self.task.model.eval()
         # Not after every short epoch: a checkpoint is three times as large as the model, and all workers wait for it.
         is_due = self.step - self.last_state >= max(1, self.config.checkpoint_every_steps // 4)
-        state = self._state() if is_due or self.step == self.num_steps else None
-        yield Report(self.step, self.num_steps, epoch, self.task.validate(), is_epoch_end=True, state=state)
+        figures = self.task.validate()
+        is_last = self.step == self.num_steps
+        stops = not is_last and self._is_stopped()
+        state = self._state() if is_due or is_last or stops else None
+        yield Report(self.step, self.num_steps, epoch, figures, is_epoch_end=True, is_stopped=stops, state=state)
 
     def _take_step(self, batch: Any) -> float:
         """Change the weights by one batch; return the learning rate."""
@@ -91,6 +109,12 @@ class _Run:
         self.step += 1
         self._recent.append(figures)
         return rate
+
+    def _is_stopped(self) -> bool:
+        """Ask rank 0 whether to stop, all ranks alike. On a GPU not at every step: the answer makes the host wait."""
+        if self.task.device.type != "cpu" and self.step % STEPS_PER_QUESTION_ON_GPU:
+            return False
+        return flag_of_first_worker(self._should_stop, self.task.device)
 
     def _state(self) -> State:
         self.last_state = self.step

@@ -8,23 +8,20 @@ would restart the workers and run into them again.
 import json
 import logging
 import secrets
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.util.queue import Empty, Queue
 
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.pipelines.options import RayOptions, Scaling
 from ulmfit_ray.pipelines.runtime import cluster_cpus, require_resources
+from ulmfit_ray.pipelines.train.mailbox import Mailbox
+from ulmfit_ray.pipelines.train.watch import watch
 from ulmfit_ray.reporting.logs import configure_logging
-from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.checkpoints import FOLDER, Checkpoint, newest_checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.model_directory import LogRow
@@ -68,29 +65,32 @@ def run_training(
 
     Raises:
         RuntimeError: training failed; the message is the worker's.
+        KeyboardInterrupt: it was stopped by a signal, after a checkpoint.
     """
-    if not _is_finished(folder):
-        num_cpus = scaling.num_cpus or (1 if scaling.use_gpu else max(1, cluster_cpus() // scaling.num_workers))
-        require_resources(
-            options,
-            num_cpus=num_cpus * scaling.num_workers,
-            num_gpus=scaling.num_workers if scaling.use_gpu else 0,
-            what=f"training with {scaling.num_workers} workers",
-        )
-        errors: list[str] = []
-        messages: Queue = Queue()
-        settings = _WorkerSettings(make_task, training, folder.uri, messages, num_cpus)
-        trainer = _trainer(settings, scaling)
-        with _watching(messages, stage, errors), _interruptible():
-            trainer.fit()
-        messages.shutdown()
-        if errors:
-            raise RuntimeError(errors[-1])
     found = newest_checkpoint(folder)
+    if found is None or not found.is_last:
+        num_cpus = _cpus_per_worker(scaling, options)
+        mailbox = Mailbox()
+        settings = _WorkerSettings(make_task, training, folder.uri, mailbox, num_cpus)
+        watch(_trainer(settings, scaling), mailbox, stage, saved=found.step if found else 0)
+        mailbox.close()
+        found = newest_checkpoint(folder)
+    if found is not None and found.is_stopped:
+        raise KeyboardInterrupt(f"stopped at step {found.step:,}: the same command goes on from there")
     if found is None or not found.is_last:
         raise RuntimeError(f"training ended before its last step; checkpoints are in {folder.uri}/{FOLDER}")
     state, log = _load(folder, found)
     return TrainingResult(state, found, log)
+
+
+def _cpus_per_worker(scaling: Scaling, options: RayOptions) -> int:
+    """Wait for what the workers need at least, and return the cores of each."""
+    num_gpus = scaling.num_workers if scaling.use_gpu else 0
+    what = f"training with {scaling.num_workers} workers"
+    least = scaling.num_workers * (scaling.num_cpus or 1)
+    require_resources(options, num_cpus=least, num_gpus=num_gpus, what=what)
+    # Shared out only now: before, an autoscaling cluster may have had no core at all.
+    return scaling.num_cpus or (1 if scaling.use_gpu else max(1, cluster_cpus() // scaling.num_workers))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _WorkerSettings:
     make_task: MakeTask
     training: TrainingConfig
     output: str
-    messages: Queue
+    mailbox: Mailbox
     num_threads: int
 
 
@@ -133,11 +133,6 @@ def planned_work(tokens: TokenDataset, training: TrainingConfig, scaling: Scalin
     )
 
 
-def _is_finished(folder: Folder) -> bool:
-    found = newest_checkpoint(folder)
-    return found is not None and found.is_last
-
-
 def _load(folder: Folder, checkpoint: Checkpoint) -> tuple[State, list[LogRow]]:
     """Return a checkpoint's state and the training log up to it."""
     with scratch_directory() as scratch:
@@ -151,7 +146,7 @@ def _train_on_worker(loop_config: dict[str, _WorkerSettings]) -> None:
     configure_logging()
     settings = loop_config["settings"]
     torch.set_num_threads(settings.num_threads)
-    folder, messages = Folder(settings.output), settings.messages
+    folder, mailbox = Folder(settings.output), settings.mailbox
     is_first = ray.train.get_context().get_world_rank() == 0
     device = ray.train.torch.get_device()
     try:
@@ -160,17 +155,19 @@ def _train_on_worker(loop_config: dict[str, _WorkerSettings]) -> None:
         if found:
             logger.info("going on from step %d of %s", found.step, folder.uri)
         task, facts = settings.make_task(device, found.facts["precision"] if found else None)
-        for report in train(task, settings.training, start=start):
+        for report in train(task, settings.training, start=start, should_stop=mailbox.is_stop_asked):
             log.append({"step": report.step, "epoch": report.epoch + 1} | report.metrics)
             if is_first:
-                messages.put({"row": log[-1], "num_steps": report.num_steps, "is_epoch_end": report.is_epoch_end})
+                mailbox.put({"row": log[-1], "num_steps": report.num_steps, "is_epoch_end": report.is_epoch_end})
             if report.state is not None:
                 if is_first:
                     _publish(folder, report, log, facts)
+                    mailbox.put({"saved": report.step})
                 # A barrier of up to two seconds: at checkpoints only, on all ranks.
                 ray.train.report({"step": report.step})
     except REPEATABLE_ERRORS as error:
-        messages.put({"error": f"{error}" if str(error) else type(error).__name__})
+        if not mailbox.put_error(str(error) or type(error).__name__):
+            raise
 
 
 def _publish(folder: Folder, report: Report, log: list[LogRow], facts: dict[str, Any]) -> None:
@@ -181,58 +178,7 @@ def _publish(folder: Folder, report: Report, log: list[LogRow], facts: dict[str,
         (scratch / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
         files = {name: scratch / name for name in ("state.safetensors", "training_log.jsonl")}
         world_size = ray.train.get_context().get_world_size()
-        checkpoint = Checkpoint(step=report.step, is_last=report.is_last, world_size=world_size, facts=facts)
+        checkpoint = Checkpoint(
+            step=report.step, is_last=report.is_last, is_stopped=report.is_stopped, world_size=world_size, facts=facts
+        )
         publish_checkpoint(folder, checkpoint, files)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Make Ctrl-C raise KeyboardInterrupt: Ray Train installs a handler that exits silently, and does not remove it."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        raise KeyboardInterrupt from stop
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def _watching(messages: Queue, stage: str, errors: list[str]) -> Iterator[None]:
-    """Show rank 0's reports, and collect all ranks' errors, while the driver waits in `fit`."""
-    done = threading.Event()
-
-    def watch() -> None:
-        bar: Bar | None = None
-        with ExitStack() as stack:
-            while not (done.is_set() and messages.empty()):
-                try:
-                    message = messages.get(timeout=0.5)
-                except Empty:
-                    continue
-                if "error" in message:
-                    errors.append(message["error"])
-                elif bar is None:
-                    # The clock starts with the first report: what went before is Ray finding its workers.
-                    bar = stack.enter_context(Bar(stage, message["num_steps"], "steps", done=message["row"]["step"]))
-                else:
-                    _show(bar, message)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(timeout=10)
-
-
-def _show(bar: Bar, message: dict[str, Any]) -> None:
-    row = message["row"]
-    steps = row["step"] - bar.done
-    if message["is_epoch_end"]:
-        figures = ", ".join(f"{name} {value:,.4g}" for name, value in row.items() if name not in ("step", "epoch"))
-        print(f"epoch {row['epoch']}: {figures}" if figures else f"epoch {row['epoch']} done", flush=True)
-    else:
-        bar.advance(steps, note=f"loss {row['loss']:.3f}", total=message["num_steps"], tokens=row.get("tokens", 0))
