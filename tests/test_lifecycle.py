@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ulmfit_ray.config import ConfigError, OutputRun, operational
-from ulmfit_ray.lifecycle import Outcome, Tally, claim_output, refuse_output_inside
+from ulmfit_ray.lifecycle import Outcome, Tally, claim_output, output_lease, refuse_output_inside
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
@@ -107,6 +107,30 @@ def test_a_folder_of_somebody_else_is_refused_even_with_overwrite(output: str) -
 def test_a_dry_run_writes_nothing(output: str) -> None:
     claim_output("verb", JobConfig(output=output, dry_run=True))
     assert not Path(output).exists()
+
+
+def leases_seen(config: JobConfig) -> list[bool]:
+    with output_lease("verb", config):
+        return [Path(config.output, "lease.json").exists()]
+
+
+def test_an_output_is_leased_while_it_is_written_and_not_while_it_is_looked_at(output: str) -> None:
+    assert leases_seen(JobConfig(output=output)) == [True]
+    assert leases_seen(JobConfig(output=output, dry_run=True)) == [False]
+    folder, _ = claim_output("verb", JobConfig(output=output))
+    assert leases_seen(JobConfig(output=output)) == [True]
+    write_manifest(folder, Manifest(job="verb", vocab="v", tokenizer="t", files={}))
+    assert leases_seen(JobConfig(output=output)) == [False]
+    assert leases_seen(JobConfig(output=output, overwrite=True)) == [True]
+    assert folder.names() == ["config.json", "manifest.json"]
+
+
+def test_a_lease_does_not_make_a_folder_somebody_elses_nor_ours(output: str) -> None:
+    with output_lease("verb", JobConfig(output=output)):
+        claim_output("verb", JobConfig(output=output))
+    other = f"{output}-other"
+    Folder(other).publish_bytes(b"mine", "notes.txt")
+    assert leases_seen(JobConfig(output=other)) == [False]
 
 
 def test_what_a_kill_after_the_manifest_left_is_cleared(output: str) -> None:

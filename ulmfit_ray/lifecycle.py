@@ -6,7 +6,8 @@ Every job that makes an output directory calls `claim_output`, which writes conf
 import fnmatch
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from ulmfit_ray.config import ConfigError, OutputRun, command_line, differences,
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder, absolute_uri
 from ulmfit_ray.storage.job_record import JobRecord, find_job
+from ulmfit_ray.storage.lease import FILE as LEASE_FILE
+from ulmfit_ray.storage.lease import LeaseHeldError, held_lease
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.receipts import Receipt
 
@@ -27,6 +30,27 @@ A file that declares others complete is deleted before them, and config.json, wh
 MIN_DOCUMENTS_JUDGED = 10_000
 """--max-bad-fraction is checked while a phase runs once it has this many documents; with fewer, only at its end."""
 NAMED_FAILURES = 10
+
+
+@contextmanager
+def output_lease(verb: str, config: Any) -> Iterator[None]:
+    """Keep other jobs from writing the output of this one while the block runs.
+
+    Raises:
+        ConfigError: another job is writing it at this moment.
+    """
+    folder = Folder(config.output)
+    is_finished = folder.exists("manifest.json") and not config.overwrite
+    is_foreign = bool(set(folder.names()) - {LEASE_FILE}) and find_job(folder) is None
+    # What is only looked at, or will be refused, is not touched.
+    if config.dry_run or is_finished or is_foreign:
+        yield
+        return
+    try:
+        with held_lease(folder, command_line(verb, config)):
+            yield
+    except LeaseHeldError as error:
+        raise ConfigError(str(error)) from error
 
 
 def claim_output(
@@ -53,7 +77,7 @@ def claim_output(
         if not config.dry_run:
             for name in LAYOUT:
                 folder.delete(name)
-    elif folder.names():
+    elif set(folder.names()) - {LEASE_FILE}:
         raise ConfigError(f"output {folder.uri} is not empty and not an output of ulmfit-ray: name another output")
     if not config.dry_run:
         folder.publish_json({"job": job.to_json()}, "config.json")

@@ -13,7 +13,7 @@ from ray.data import ActorPoolStrategy
 
 from ulmfit_ray.config import to_dict
 from ulmfit_ray.document_encoder import DocumentEncoder
-from ulmfit_ray.lifecycle import Outcome, claim_output, print_dry_run
+from ulmfit_ray.lifecycle import Outcome, claim_output, output_lease, print_dry_run
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.encode.config import EmbedConfig
 from ulmfit_ray.pipelines.runtime import cluster_cpus, cluster_gpus, ray_session, require_resources
@@ -38,6 +38,11 @@ def run(config: EmbedConfig) -> Manifest | None:
     """Encode the documents, or what is missing of them, and return the manifest (None after --dry-run)."""
     model, tokens = ModelDirectory(config.model), TokenDataset(config.input)
     model.check_tokens(tokens.manifest.vocab, config.input)
+    with output_lease("embed", config):
+        return _run(config, model, tokens)
+
+
+def _run(config: EmbedConfig, model: ModelDirectory, tokens: TokenDataset) -> Manifest | None:
     pooling = config.pooling or model.description.pooling
     folder, manifest = claim_output(
         "embed",

@@ -14,7 +14,7 @@ from ulmfit_ray.corpus.columns import resolve_columns
 from ulmfit_ray.corpus.formats.table import FORMATS, detect_format
 from ulmfit_ray.corpus.listing import InputFile, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, unit_bytes, units_table
-from ulmfit_ray.lifecycle import Outcome, claim_output, print_dry_run, refuse_output_inside
+from ulmfit_ray.lifecycle import Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
@@ -49,6 +49,13 @@ def run(config: TokenizeConfig) -> Manifest | None:
     corpus = None if is_finished else _look_at_input(config)
     tokenizer = _tokenizer(config)
     given_vocab = _given_vocab(config)
+    with output_lease("tokenize", config):
+        return _run(config, corpus, tokenizer, given_vocab)
+
+
+def _run(
+    config: TokenizeConfig, corpus: _Corpus | None, tokenizer: Tokenizer, given_vocab: Vocab | None
+) -> Manifest | None:
     folder, manifest = claim_output("tokenize", config)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))

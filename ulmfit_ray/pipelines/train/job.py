@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from ulmfit_ray.lifecycle import claim_output, print_dry_run
+from ulmfit_ray.lifecycle import claim_output, output_lease, print_dry_run
 from ulmfit_ray.model.description import ModelDescription
 from ulmfit_ray.model.files import save_tensors
 from ulmfit_ray.model.kinds import describe
@@ -75,6 +75,11 @@ class TrainingVerb:
 
 def run_training_verb(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
     """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
+    with output_lease(verb.name, config):
+        return _run(config, verb)
+
+
+def _run(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
     folder, manifest = claim_output(verb.name, config, inputs=verb.inputs)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest, verb))
