@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 os.environ.pop("RAY_ADDRESS", None)
 os.environ["RAY_AUTH_MODE"] = "disabled"
+sys.path.insert(0, str(Path(__file__).parent))
+
+import faults
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.pipelines.options import Scaling
@@ -25,11 +29,21 @@ ONE_THREAD = Scaling(num_cpus=1)
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """A session of two cores that all tests share; the jobs use it and leave it running."""
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A session of two cores that all tests share; the jobs use it and leave it running. Workers know faults.py."""
     import ray
 
-    ray.init(address="local", num_cpus=2, object_store_memory=1 << 30, include_dashboard=False, log_to_driver=False)
+    os.environ[faults.VARIABLE] = str(tmp_path_factory.mktemp("faults"))
+    # This folder is no package that a worker could import.
+    ray.cloudpickle.register_pickle_by_value(faults)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        object_store_memory=1 << 30,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"worker_process_setup_hook": faults.install},
+    )
     yield
     ray.shutdown()
 

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ulmfit_ray.lifecycle import Outcome
 from ulmfit_ray.reporting.logs import log_context
@@ -20,6 +21,7 @@ from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 ATTEMPTS = 3
 """How often work that raises is tried."""
 STARTS = 3
@@ -75,14 +77,15 @@ def attempt(phase: Phase, shard: str, work: Callable[[], Receipt]) -> Outcome:
     with log_context(job=phase.job, stage=phase.stage, shard=shard):
         try:
             with counted_start(phase, shard):
-                receipt = _tried(work)
+                receipt = tried(work)
         except Exception as error:
             return failure(phase, shard, f"{type(error).__name__}: {error}", traceback.format_exc())
         Folder(phase.output).delete(f"failed/{shard}.txt")
         return Outcome(shard=shard, receipt=receipt, began=began, ended=time.time())
 
 
-def _tried(work: Callable[[], Receipt]) -> Receipt:
+def tried(work: Callable[[], Result]) -> Result:
+    """Return what the work gives; if it raises, try again, and raise what the last attempt raised."""
     for number in itertools.count(1):
         try:
             return work()

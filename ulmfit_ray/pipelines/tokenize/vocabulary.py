@@ -4,12 +4,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 from ray.data.aggregate import Sum
+from ray.exceptions import RayTaskError
 
+from ulmfit_ray.pipelines.attempts import tried
 from ulmfit_ray.pipelines.runtime import blocks_as_they_come
-from ulmfit_ray.pipelines.shards import grouped
+from ulmfit_ray.pipelines.shards import FOR_EVER, grouped
+from ulmfit_ray.reporting.logs import configure_logging, log_context
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt
 from ulmfit_ray.text.vocab import Vocab, build_vocab, most_frequent
@@ -20,34 +24,78 @@ MAX_PARTITIONS = 200
 
 
 def count_vocabulary(folder: Folder, counted: Sequence[Receipt], *, max_vocab: int, min_freq: int) -> Vocab:
-    """Return the vocabulary of all counted shards."""
-    parts = _most_frequent_types(folder, [receipt.shard for receipt in counted], max_vocab, min_freq)
+    """Return the vocabulary of all counted shards.
+
+    Raises:
+        RuntimeError: a shard's types cannot be read, or the counts do not add up to the tokens of the receipts.
+    """
+    num_tokens = sum(receipt.num_tokens for receipt in counted)
+    parts: list[pa.Table] = [TYPES_SCHEMA.empty_table()]
+    found = 0
+    for part in _partitions(folder, [receipt.shard for receipt in counted], max_vocab, min_freq):
+        is_total = pc.is_null(part["token"])
+        found += pc.sum(part.filter(is_total)["count"]).as_py() or 0
+        parts.append(part.filter(pc.invert(is_total)))
+    if found != num_tokens:
+        raise RuntimeError(
+            f"{folder.uri}: the types of all shards have {found:,} occurrences, the shards {num_tokens:,} tokens:"
+            " something was lost on the way. Run the same command again."
+        )
     return build_vocab(
-        [TYPES_SCHEMA.empty_table(), *parts],
+        parts,
         max_vocab=max_vocab,
         min_freq=min_freq,
         num_documents=sum(receipt.num_documents for receipt in counted),
-        num_tokens=sum(receipt.num_tokens for receipt in counted),
+        num_tokens=num_tokens,
     )
 
 
-def _most_frequent_types(folder: Folder, shards: list[str], max_vocab: int, min_freq: int) -> Iterator[pa.Table]:
-    """Hash the types into partitions, sum them there, and yield the most frequent ones of each partition."""
-    ray.data.DataContext.get_current().default_hash_shuffle_parallelism = min(MAX_PARTITIONS, len(shards))
+def _partitions(folder: Folder, shards: list[str], max_vocab: int, min_freq: int) -> Iterator[pa.Table]:
+    """Hash the types into partitions, sum them there, and yield the most frequent ones and the total of each."""
+    context = ray.data.DataContext.get_current()
+    context.default_hash_shuffle_parallelism = min(MAX_PARTITIONS, len(shards))
+    tolerated = context.max_errored_blocks
+    # Elsewhere a lost block lacks its receipts. Here only the total would show it, so the first error ends the phase.
+    context.max_errored_blocks = 0
     totals = (
         ray.data.from_arrow([pa.table({"shard": group}) for group in grouped(shards)])
-        .map_batches(partial(_read_types, output=folder.uri), batch_size=None)
+        .map_batches(partial(_read_types, output=folder.uri), batch_size=None, max_retries=FOR_EVER)
         .groupby("token")
         .aggregate(Sum("count", alias_name="count"), Sum("documents", alias_name="documents"))
         .map_batches(
-            partial(most_frequent, max_vocab=max_vocab, min_freq=min_freq), batch_size=None, batch_format="pyarrow"
+            partial(_most_frequent_and_total, max_vocab=max_vocab, min_freq=min_freq),
+            batch_size=None,
+            batch_format="pyarrow",
+            max_retries=FOR_EVER,
         )
     )
-    yield from blocks_as_they_come(totals)
+    try:
+        yield from blocks_as_they_come(totals)
+    except RayTaskError as error:
+        raise RuntimeError(f"the vocabulary could not be counted: {error.cause}") from error
+    finally:
+        context.max_errored_blocks = tolerated
+
+
+def _most_frequent_and_total(types: pa.Table, max_vocab: int, min_freq: int) -> pa.Table:
+    """Return the most frequent types of a partition, and one row more, without a token, that counts all of them."""
+    total = {"token": [None], "count": [pc.sum(types["count"]).as_py() or 0], "documents": [0]}
+    chosen = most_frequent(types.select(TYPES_SCHEMA.names).cast(TYPES_SCHEMA), max_vocab=max_vocab, min_freq=min_freq)
+    return pa.concat_tables([chosen, pa.table(total, schema=TYPES_SCHEMA)])
 
 
 def _read_types(batch: dict[str, list[str]], output: str) -> Iterator[pa.Table]:
+    """Yield the types of each shard of a group, on a worker; what cannot be read is tried again, and named."""
+    configure_logging()
     folder = Folder(output)
-    for shard in batch["shard"]:
-        with folder.open(f"work/{shard}.types.parquet") as source:
-            yield pq.read_table(source)
+    for shard in map(str, batch["shard"]):
+        with log_context(job="tokenize", stage="2 vocabulary", shard=shard):
+            yield tried(partial(_types, folder, f"work/{shard}.types.parquet"))
+
+
+def _types(folder: Folder, name: str) -> pa.Table:
+    try:
+        with folder.open(name) as source:
+            return pq.read_table(source)
+    except Exception as error:
+        raise RuntimeError(f"{folder.uri}/{name} cannot be read: {type(error).__name__}: {error}") from error

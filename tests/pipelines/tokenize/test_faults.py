@@ -1,0 +1,88 @@
+"""Errors and deaths of workers in each phase of tokenizing: nothing is lost, or the job fails and says what."""
+
+import json
+from pathlib import Path
+
+import faults
+import pytest
+
+from ulmfit_ray.commands import verify
+from ulmfit_ray.commands.verify import VerifyConfig
+from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
+from ulmfit_ray.pipelines.tokenize.job import run
+from ulmfit_ray.storage.folder import sha256_file
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+
+PHASES = {
+    "tokenize": ("publish", "work/part-0000001.arrow"),
+    "vocabulary": ("open", "work/part-0000001.types.parquet"),
+    "numericalize": ("publish", "shards/part-0000001.arrow"),
+}
+
+
+@pytest.fixture
+def config(corpus: Path, tmp_path: Path) -> TokenizeConfig:
+    """The job that made the session's `tokens`, into a new output."""
+    return TokenizeConfig(
+        input=(str(corpus),),
+        output=str(tmp_path / "tokens"),
+        text_columns=("title", "text"),
+        id_column="_id",
+        keep_columns=("title",),
+        mark_fields="no",
+        min_freq=1,
+    )
+
+
+def hashes(output: str) -> dict[str, str]:
+    names = [f"shards/part-000000{number}.arrow" for number in range(4)]
+    return {name: sha256_file(Path(output, name)) for name in [*names, "vocab.json"]}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("kill", [False, True], ids=["error", "death"])
+def test_one_fault_in_a_phase_changes_nothing(config: TokenizeConfig, tokens: str, phase: str, kill: bool) -> None:
+    operation, name = PHASES[phase]
+    with faults.fault(operation, name, kill=kill) as happened:
+        run(config)
+    assert happened() == 1
+    assert hashes(config.output) == hashes(tokens)
+    assert verify.run(VerifyConfig(input=config.output))["num_documents"] == 200
+    assert not Path(config.output, "started").exists() or not list(Path(config.output, "started").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ("tokenize", r"part-0000001 \(from .*1\.jsonl\): OSError: injected fault"),
+        ("vocabulary", r"work/part-0000001\.types\.parquet cannot be read: OSError: injected fault"),
+        ("numericalize", r"part-0000001 \(from .*work/part-0000001\.arrow\): OSError: injected fault"),
+    ],
+)
+def test_a_lasting_fault_fails_the_job_by_name_and_the_next_run_mends_it(
+    config: TokenizeConfig, tokens: str, phase: str, message: str
+) -> None:
+    operation, name = PHASES[phase]
+    with faults.fault(operation, name, times=faults.FOR_EVER), pytest.raises(RuntimeError, match=message):
+        run(config)
+    assert not Path(config.output, "manifest.json").exists()
+    run(config)
+    assert hashes(config.output) == hashes(tokens)
+
+
+@pytest.mark.parametrize("phase", ["tokenize", "numericalize"])
+def test_a_shard_that_ends_its_worker_each_time_ends_after_our_own_count(config: TokenizeConfig, phase: str) -> None:
+    operation, name = PHASES[phase]
+    with (
+        faults.fault(operation, name, kill=True, times=faults.FOR_EVER) as happened,
+        pytest.raises(RuntimeError, match=r"part-0000001 \(from .*\): .*it ended its worker 3 times") as error,
+    ):
+        run(config)
+    assert happened() == 3
+    assert "1 units failed" in str(error.value)
+    where = "work/done" if phase == "tokenize" else "done"
+    others = {path.stem for path in Path(config.output, where).iterdir()}
+    assert others == {"part-0000000", "part-0000002", "part-0000003"}
+    assert "it ended its worker" in Path(config.output, "failed/part-0000001.txt").read_text()
+    assert json.loads(Path(config.output, "config.json").read_text())["job"]["verb"] == "tokenize"
