@@ -5,6 +5,7 @@ a local session is started for the job alone. A session that is already there (a
 """
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -19,11 +20,13 @@ os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 import pyarrow as pa
 import ray
 import ray.data
+from ray.autoscaler.sdk import request_resources
 
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.pipelines.options import RayOptions
 
 OBJECT_STORE_BYTES = 1 << 30
+LINE_SECONDS = 10
 
 
 @contextmanager
@@ -78,27 +81,40 @@ def _configure_data() -> None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
 
 
+def is_on_cluster(options: RayOptions) -> bool:
+    """Tell whether the job runs on a cluster that was there before, where nodes may come and go."""
+    return bool(options.address or os.environ.get("RAY_ADDRESS"))
+
+
 def require_resources(options: RayOptions, *, num_cpus: float, num_gpus: float = 0, what: str) -> None:
     """Return once the cluster has the resources for `what`; Ray itself would wait in silence.
+
+    An autoscaling cluster is asked for them meanwhile: a head without CPUs, or a group of GPU nodes that starts at
+    zero, brings none by itself.
 
     Raises:
         ConfigError: this local session will never have them.
         TimeoutError: the cluster did not bring them within `wait_seconds`.
     """
-    is_cluster = bool(options.address or os.environ.get("RAY_ADDRESS"))
     deadline = time.monotonic() + options.wait_seconds
+    last_line = -math.inf
     while True:
-        there = ray.cluster_resources()
-        cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
+        cpus, gpus = (ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU"))
         if cpus >= num_cpus and gpus >= num_gpus:
-            return
+            break
         lacking = f"{what} needs {num_cpus:g} CPUs and {num_gpus:g} GPUs; there are {cpus:g} and {gpus:g}"
-        if not is_cluster:
+        if not is_on_cluster(options):
             raise ConfigError(f"{lacking}: ask for fewer (--scaling, --actors), or name a cluster with --ray.address")
         if time.monotonic() > deadline:
             raise TimeoutError(f"{lacking} after {options.wait_seconds} seconds of waiting")
-        print(f"waiting: {lacking}", flush=True)
-        time.sleep(10)
+        if time.monotonic() - last_line >= LINE_SECONDS:
+            last_line = time.monotonic()
+            print(f"waiting: {lacking}", flush=True)
+            request_resources(bundles=[{"CPU": 1}] * math.ceil(num_cpus) + [{"GPU": 1}] * math.ceil(num_gpus))
+        time.sleep(1)
+    if math.isfinite(last_line):
+        # The request holds until it is taken back; from now on what runs is demand enough.
+        request_resources(bundles=[])
 
 
 def blocks_as_they_come(dataset: ray.data.Dataset) -> Iterator[pa.Table]:
@@ -108,7 +124,7 @@ def blocks_as_they_come(dataset: ray.data.Dataset) -> Iterator[pa.Table]:
 
 def cluster_cpus() -> int:
     """Return the number of CPUs that Ray knows of."""
-    return int(ray.cluster_resources().get("CPU", 1))
+    return int(ray.cluster_resources().get("CPU", 0))
 
 
 def cluster_gpus() -> int:

@@ -16,7 +16,7 @@ from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.lifecycle import Outcome, claim_output, output_lease, print_dry_run
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.encode.config import EmbedConfig
-from ulmfit_ray.pipelines.runtime import cluster_cpus, cluster_gpus, ray_session, require_resources
+from ulmfit_ray.pipelines.runtime import cluster_gpus, is_on_cluster, ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards_in_actors, run_phase
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.commit import commit_shard
@@ -94,7 +94,7 @@ def _encode(config: EmbedConfig, folder: Folder, plan: Plan) -> PhaseResult:
     phase = Phase(job="embed", stage="embed", output=folder.uri, plan=plan.fingerprint)
 
     def encoding(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
-        gpus = config.actors.num_gpus if config.actors.num_gpus is not None else float(cluster_gpus() > 0)
+        gpus = _gpus_per_actor(config)
         return map_shards_in_actors(
             phase,
             pending,
@@ -107,13 +107,25 @@ def _encode(config: EmbedConfig, folder: Folder, plan: Plan) -> PhaseResult:
     return run_phase(phase, plan.units, encoding, lambda unit: f"{config.input}/shards/{unit.stem}.arrow")
 
 
+def _gpus_per_actor(config: EmbedConfig) -> float:
+    """Return the GPUs of each actor: as asked for, else 1 if there is any now."""
+    if config.actors.num_gpus is not None:
+        return config.actors.num_gpus
+    if cluster_gpus() == 0 and is_on_cluster(config.ray):
+        print("no GPU is up: encoding on CPUs (--actors.num-gpus 1 waits for GPUs)", flush=True)
+    return float(cluster_gpus() > 0)
+
+
 def _pool(config: EmbedConfig, gpus: float, num_pending: int) -> ActorPoolStrategy:
-    """Wait until the cluster has room for the first actors, and return the pool's smallest and largest size."""
-    cpus, actors = config.actors.num_cpus, config.actors
-    require_resources(config.ray, num_cpus=cpus * actors.min, num_gpus=gpus * actors.min, what="the encoder pool")
-    fitting = min(cluster_cpus() // cpus, int(cluster_gpus() / gpus) if gpus else cluster_cpus())
-    most = max(actors.min, min(actors.max or fitting, num_pending))
-    return ActorPoolStrategy(min_size=actors.min, max_size=most)
+    """Return how many actors there are at least and at most, once the cluster has room for the first ones.
+
+    What the cluster has now is no limit: nodes may come later, and Ray starts as many actors as fit.
+    """
+    actors = config.actors
+    require_resources(
+        config.ray, num_cpus=actors.num_cpus * actors.min, num_gpus=gpus * actors.min, what="the encoder pool"
+    )
+    return ActorPoolStrategy(min_size=actors.min, max_size=max(actors.min, min(actors.max or num_pending, num_pending)))
 
 
 class ShardEncoder:

@@ -16,7 +16,7 @@ from ulmfit_ray.corpus.listing import InputFile, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, unit_bytes, units_table
 from ulmfit_ray.lifecycle import Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
-from ulmfit_ray.pipelines.runtime import ray_session
+from ulmfit_ray.pipelines.runtime import ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.counting import count_shards
@@ -67,6 +67,7 @@ def _run(
     plan = _plan(config, folder, corpus)
     _claim_tokenizer(folder, tokenizer)
     with ray_session(config.ray):
+        require_resources(config.ray, num_cpus=1, what="a tokenizer")
         manifest, found = _run_phases(config, folder, plan, tokenizer, given_vocab)
     print_summary("tokenize", _summary(folder, manifest, found))
     return manifest
