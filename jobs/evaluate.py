@@ -3,7 +3,9 @@
     python jobs/evaluate.py retrieval --embeddings embeddings --model models/retriever --tokens tokens \\
         --queries queries.jsonl --qrels qrels.tsv --output figures.json
 
-Reads an embedding dataset, its model, its tokens, and a judged collection in BEIR's layout. Prints a table.
+Reads an embedding dataset, its model, its tokens, and a judged collection in BEIR's layout, whose document ids the
+corpus must have (tokenize it with --id-column). Prints a table. A file --output that is there is replaced only with
+--overwrite.
 """
 
 import sys

@@ -2,7 +2,11 @@
 
     python jobs/search.py --embeddings embeddings --model models/retriever --query "vitamin D and bone density" -k 5
 
-Reads an embedding dataset and the model that made it. Prints a table, or writes JSONL or Parquet with --output.
+    python jobs/search.py --embeddings embeddings --model models/retriever --hybrid --tokens tokens \\
+        --queries queries.jsonl --output hits.parquet
+
+Reads an embedding dataset and the model that made it; for --hybrid, which ranks by words and vectors together, the
+documents' tokens too. Prints a table, or JSON lines with --json, or writes JSONL or Parquet with --output.
 """
 
 import sys

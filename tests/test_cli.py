@@ -57,6 +57,8 @@ def corpus(tmp_path: Path) -> None:
     write(f"{tmp_path}/full/notes.txt", "somebody's own")
     write(f"{tmp_path}/broken.toml", "input = \n")
     write(f"{tmp_path}/unknown.toml", "max-vocabulary = 9\n")
+    write(f"{tmp_path}/elsewhere.toml", "bptt = 70\n")
+    write(f"{tmp_path}/words.toml", '[training]\nbptt = "seventy"\n')
     job = {"verb": "pretrain", "command": "ulmfit-ray pretrain --tokens t --output taken"}
     write(f"{tmp_path}/taken/config.json", json.dumps({"job": job}))
     write(f"{tmp_path}/embedded/manifest.json", json.dumps({"format_version": 1, "job": "embed"}))
@@ -103,12 +105,17 @@ MISTAKES = [
     ([*TOKENIZE, "a.jsonl", "--keep-columns", "doc_id"], "column doc_id cannot be kept"),
     ([*TOKENIZE, "a.txt", "--text-columns", "title"], "format txt has no columns"),
     ([*TOKENIZE, "a.txt", "--max-vocabs", "100"], "did you mean --max-vocab?"),
+    ([*TOKENIZE, "a.txt", "--lang", "xyz"], "--lang xyz is not a language that spaCy can cut"),
     (["tokenize", "--input", "folder", "--output", "folder/out"], "lies inside input"),
     (["tokenize", "--input", "a.txt", "--output", "full"], "not empty and not an output of ulmfit-ray"),
     (["tokenize", "--input", "a.txt", "--output", "taken"], "belongs to `pretrain`"),
     (["tokenize", "missing.toml"], "does not exist"),
     (["tokenize", "broken.toml"], "is not valid TOML"),
-    (["tokenize", "unknown.toml"], "did you mean --max-vocab?"),
+    (["tokenize", "unknown.toml"], "unknown.toml: there is no key max-vocabulary; did you mean max-vocab?"),
+    (["pretrain", "elsewhere.toml"], "elsewhere.toml: there is no key bptt; did you mean bptt in [training]?"),
+    (["pretrain", "words.toml"], "words.toml: [training] bptt is 'seventy': expected a whole number"),
+    ([*TOKENIZE, "a.txt", "--no-max-vocab"], "unknown option --no-max-vocab: did you mean --max-vocab?"),
+    (["pretrain", "--bptt", "70"], "unknown option --bptt: did you mean --training.bptt?"),
     (["pretrain", "--tokens", "missing", "--output", "out"], "is not an output of ulmfit-ray"),
     (["pretrain", "--tokens", "taken", "--output", "out"], "pretrain job has not finished"),
     (["pretrain", "--tokens", "embedded", "--output", "out"], "is an output of `embed`"),

@@ -1,3 +1,4 @@
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.document_encoder import BLOCK, MANY, DocumentEncoder
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
@@ -136,6 +137,69 @@ def test_fields_are_tokenized_each_by_itself_and_marked_if_the_tokenizer_marks_t
     encoder = DocumentEncoder.load(write_model(tmp_path, vocab, mark_fields=True), device="cpu")
     (ids,) = encoder.numericalize([["The cat", "a dog"]])
     assert " ".join(ITOS[number] for number in ids) == "xxbos xxfld xxunk xxmaj the cat xxfld xxunk a dog"
+
+
+def test_one_text_has_one_vector(tmp_path: Path, vocab: Vocab):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab), device="cpu")
+    vector = encoder.encode(TEXTS[0])
+    assert vector.shape == (6,)
+    assert np.array_equal(vector, encoder.encode(TEXTS)[0])
+    assert np.array_equal(encoder.encode(TEXTS[0], pooling="max"), encoder.encode(TEXTS[:1], pooling="max")[0])
+
+
+def test_ids_of_one_text_without_a_list_are_refused(tmp_path: Path, vocab: Vocab):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab), device="cpu")
+    with pytest.raises(ValueError, match="put the one text in a list"):
+        encoder.numericalize("The cat")
+
+
+def test_texts_may_come_from_anything_that_yields_them(tmp_path: Path, vocab: Vocab):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab), device="cpu")
+    expected = encoder.encode(TEXTS)
+    for texts in (tuple(TEXTS), iter(TEXTS), (text for text in TEXTS), dict.fromkeys(TEXTS), np.array(TEXTS)):
+        assert np.array_equal(encoder.encode(texts), expected)
+    assert encoder.encode(iter([])).shape == encoder.encode([]).shape == (0, 6)
+
+
+def test_many_texts_are_held_a_block_at_a_time_and_get_the_same_vectors(
+    tmp_path: Path, vocab: Vocab, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ulmfit_ray.document_encoder.BLOCK", 3)
+    monkeypatch.setattr("ulmfit_ray.document_encoder.MANY", 5)
+    uri = write_model(tmp_path, vocab)
+    encoder = DocumentEncoder.load(uri, device="cpu")
+    sizes: list[int] = []
+    numericalize = encoder.numericalize
+
+    def counting(texts: list[str]) -> list[np.ndarray]:
+        sizes.append(len(texts))
+        return numericalize(texts)
+
+    monkeypatch.setattr(encoder, "numericalize", counting)
+    vectors = encoder.encode(iter(TEXTS * 2))
+    assert sizes == [3, 3, 2]
+    assert np.array_equal(vectors, model_by_hand(uri, vocab).encode(ids_by_hand() * 2))
+
+
+@pytest.mark.parametrize(
+    ("num_texts", "is_terminal", "is_shown"), [(MANY, True, False), (MANY + 1, True, True), (MANY + 1, False, False)]
+)
+def test_a_bar_is_shown_on_standard_error_for_many_texts_on_a_terminal(
+    tmp_path: Path,
+    vocab: Vocab,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    num_texts: int,
+    is_terminal: bool,
+    is_shown: bool,
+):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab), device="cpu")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    assert encoder.encode(["a dog"] * num_texts).shape == (num_texts, 6)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert ("encode" in captured.err, "100%" in captured.err) == (is_shown, is_shown)
+    assert BLOCK < MANY
 
 
 def test_a_directory_that_is_not_finished_is_refused(tmp_path: Path, vocab: Vocab):

@@ -3,13 +3,19 @@
 >>> encoder = DocumentEncoder.load("models/lm")
 >>> encoder.encode(["first text", "second text"], pooling="concat").shape
 (2, 1200)
+>>> encoder.encode("one text").shape
+(400,)
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import cached_property
+from itertools import chain, islice
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.files import load_model
@@ -17,6 +23,13 @@ from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, load_tokenizer
 from ulmfit_ray.text.types import document_tokens
 from ulmfit_ray.text.vocab import Vocab
+
+BLOCK = 500
+"""Texts whose token ids are held at the same time; larger blocks are not faster."""
+MANY = 2_000
+"""More texts than these get a progress bar."""
+Text = str | Sequence[str]
+"""A text, or its fields, each tokenized by itself."""
 
 
 class DocumentEncoder:
@@ -52,11 +65,14 @@ class DocumentEncoder:
         pooling = pooling or self.directory.description.pooling
         return TokenEncoder(self.model, pooling=pooling, idf=self.vocab.idf())
 
-    def numericalize(self, texts: Sequence[str | Sequence[str]]) -> list[np.ndarray]:
+    def numericalize(self, texts: Iterable[Text]) -> list[np.ndarray]:
         """Return each text's int64 token ids, in the order in which the model reads them.
 
-        A text may be several fields, each tokenized by itself.
+        Raises:
+            ValueError: `texts` is a single text.
         """
+        if isinstance(texts, str):
+            raise ValueError("numericalize takes several texts: put the one text in a list")
         documents = [[text] if isinstance(text, str) else text for text in texts]
         ids = [self.vocab.numericalize(document_tokens(self.tokenizer, fields)) for fields in documents]
         return [self.directed(document) for document in ids]
@@ -65,6 +81,25 @@ class DocumentEncoder:
         """Return the ids in the order in which the model reads them."""
         return document[::-1].copy() if self.directory.description.direction == "backward" else document
 
-    def encode(self, texts: Sequence[str | Sequence[str]], pooling: str | None = None) -> np.ndarray:
-        """Return float32 vectors (N, D) of raw texts."""
-        return self.token_encoder(pooling).encode(self.numericalize(texts))
+    def encode(self, texts: str | Iterable[Text], pooling: str | None = None) -> np.ndarray:
+        """Return float32 vectors (N, D) of raw texts, or the vector (D,) of one text.
+
+        Texts that come from an iterator are read in blocks, so that only their vectors are held in memory.
+        """
+        if isinstance(texts, str):
+            return self.encode([texts], pooling)[0]
+        encoder = self.token_encoder(pooling)
+        vectors = [np.empty((0, encoder.dimension), np.float32)]
+        vectors += [encoder.encode(self.numericalize(block)) for block in _blocks(texts)]
+        return np.concatenate(vectors)
+
+
+def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
+    """Yield texts in blocks; show a progress bar on standard error if they are many and it is a terminal."""
+    total = -(-len(texts) // BLOCK) if isinstance(texts, Sized) else None
+    source = iter(texts)
+    first = list(islice(source, MANY + 1))
+    source = chain(first, source)
+    blocks = iter(lambda: list(islice(source, BLOCK)), [])
+    is_shown = len(first) > MANY and sys.stderr.isatty()
+    yield from track(blocks, "encode", total=total, console=Console(stderr=True), disable=not is_shown)

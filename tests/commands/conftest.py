@@ -85,7 +85,9 @@ def _count_vocabulary(folder: Folder, shards: list[str]) -> Vocab:
     parts = pa.concat_tables(pq.read_table(folder.path(f"work/{shard}.types.parquet")) for shard in shards)
     sums = parts.group_by("token").aggregate([("count", "sum"), ("documents", "sum")])
     types = sums.rename_columns(["token", "count", "documents"])
-    vocab = build_vocab([types], max_vocab=60_000, min_freq=1, num_documents=200, num_tokens=0)
+    vocab = build_vocab(
+        [types], max_vocab=60_000, min_freq=1, num_documents=200, num_tokens=sum(sums["count_sum"].to_pylist())
+    )
     folder.publish_json(vocab.to_json(), "vocab.json")
     return vocab
 

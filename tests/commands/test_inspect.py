@@ -2,8 +2,10 @@
 
 import pytest
 
+from ulmfit_ray.cli import main
 from ulmfit_ray.commands import inspect
 from ulmfit_ray.commands.inspect import InspectConfig
+from ulmfit_ray.config import ConfigError
 
 
 def shown(capsys: pytest.CaptureFixture[str], uri: str, rows: int = 2) -> str:
@@ -33,3 +35,26 @@ def test_a_model_is_shown_by_its_description(capsys: pytest.CaptureFixture[str],
     text = shown(capsys, retriever)
     assert "train-retriever, complete" in text
     assert '"kind": "retriever"' in text
+
+
+@pytest.mark.parametrize("option", ["-n", "--rows"])
+def test_the_number_of_documents_may_be_named_briefly_and_reach_beyond_the_first_shard(
+    capsys: pytest.CaptureFixture[str], tokens: str, embeddings: str, option: str
+) -> None:
+    for number in (0, 1, 70, 200):
+        assert main(["inspect", tokens, option, str(number)]) == 0
+        assert capsys.readouterr().out.count("xxbos") == number
+        assert main(["inspect", embeddings, option, str(number)]) == 0
+        assert capsys.readouterr().out.count("(96 numbers)") == number
+    assert main(["inspect", tokens, option, "1000"]) == 0
+    assert capsys.readouterr().out.count("xxbos") == 200
+
+
+def test_a_model_takes_the_number_of_documents_too(capsys: pytest.CaptureFixture[str], retriever: str) -> None:
+    assert main(["inspect", retriever, "-n", "5"]) == 0
+    assert '"kind": "retriever"' in capsys.readouterr().out
+
+
+def test_a_negative_number_of_documents_is_refused(tokens: str) -> None:
+    with pytest.raises(ConfigError, match="must not be negative"):
+        InspectConfig(input=tokens, rows=-1)

@@ -69,6 +69,31 @@ def test_a_vocabulary_with_another_word_is_named(copied: Path) -> None:
     assert "vocab.json does not have the fingerprint" in problems_of(copied)
 
 
+def edit_vocab(path: Path, name: str) -> None:
+    content = json.loads((path / "vocab.json").read_text())
+    content[name][20] += 1
+    (path / "vocab.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["counts", "documents"])
+def test_a_vocabulary_is_recounted_from_the_shards(copied: Path, name: str) -> None:
+    edit_vocab(copied, name)
+    assert f"vocab.json has wrong {name} of 1 entries: of " in problems_of(copied)
+
+
+def test_a_vocabulary_that_lost_tokens_in_the_counting_is_named(copied: Path) -> None:
+    edit_json(copied / "vocab.json", num_tokens=5)
+    assert "vocab.json says 5 tokens, the shards have" in problems_of(copied)
+
+
+def test_a_vocabulary_that_was_given_is_not_counted_here(copied: Path) -> None:
+    edit_vocab(copied, "counts")
+    config = json.loads((copied / "config.json").read_text())
+    config["job"]["vocab"] = "another/dataset"
+    (copied / "config.json").write_text(json.dumps(config))
+    verify.run(VerifyConfig(input=str(copied)))
+
+
 def test_a_changed_model_is_named(language_model: str, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(language_model, tmp_path / "model"))
     flip_byte(copied / "model.safetensors")

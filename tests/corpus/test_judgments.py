@@ -33,6 +33,17 @@ def test_a_line_that_is_no_query_is_named(tmp_path: Path, line: str) -> None:
         read_queries(path)
 
 
+def test_a_query_id_that_stands_twice_is_named_with_both_lines(tmp_path: Path) -> None:
+    lines = ['{"_id": "a", "text": "one"}', "", '{"_id": 7, "text": "two"}', '{"_id": "7", "text": "three"}']
+    path = written(tmp_path / "queries.jsonl", "\n".join(lines))
+    with pytest.raises(ValueError, match=r"queries\.jsonl, line 4: query id '7' stands in line 3 too"):
+        read_queries(path)
+
+
+def test_equal_lines_of_a_text_file_are_queries_of_their_own(tmp_path: Path) -> None:
+    assert read_queries(written(tmp_path / "queries.txt", "fat\nfat\n")) == [Query("1", "fat"), Query("2", "fat")]
+
+
 def test_judgments_are_grades_by_query_and_document(tmp_path: Path) -> None:
     content = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td1\t0\r\nq1\td2\t2.5\n"
     assert read_qrels(written(tmp_path / "test.tsv", content)) == {"q1": {"d1": 1.0, "d2": 2.5}, "q2": {"d1": 0.0}}

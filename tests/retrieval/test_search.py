@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ulmfit_ray.retrieval.search import nearest, normalize_rows
+from ulmfit_ray.retrieval.search import best, nearest, normalize_rows
 
 
 def brute_force(queries: np.ndarray, documents: np.ndarray, k: int) -> list[list[int]]:
@@ -65,3 +65,10 @@ def test_a_zero_vector_is_near_to_nothing() -> None:
 def test_vectors_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match="queries have 6 numbers, documents 4: use one model"):
         nearest(vectors(2), [np.ones((3, 4))], 1)
+
+
+@pytest.mark.parametrize("k", [1, 3, 9])
+def test_the_best_of_a_score_matrix_are_in_order_and_ties_go_to_the_first(k: int) -> None:
+    hits = best(np.array([[0.5, 2.0, 0.5, -1.0], [1.0, 1.0, 1.0, 3.0]]), k)
+    assert hits.rows.tolist() == [[1, 0, 2, 3][:k], [3, 0, 1, 2][:k]]
+    assert hits.scores.tolist() == [[2.0, 0.5, 0.5, -1.0][:k], [3.0, 1.0, 1.0, 1.0][:k]]

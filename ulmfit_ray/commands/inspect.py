@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from ulmfit_ray.config import Run
+from ulmfit_ray.commands.shards import shard_tables
+from ulmfit_ray.config import ConfigError, Run
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder
@@ -26,8 +27,12 @@ class InspectConfig(Run):
 
     input: Annotated[str, tyro.conf.Positional]
     """Directory or URI to show."""
-    rows: int = 3
-    """Number of documents to show."""
+    rows: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 3
+    """Number of documents to show (a model has none)."""
+
+    def __post_init__(self) -> None:
+        if self.rows < 0:
+            raise ConfigError("-n (--rows) must not be negative")
 
 
 def run(config: InspectConfig) -> Manifest:
@@ -47,9 +52,19 @@ def run(config: InspectConfig) -> Manifest:
     return manifest
 
 
+def _first_rows(dataset: TokenDataset | EmbeddingDataset, num_rows: int) -> list[dict[str, Any]]:
+    """Return the first rows, out of as many shards as it takes."""
+    rows: list[dict[str, Any]] = []
+    for table in shard_tables(dataset):
+        rows += table.slice(0, num_rows - len(rows)).to_pylist()
+        if len(rows) == num_rows:
+            break
+    return rows
+
+
 def _show_tokens(console: Console, dataset: TokenDataset, num_rows: int) -> None:
     itos = dataset.folder.read_json("vocab.json")["tokens"]
-    for row in next(dataset.tables()).slice(0, num_rows).to_pylist():
+    for row in _first_rows(dataset, num_rows):
         ids = row.pop("tokens")
         more = f" ... ({len(ids):,} tokens)" if len(ids) > SHOWN_TOKENS else ""
         console.print({name: value for name, value in row.items() if name not in FIELD_COLUMNS})
@@ -57,7 +72,7 @@ def _show_tokens(console: Console, dataset: TokenDataset, num_rows: int) -> None
 
 
 def _show_vectors(console: Console, dataset: EmbeddingDataset, num_rows: int) -> None:
-    for row in next(dataset.tables()).slice(0, num_rows).to_pylist():
+    for row in _first_rows(dataset, num_rows):
         vector = row.pop("embedding")
         numbers = ", ".join(f"{value:.4f}" for value in vector[:SHOWN_NUMBERS])
         console.print(row)

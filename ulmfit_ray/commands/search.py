@@ -1,20 +1,42 @@
-"""Queries -> the nearest documents of an embedding dataset, exactly, in one process."""
+"""Queries -> the best documents of an embedding dataset, exactly, in one process."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
+from ulmfit_ray.commands.result_file import place_of, refuse_existing
+from ulmfit_ray.commands.scoring import (
+    all_vectors,
+    cosines,
+    fitting_documents,
+    index_words,
+    known_words,
+    says_something,
+    together,
+)
+from ulmfit_ray.commands.shards import shard_tables
 from ulmfit_ray.config import ConfigError, Run, operational
 from ulmfit_ray.corpus.judgments import Query, read_queries
 from ulmfit_ray.reporting.tables import print_table
-from ulmfit_ray.retrieval.search import Hits, nearest
+from ulmfit_ray.retrieval.search import Hits, best, nearest
+from ulmfit_ray.retrieval.snippet import snippet
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import scratch_directory
+from ulmfit_ray.storage.token_dataset import TokenDataset
+
+if TYPE_CHECKING:
+    from ulmfit_ray.document_encoder import DocumentEncoder
+
+Row = dict[str, Any]
+"""A hit as it is shown and written: HIT_COLUMNS, doc_id, and the document's kept columns."""
+HIT_COLUMNS = ("query_id", "query", "rank", "score")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +53,19 @@ class SearchConfig(Run):
     """File of queries: BEIR's jsonl (_id, text), or text with one query in each line."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """Number of documents to find for each query."""
+    hybrid: bool = False
+    """Rank by words and vectors together: BM25 plus cosine, each with mean 0 and deviation 1 over all documents (the
+    row "bm25 + vectors" of `evaluate retrieval`). Needs --tokens; holds the tokens and all scores in memory."""
+    tokens: str | None = None
+    """Token dataset of the documents, for --hybrid."""
+    snippet: int | None = operational(None)
+    """Show kept texts in one line and at most this many characters of each, around a word of the query."""
     output: str | None = operational(None)
     """File to write the hits to (.jsonl or .parquet) instead of printing them."""
+    overwrite: bool = operational(False)
+    """Replace the file --output if it is there."""
+    json: bool = operational(False)
+    """Print a JSON object for each hit instead of tables."""
 
     def __post_init__(self) -> None:
         if bool(self.query) == (self.queries is not None):
@@ -41,39 +74,77 @@ class SearchConfig(Run):
             raise ConfigError("-k must be at least 1")
         if self.output is not None and not self.output.endswith((".jsonl", ".parquet")):
             raise ConfigError(f"--output {self.output} must end in .jsonl or .parquet")
+        if self.output is not None and self.json:
+            raise ConfigError("name --output FILE or --json, one of the two")
+        if self.hybrid != (self.tokens is not None):
+            raise ConfigError("name --hybrid and --tokens DIR together, or neither")
+        if self.snippet is not None and self.snippet < 1:
+            raise ConfigError("--snippet must be at least 1")
 
 
-def run(config: SearchConfig) -> list[dict[str, Any]]:
+def run(config: SearchConfig) -> list[Row]:
     """Search, print or write the hits, and return them as rows."""
     # torch comes with it, which --help can do without.
     from ulmfit_ray.document_encoder import DocumentEncoder
 
+    refuse_existing(config.output, config.overwrite)
     embeddings = EmbeddingDataset(config.embeddings)
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
-    queries = [Query(str(number + 1), text) for number, text in enumerate(config.query)]
-    if config.queries is not None:
-        queries = read_queries(config.queries)
-    vectors = encoder.encode([query.text for query in queries], embeddings.pooling)
-    hits = nearest(vectors, map(vectors_of, embeddings.tables()), config.k)
-    rows = _rows(embeddings, queries, hits)
-    if config.output is None:
-        _print(queries, rows)
-    else:
+    queries = _queries(config)
+    rows = _rows(embeddings, queries, _hits(config, embeddings, encoder, queries))
+    if config.snippet is not None:
+        rows = [_shortened(row, config.snippet) for row in rows]
+    if config.output is not None:
         _write(rows, config.output)
+    elif config.json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    else:
+        _print(rows)
     return rows
 
 
-def _rows(embeddings: EmbeddingDataset, queries: Sequence[Query], hits: Hits) -> list[dict[str, Any]]:
-    """Return one row for each hit: query, rank, score, the document's id and kept columns."""
+def _queries(config: SearchConfig) -> list[Query]:
+    if config.queries is None:
+        return [Query(str(number + 1), text) for number, text in enumerate(config.query)]
+    queries = read_queries(config.queries)
+    if not queries:
+        raise ConfigError(f"{config.queries} has no query")
+    return queries
+
+
+def _hits(
+    config: SearchConfig, embeddings: EmbeddingDataset, encoder: "DocumentEncoder", queries: Sequence[Query]
+) -> Hits:
+    """Return the best documents; warn of queries that cannot find anything."""
+    tokens = None if config.tokens is None else TokenDataset(config.tokens)
+    if tokens is not None:
+        fitting_documents(embeddings, tokens, encoder)
+    texts = [query.text for query in queries]
+    ids = encoder.numericalize(texts)
+    for query, query_ids in zip(queries, ids, strict=True):
+        if not says_something(query_ids):
+            what = f"query {query.query_id} ({query.text!r}) has no word that the model knows"
+            print(f"warning: {what}: its hits mean nothing", file=sys.stderr)
+    vectors = encoder.encode(texts, embeddings.pooling)
+    if tokens is None:
+        return nearest(vectors, map(vectors_of, shard_tables(embeddings)), config.k)
+    bm25 = index_words(tokens, len(encoder.vocab)).bm25(known_words(ids))
+    return best(together(bm25, cosines(vectors, all_vectors(embeddings))), config.k)
+
+
+def _rows(embeddings: EmbeddingDataset, queries: Sequence[Query], hits: Hits) -> list[Row]:
+    """Return one row for each hit. A kept column that is called like one of a hit's own gets `document_` before it."""
     wanted = sorted({int(row) for row in hits.rows.flat})
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, Row] = {}
     first = 0
-    for table in embeddings.tables():
+    for table in shard_tables(embeddings):
         own = [row for row in wanted if first <= row < first + table.num_rows]
         names = [name for name in table.schema.names if name not in ("num_tokens", "embedding")]
-        values = table.select(names).take(pa.array([row - first for row in own], pa.int64())).to_pylist()
-        found |= dict(zip(own, values, strict=True))
+        values = table.select(names).take(pa.array([row - first for row in own], pa.int64()))
+        values = values.rename_columns([f"document_{name}" if name in HIT_COLUMNS else name for name in names])
+        found |= dict(zip(own, values.to_pylist(), strict=True))
         first += table.num_rows
     return [
         {"query_id": query.query_id, "query": query.text, "rank": rank + 1, "score": float(score)} | found[int(row)]
@@ -82,24 +153,34 @@ def _rows(embeddings: EmbeddingDataset, queries: Sequence[Query], hits: Hits) ->
     ]
 
 
-def _print(queries: Sequence[Query], rows: Sequence[dict[str, Any]]) -> None:
-    for query in queries:
-        own = [row for row in rows if row["query_id"] == query.query_id]
-        shown = [name for name in own[0] if name not in ("query_id", "query", "rank", "score")] if own else []
+def _shortened(row: Row, size: int) -> Row:
+    """Return a row with its long kept texts cut; what names the query and the document stays whole."""
+    return {
+        name: snippet(value, row["query"], size)
+        if isinstance(value, str) and name not in (*HIT_COLUMNS, "doc_id")
+        else value
+        for name, value in row.items()
+    }
+
+
+def _print(rows: Sequence[Row]) -> None:
+    for (_, text), group in groupby(rows, lambda row: (row["query_id"], row["query"])):
+        own = list(group)
+        shown = [name for name in own[0] if name not in HIT_COLUMNS]
         print_table(
-            query.text,
+            text,
             ["rank", "score", *shown],
             [[str(row["rank"]), f"{row['score']:.3f}", *(str(row[name]) for name in shown)] for row in own],
             right=("rank", "score"),
         )
 
 
-def _write(rows: list[dict[str, Any]], output: str) -> None:
-    place, _, name = output.rpartition("/")
+def _write(rows: list[Row], output: str) -> None:
+    folder, name = place_of(output)
     with scratch_directory() as scratch:
         if name.endswith(".parquet"):
             pq.write_table(pa.Table.from_pylist(rows), scratch / name)
         else:
             (scratch / name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        Folder(place).publish(scratch / name, name)
+        folder.publish(scratch / name, name)
     print(f"{len(rows):,} hits written to {output}")

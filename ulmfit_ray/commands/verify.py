@@ -10,16 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
+from ulmfit_ray.commands.shards import DamagedError
 from ulmfit_ray.config import Run
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.embedding_dataset import vectors_of
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, ShardRow, read_manifest, read_shards
 from ulmfit_ray.storage.plan import read_plan
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
-from ulmfit_ray.text.vocab import Vocab
+from ulmfit_ray.text.vocab import PAD_ID, Vocab
 
 COUNTED = ("num_documents", "num_tokens", "num_quarantined")
 SHOWN_PROBLEMS = 20
@@ -33,10 +35,6 @@ class VerifyConfig(Run):
     """The directory."""
 
 
-class DamagedError(RuntimeError):
-    """What a directory holds is not what it claims."""
-
-
 def run(config: VerifyConfig) -> dict[str, int]:
     """Check everything, print what was found, and raise DamagedError if anything disagrees."""
     folder = Folder(config.input)
@@ -48,9 +46,12 @@ def run(config: VerifyConfig) -> dict[str, int]:
         problems += check.problems()
         found = {"shards": manifest.totals.num_shards} | check.totals
         found["equal document ids"] = sum(count - 1 for count in check.doc_ids.values())
-    has_vocab = folder.exists("vocab.json")
-    if has_vocab and Vocab.from_json(folder.read_json("vocab.json")).fingerprint != manifest.vocab:
-        problems.append("vocab.json does not have the fingerprint that the manifest names")
+    if folder.exists("vocab.json"):
+        vocab = Vocab.from_json(folder.read_json("vocab.json"))
+        if vocab.fingerprint != manifest.vocab:
+            problems.append("vocab.json does not have the fingerprint that the manifest names")
+        elif manifest.job == "tokenize" and not problems and read_job(folder).config.get("vocab") is None:
+            problems += _recounted(TokenDataset(config.input), vocab)
     if problems:
         shown = "\n".join(f"    {problem}" for problem in problems[:SHOWN_PROBLEMS])
         raise DamagedError(f"{folder.uri} is damaged: {len(problems)} problems\n{shown}")
@@ -64,6 +65,29 @@ def _changed_files(folder: Folder, files: dict[str, str]) -> Iterator[str]:
             yield f"{name} is missing"
         elif folder.sha256(name) != digest:
             yield f"{name} has changed: its SHA-256 is not the recorded one"
+
+
+def _recounted(dataset: TokenDataset, vocab: Vocab) -> Iterator[str]:
+    """Count each entry of a vocabulary that was made from these very shards, and yield what disagrees."""
+    counts = np.zeros(len(vocab), np.int64)
+    documents = np.zeros(len(vocab), np.int64)
+    for table in dataset.tables():
+        values, offsets = flat_tokens(table["tokens"])
+        counts += np.bincount(values, minlength=len(vocab))
+        document = np.repeat(np.arange(table.num_rows), np.diff(offsets))
+        pairs = np.unique(document * len(vocab) + values.astype(np.int64))
+        documents += np.bincount(pairs % len(vocab), minlength=len(vocab))
+    for name, said, counted in (("counts", vocab.counts, counts), ("documents", vocab.documents, documents)):
+        # xxunk and xxpad (0 and 1) have no counts of their own.
+        wrong = np.flatnonzero(said[PAD_ID + 1 :] != counted[PAD_ID + 1 :]) + PAD_ID + 1
+        if len(wrong):
+            first = int(wrong[0])
+            yield (
+                f"vocab.json has wrong {name} of {len(wrong):,} entries: of {vocab.itos[first]!r} it says"
+                f" {said[first]:,}, the shards have {counted[first]:,}"
+            )
+    if vocab.num_tokens != int(counts.sum()):
+        yield f"vocab.json says {vocab.num_tokens:,} tokens, the shards have {int(counts.sum()):,}"
 
 
 class _ShardCheck:

@@ -19,23 +19,33 @@ def read_queries(path: str) -> list[Query]:
     """Return the queries of a BEIR queries.jsonl, or of a text file with one query in each line.
 
     Raises:
-        ValueError: a line is no query; the message names it.
+        ValueError: a line is no query, or two queries have one id; the message names it.
     """
     queries = []
+    lines: dict[str, int] = {}
     with open_text(path) as stream:
         for number, raw in enumerate(stream, 1):
             line = raw.decode("utf-8").strip()
             if not line:
                 continue
-            if base_extension(path) != ".jsonl":
-                queries.append(Query(str(number), line))
-                continue
-            try:
-                content = json.loads(line)
-                queries.append(Query(str(content["_id"]), content["text"]))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: expected an object with _id and text") from error
+            query = _query(line, path, number) if base_extension(path) == ".jsonl" else Query(str(number), line)
+            first = lines.setdefault(query.query_id, number)
+            if first != number:
+                where = f"{path}, line {number}"
+                raise ValueError(
+                    f"{where}: query id {query.query_id!r} stands in line {first} too: make the ids differ"
+                )
+            queries.append(query)
     return queries
+
+
+def _query(line: str, path: str, number: int) -> Query:
+    """Return the query of a line of queries.jsonl."""
+    try:
+        content = json.loads(line)
+        return Query(str(content["_id"]), content["text"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}, line {number}: expected an object with _id and text") from error
 
 
 def read_qrels(path: str) -> dict[str, dict[str, float]]:

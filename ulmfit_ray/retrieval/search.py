@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The nearest documents of each query: row numbers over the whole corpus, and cosines, (queries, k)."""
+    """The best documents of each query: row numbers over the whole corpus, and their scores, (queries, k)."""
 
     rows: np.ndarray
     scores: np.ndarray
@@ -18,6 +18,12 @@ def normalize_rows(vectors: np.ndarray) -> np.ndarray:
     """Return the vectors scaled to length 1; zeros stay zeros."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(norms > 0, norms, 1.0)
+
+
+def best(scores: np.ndarray, k: int) -> Hits:
+    """Return the k best documents of each query from a score matrix (Q, N); ties go to the first."""
+    rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return Hits(rows, np.take_along_axis(scores, rows, 1))
 
 
 def nearest(queries: np.ndarray, shards: Iterable[np.ndarray], k: int) -> Hits:
@@ -36,7 +42,7 @@ def nearest(queries: np.ndarray, shards: Iterable[np.ndarray], k: int) -> Hits:
         scores = np.concatenate([scores, queries @ normalize_rows(vectors).T], axis=1)
         numbers = np.broadcast_to(np.arange(first, first + len(vectors)), (len(queries), len(vectors)))
         rows = np.concatenate([rows, numbers], axis=1)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        rows, scores = np.take_along_axis(rows, best, 1), np.take_along_axis(scores, best, 1)
+        hits = best(scores, k)
+        rows, scores = np.take_along_axis(rows, hits.rows, 1), hits.scores
         first += len(vectors)
     return Hits(rows, scores)

@@ -5,14 +5,17 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
-from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
-from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer
+from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
+from ulmfit_ray.text.tokenizers.spacy_words import MAX_STRETCH, PACKAGES, SpacyTokenizer, pieces, stretches
 from ulmfit_ray.text.types import document_tokens
 
 TESTS = Path(__file__).parents[2]
@@ -97,6 +100,125 @@ def test_fingerprint_is_the_same_under_another_hash_seed(tokenizer: SpacyTokeniz
 @pytest.mark.parametrize("change", [{"lang": "de"}, {"rules": "none"}, {"mark_fields": True}])
 def test_fingerprint_changes_with_every_setting(tokenizer: SpacyTokenizer, change: dict) -> None:
     assert SpacyTokenizer(replace(TokenizerSettings(), **change)).fingerprint != tokenizer.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("lang", "fingerprint"), [("en", "252d160a58dc1efa"), ("de", "481e485d459df066"), ("fr", "acafc1389d8f751a")]
+)
+def test_fingerprints_of_languages_that_spacys_rules_cut_are_those_of_the_first_version(
+    lang: str, fingerprint: str
+) -> None:
+    # With another version of spaCy its rules may differ, and these then too.
+    assert SpacyTokenizer(TokenizerSettings(lang=lang)).fingerprint.startswith(fingerprint)
+
+
+@pytest.fixture(scope="module")
+def chinese() -> SpacyTokenizer:
+    return SpacyTokenizer(TokenizerSettings(lang="zh"))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("\u6211\u7231\u5317\u4eac\u3002", "\u6211 \u7231 \u5317 \u4eac \u3002"),
+        ("\u54c8\u54c8\u54c8\u54c8\uff0c\u597d\u3002\u3002\u3002", "xxrep 4 \u54c8 \uff0c \u597d xxrep 3 \u3002"),
+        ("\u53d1\u5c04 NASA \u706b\u7bad", "\u53d1 \u5c04 xxup n a s a \u706b \u7bad"),
+        ("Apple \u5f88\u597d", "xxmaj a p p l e \u5f88 \u597d"),
+        ("\u597d \u597d", "\u597d \u597d"),
+        ("xxbos xxup", "xxbos xxup"),
+        ("", ""),
+    ],
+)
+def test_chinese_is_cut_into_characters_between_special_tokens(chinese: SpacyTokenizer, text: str, tokens: str) -> None:
+    assert chinese(text) == tokens.split()
+
+
+def test_ids_of_a_chinese_text_are_those_of_its_tokens(chinese: SpacyTokenizer) -> None:
+    text = "\u53d1\u5c04 NASA \u706b\u7bad\uff0c\u54c8\u54c8\u54c8"
+    ids: dict[str, int] = {}
+    numbers = chinese.numericalizer(lambda token: ids.setdefault(token, len(ids)))(text)
+    assert [list(ids)[number] for number in numbers] == chinese(text)
+
+
+def test_a_special_token_is_cut_out_only_as_a_whole_word() -> None:
+    found = list(stretches("xxbos a xxupper xxup b. xxmaj xxrep\nc xxpad-x"))
+    special = [("xxbos", True), ("a xxupper", False), ("xxup", True), ("b.", False), ("xxmaj", True), ("xxrep", True)]
+    assert found == [*special, ("\nc xxpad-x", False)]
+
+
+@pytest.mark.parametrize(
+    ("lang", "module", "needs"),
+    [
+        ("ja", "sudachipy", "sudachipy and sudachidict_core"),
+        ("ko", "natto", "mecab-ko and mecab-ko-dic on this machine, and natto-py"),
+        ("th", "pythainlp", "pythainlp"),
+        ("vi", "pyvi", "pyvi"),
+    ],
+)
+def test_a_language_without_its_package_is_refused_in_one_line_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, lang: str, module: str, needs: str
+) -> None:
+    for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError) as error:
+        make_tokenizer(TokenizerSettings(lang=lang))
+    assert str(error.value) == f"--lang {lang} needs {needs}: pip install 'ulmfit-ray[{lang}]'"
+
+
+def test_every_language_that_needs_a_package_has_an_extra() -> None:
+    extras = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(PACKAGES) <= set(extras)
+
+
+def test_a_language_that_spacy_does_not_know_is_named() -> None:
+    with pytest.raises(ImportError, match="--lang xyz is not a language that spaCy can cut"):
+        make_tokenizer(TokenizerSettings(lang="xyz"))
+
+
+@pytest.fixture
+def thai_by_threes(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SpacyTokenizer]:
+    """Return a function that makes a Thai tokenizer of a stand-in for PyThaiNLP: it cuts after three characters."""
+    package, module = ModuleType("pythainlp"), ModuleType("pythainlp.tokenize")
+    module.word_tokenize = lambda text: [text[start : start + 3] for start in range(0, len(text), 3)]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pythainlp", package)
+    monkeypatch.setitem(sys.modules, "pythainlp.tokenize", module)
+
+    def make(version: str) -> SpacyTokenizer:
+        monkeypatch.setattr("importlib.metadata.version", {"spacy": "3", "pythainlp": version}.__getitem__)
+        return SpacyTokenizer(TokenizerSettings(lang="th"))
+
+    return make
+
+
+def test_what_lies_between_special_tokens_goes_to_the_languages_own_tokenizer(
+    thai_by_threes: Callable[[str], SpacyTokenizer],
+) -> None:
+    tokenizer = thai_by_threes("5.0")
+    assert tokenizer("\u0e01\u0e02\u0e03\u0e04\u0e05 NATO \u0e01\u0e02") == (
+        ["\u0e01\u0e02\u0e03", "\u0e04\u0e05", "xxup", "nat", "o\u2581\u0e01", "\u0e02"]
+    )
+
+
+def test_the_version_of_a_dictionarys_package_is_recorded_and_part_of_the_fingerprint(
+    thai_by_threes: Callable[[str], SpacyTokenizer],
+) -> None:
+    older, newer, again = map(thai_by_threes, ("5.0", "5.1", "5.0"))
+    assert older.to_json()["versions"] == {"spacy": "3", "pythainlp": "5.0"}
+    assert older.fingerprint == again.fingerprint != newer.fingerprint
+
+
+def test_a_long_japanese_text_is_cut_after_sentences_and_lines_where_it_has_them() -> None:
+    sentence = "\u79c1\u306f\u6771\u4eac\u3002"
+    text = sentence * 2000 + "\u3042" * 10_000
+    found = pieces(text, "ja")
+    assert "".join(found) == text
+    assert max(map(len, found)) <= MAX_STRETCH
+    assert [piece[-1] for piece in found[:2]] == ["\u3002", "\u3002"]
+    assert pieces(sentence * 2, "ja") == [sentence * 2]
+
+
+def test_a_korean_text_goes_on_behind_a_character_that_ends_mecabs_text() -> None:
+    assert pieces("\uc548\ub155\0\uc138\uacc4\0", "ko") == ["\uc548\ub155", "\uc138\uacc4"]
 
 
 @pytest.mark.slow

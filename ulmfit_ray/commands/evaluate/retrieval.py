@@ -3,20 +3,28 @@
 All scores of all queries against all documents are held in memory: meant for judged collections, which are small.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ulmfit_ray.commands.result_file import place_of, refuse_existing
+from ulmfit_ray.commands.scoring import (
+    all_vectors,
+    cosines,
+    fitting_documents,
+    index_words,
+    known_words,
+    says_something,
+    together,
+)
 from ulmfit_ray.config import ConfigError, Run, operational
 from ulmfit_ray.corpus.judgments import read_qrels, read_queries
 from ulmfit_ray.evaluation.ranking import Metric, evaluate_scores
 from ulmfit_ray.reporting.tables import print_table
-from ulmfit_ray.retrieval.lexical import LexicalIndex, standardize
-from ulmfit_ray.retrieval.search import normalize_rows
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
-from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
+from ulmfit_ray.storage.token_dataset import TokenDataset
 
 if TYPE_CHECKING:
     from ulmfit_ray.document_encoder import DocumentEncoder
@@ -41,6 +49,8 @@ class EvaluateRetrievalConfig(Run):
     """Judgments in BEIR's layout: query-id, corpus-id, score, tab-separated. Only judged queries count."""
     output: str | None = operational(None)
     """Write the figures to this JSON file too."""
+    overwrite: bool = operational(False)
+    """Replace the file --output if it is there."""
 
 
 def run(config: EvaluateRetrievalConfig) -> FigureTable:
@@ -48,44 +58,59 @@ def run(config: EvaluateRetrievalConfig) -> FigureTable:
     # torch comes with it, which --help can do without.
     from ulmfit_ray.document_encoder import DocumentEncoder
 
+    refuse_existing(config.output, config.overwrite)
     embeddings, tokens = EmbeddingDataset(config.embeddings), TokenDataset(config.tokens)
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
-    encoder.directory.check_tokens(tokens.manifest.vocab, config.tokens)
     qrels = read_qrels(config.qrels)
     queries = [query for query in read_queries(config.queries) if query.query_id in qrels]
     if not queries:
         raise ConfigError(f"no query of {config.queries} is judged in {config.qrels}")
-    doc_ids = [str(doc_id) for table in tokens.tables() for doc_id in table["doc_id"]]
-    if doc_ids != [str(doc_id) for table in embeddings.tables() for doc_id in table["doc_id"]]:
-        raise ConfigError(f"{config.embeddings} was not made from {config.tokens}: their documents differ")
+    doc_ids = fitting_documents(embeddings, tokens, encoder)
     judgments = [qrels[query.query_id] for query in queries]
+    _check_judged_documents(config, judgments, doc_ids)
     scores = score_all(embeddings, tokens, encoder, [query.text for query in queries])
     figures = {name: evaluate_scores(matrix, doc_ids, judgments) for name, matrix in scores.items()}
     _print(figures, len(queries), len(doc_ids))
     result = {name: {metric: asdict(value) for metric, value in row.items()} for name, row in figures.items()}
     if config.output is not None:
-        place, _, name = config.output.rpartition("/")
-        Folder(place).publish_json({"num_queries": len(queries), "systems": result}, name)
+        folder, name = place_of(config.output)
+        folder.publish_json({"num_queries": len(queries), "systems": result}, name)
     return result
+
+
+def _check_judged_documents(
+    config: EvaluateRetrievalConfig, judgments: Sequence[dict[str, float]], doc_ids: Sequence[str]
+) -> None:
+    """Raise ConfigError if none of the judged documents is in the corpus; print how many are missing if some are."""
+    judged = {doc_id for grades in judgments for doc_id in grades}
+    missing = judged - set(doc_ids)
+    if missing == judged:
+        raise ConfigError(
+            f"no document that {config.qrels} judges (such as {min(judged)!r}) is in {config.tokens} (such as"
+            f" {doc_ids[0]!r}):\n    tokenize the text with --id-column and the column that holds the judged ids"
+        )
+    if missing:
+        print(f"{len(missing):,} of {len(judged):,} judged documents are not in the corpus: no system can find them")
 
 
 def score_all(
     embeddings: EmbeddingDataset, tokens: TokenDataset, encoder: "DocumentEncoder", texts: list[str]
 ) -> dict[str, np.ndarray]:
     """Return a score matrix (queries, documents) for each system: vectors, their blocks, TF-IDF, BM25, both."""
-    documents = np.concatenate([vectors_of(table) for table in embeddings.tables()])
-    queries = encoder.encode(texts, embeddings.pooling)
-    scores = {"vectors": normalize_rows(queries) @ normalize_rows(documents).T}
+    documents, queries = all_vectors(embeddings), encoder.encode(texts, embeddings.pooling)
+    scores = {"vectors": cosines(queries, documents)}
     if len(embeddings.blocks) > 1:
         for block in embeddings.blocks:
             part = slice(block.start, block.stop)
-            scores[block.name] = normalize_rows(queries[:, part]) @ normalize_rows(documents[:, part]).T
-    lexical = LexicalIndex((flat_tokens(table["tokens"]) for table in tokens.tables()), len(encoder.vocab))
-    # A query's words outside the vocabulary are xxunk (id 0), which says nothing about a document.
-    ids = [document[document > 0] for document in encoder.numericalize(texts)]
-    scores["tfidf"], scores["bm25"] = lexical.tf_idf(ids), lexical.bm25(ids)
-    scores["bm25 + vectors"] = standardize(scores["bm25"]) + standardize(scores["vectors"])
+            scores[block.name] = cosines(queries[:, part], documents[:, part])
+    ids = encoder.numericalize(texts)
+    num_unknown = sum(not says_something(query) for query in ids)
+    if num_unknown:
+        print(f"{num_unknown:,} of {len(ids):,} queries have no word that the model knows")
+    index, words = index_words(tokens, len(encoder.vocab)), known_words(ids)
+    scores["tfidf"], scores["bm25"] = index.tf_idf(words), index.bm25(words)
+    scores["bm25 + vectors"] = together(scores["bm25"], scores["vectors"])
     return scores
 
 

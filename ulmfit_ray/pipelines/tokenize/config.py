@@ -26,7 +26,7 @@ class TokenizeConfig(RayRun):
     keep_columns: tuple[str, ...] = ()
     """Columns to copy into the output unchanged."""
     lang: str = "en"
-    """spaCy's code of the language, such as en or de."""
+    """spaCy's code of the language, such as en or de; ja, ko, th and vi need the extra of that name."""
     rules: Rules = "fastai-v2"
     """Cleaning rules that run before the words are cut."""
     mark_fields: Literal["auto", "yes", "no"] = "auto"

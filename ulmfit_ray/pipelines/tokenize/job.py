@@ -116,9 +116,7 @@ def _tokenizer(config: TokenizeConfig) -> Tokenizer:
     try:
         return make_tokenizer(config.tokenizer_settings())
     except ImportError as error:
-        raise ConfigError(
-            f"--lang {config.lang}: spaCy has no such language, or lacks what it needs ({error})"
-        ) from error
+        raise ConfigError(str(error)) from error
 
 
 def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:
@@ -127,9 +125,10 @@ def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:
         folder.publish_json(tokenizer.to_json(), "tokenizer.json")
     before = folder.read_json("tokenizer.json")
     if before["fingerprint"] != tokenizer.fingerprint:
+        versions = ", ".join(f"{name} {version}" for name, version in before["versions"].items())
         raise ConfigError(
-            f"{folder.uri} was begun with another tokenizer (spaCy {before['versions']['spacy']}):"
-            " install that version, or use --overwrite to start afresh"
+            f"{folder.uri} was begun with another tokenizer ({versions}):"
+            " install these versions, or use --overwrite to start afresh"
         )
 
 

@@ -30,7 +30,8 @@ class Tokenizer(Protocol):
 
     settings: TokenizerSettings
     fingerprint: str
-    """The same wherever every text is cut alike: covers settings and rules, not version numbers."""
+    """The same wherever every text is cut alike: covers settings and rules. The version of a package stands in it only
+    where that package's dictionary cuts the words."""
 
     def __call__(self, text: str) -> list[str]:
         """Return the tokens of one field: no xxbos, no field mark."""
@@ -57,7 +58,7 @@ def make_tokenizer(settings: TokenizerSettings, kind: str = "spacy") -> Tokenize
     """Return a new tokenizer.
 
     Raises:
-        ImportError: the language is not known, or needs a package that is not installed.
+        ImportError: the language is not known, or needs a package that is not installed; the message names it.
         ValueError: the kind is not known to this version.
     """
     if kind not in KINDS:

@@ -4,12 +4,17 @@ For any text the tokens must be exactly those of fastai's `Tokenizer` with `Spac
 only in time: the tokenizer object is called directly (`nlp(text)` runs a pipeline and refuses texts over 1,000,000
 characters), and its cache may hold ten million words instead of ten thousand (1.24 instead of 0.71 million tokens per
 second on new text).
+
+Chinese, Japanese, Korean, Thai and Vietnamese are not cut by spaCy's rules, and fastai fails on them: their tokenizers
+cannot be told of special tokens. There the text is cut at the special tokens first, and what lies between them is
+given to the language's own tokenizer. Chinese is cut into characters.
 """
 
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -21,6 +26,20 @@ from ulmfit_ray.text.tokenizers.kinds import NumericalizeText, TokenizerSettings
 
 MAX_STRINGS = 5_000_000
 """spaCy keeps every string it has seen; a worker that lives for days starts over at this many (about 1 GB)."""
+PACKAGES = {
+    "ja": ("sudachipy", "sudachidict_core"),
+    "ko": ("natto-py",),
+    "th": ("pythainlp",),
+    "vi": ("pyvi",),
+}
+"""Languages that are cut with the dictionary or model of another package; the extra has the language's name."""
+NOT_FROM_PIP = {"ko": "mecab-ko and mecab-ko-dic on this machine, and "}
+MAX_STRETCH = 4_000
+"""Characters that SudachiPy (Japanese) is given at once: it refuses more than 49,149 bytes."""
+SPECIAL_WORD = re.compile(rf" ?(?<!\S)({'|'.join(SPECIAL_TOKENS)})(?!\S) ?")
+"""A special token as a word of its own, with the spaces that set it apart."""
+LONG_PIECE = re.compile(rf".{{1,{MAX_STRETCH}}}(?<=[\n\u3002])|.{{1,{MAX_STRETCH}}}", re.DOTALL)
+"""The longest piece that ends with a line or a sentence; without one, the longest piece."""
 
 
 class SpacyTokenizer:
@@ -32,25 +51,42 @@ class SpacyTokenizer:
         self.fingerprint = self._fingerprint()
 
     def _load(self) -> None:
-        self._nlp = cast(Any, spacy.blank(self.settings.lang))
+        self._nlp = _blank(self.settings.lang)
         self._tokenizer = self._nlp.tokenizer
-        for token in SPECIAL_TOKENS:
-            self._tokenizer.add_special_case(token, [{ORTH: token}])
-        # Some languages (zh, ja) bring a tokenizer of their own without a cache.
-        if hasattr(self._tokenizer, "max_cache_size"):
+        self._takes_special_tokens = hasattr(self._tokenizer, "add_special_case")
+        if self._takes_special_tokens:
+            for token in SPECIAL_TOKENS:
+                self._tokenizer.add_special_case(token, [{ORTH: token}])
             self._tokenizer.max_cache_size = 10**7
 
+    def _versions(self) -> dict[str, str]:
+        """Return the versions of the packages whose dictionary or model cuts the language (none for most)."""
+        return {name: importlib.metadata.version(name) for name in PACKAGES.get(self._nlp.lang, ())}
+
     def _fingerprint(self) -> str:
-        """SHA-256 over settings, spaCy's own rules for the language, and ours; not over version numbers."""
+        """SHA-256 over settings, spaCy's own rules for the language, and ours.
+
+        spaCy's version is not in it. The version of a package in PACKAGES is, because its rules cannot be read.
+        """
         parts = asdict(self.settings) | {
             "kind": "spacy",
             "spacy": hashlib.sha256(self._tokenizer.to_bytes()).hexdigest(),
             "rules_fingerprint": rules_fingerprint(self.settings.rules),
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(parts | self._versions(), sort_keys=True).encode()).hexdigest()
 
     def _hashes(self, text: str) -> list[int]:
-        return self._tokenizer(clean(text, self.settings.rules)).to_array(ORTH).tolist()
+        text = clean(text, self.settings.rules)
+        if self._takes_special_tokens:
+            return self._tokenizer(text).to_array(ORTH).tolist()
+        hashes: list[int] = []
+        for stretch, is_special in stretches(text):
+            if is_special:
+                hashes.append(self._nlp.vocab.strings.add(stretch))
+                continue
+            for piece in pieces(stretch, self._nlp.lang):
+                hashes += self._tokenizer(piece).to_array(ORTH).tolist()
+        return hashes
 
     def _spelling(self, token_hash: int) -> str:
         """Return the token behind a hash; spaces inside a token become the visible "\\u2581", as in fastai."""
@@ -88,5 +124,44 @@ class SpacyTokenizer:
             "kind": "spacy",
             **asdict(self.settings),
             "fingerprint": self.fingerprint,
-            "versions": {"spacy": importlib.metadata.version("spacy")},
+            "versions": {"spacy": importlib.metadata.version("spacy")} | self._versions(),
         }
+
+
+def _blank(lang: str) -> Any:
+    """Return spaCy's empty pipeline of a language.
+
+    Raises:
+        ImportError: spaCy does not know the language, or it needs a package that is not installed.
+    """
+    try:
+        nlp = cast(Any, spacy.blank(lang))
+        if lang in PACKAGES:
+            # Korean's tokenizer looks for MeCab at the first word only, and fails with an error of its own kind.
+            nlp.tokenizer("a")
+    except Exception as error:
+        if lang in PACKAGES:
+            needs = NOT_FROM_PIP.get(lang, "") + " and ".join(PACKAGES[lang])
+            raise ImportError(f"--lang {lang} needs {needs}: pip install 'ulmfit-ray[{lang}]'") from error
+        raise ImportError(f"--lang {lang} is not a language that spaCy can cut: {error}") from error
+    return nlp
+
+
+def stretches(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield the special tokens of a cleaned text and what lies between them, each with whether it is a special token.
+
+    Only a whole word is a special token. The one space on each side of it belongs to neither.
+    """
+    for number, stretch in enumerate(SPECIAL_WORD.split(text)):
+        if stretch:
+            yield stretch, number % 2 == 1
+
+
+def pieces(stretch: str, lang: str) -> list[str]:
+    """Cut a stretch into what the tokenizer of a language can take at once: most take all."""
+    if lang == "ja" and len(stretch) > MAX_STRETCH:
+        return LONG_PIECE.findall(stretch)
+    if lang == "ko":
+        # To MeCab the character NUL is the end of the text.
+        return [piece for piece in stretch.split("\0") if piece]
+    return [stretch]

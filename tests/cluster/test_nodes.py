@@ -1,0 +1,110 @@
+"""Nodes that die or come in the middle: the job ends well and complete, the same to the byte, in one command."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ulmfit_ray.storage.folder import sha256_file
+
+SAMPLE = Path(__file__).parents[2] / "jobs/sample/scifact/corpus.jsonl.gz"
+SMALL = [
+    *("--architecture.vocab-size", "2000", "--architecture.embedding-dim", "32", "--architecture.hidden-size", "64"),
+    *("--architecture.num-layers", "2", "--training.global-batch-size", "64", "--training.bptt", "64"),
+    *("--training.checkpoint-every-steps", "40", "--training.report-every-steps", "5", "--precision", "float32"),
+]
+
+pytestmark = pytest.mark.cluster
+
+
+def corpus(path: Path, times: int, files: int) -> Path:
+    """Write the sample's abstracts `times` over, into some uncompressed files."""
+    with gzip.open(SAMPLE, "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    path.mkdir()
+    for number in range(files):
+        with open(path / f"{number:02d}.jsonl", "w", encoding="utf-8") as file:
+            for repeat in range(times):
+                file.writelines(
+                    json.dumps({"id": f"{repeat}-{row['_id']}", "text": row["text"]}) + "\n"
+                    for row in rows[number::files]
+                )
+    return path
+
+
+def tokenize(path: Path) -> list[str]:
+    return ["tokenize", "--input", str(path), "--id-column", "id"]
+
+
+def hashes(output: Path, pattern: str) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(output.glob(pattern))}
+
+
+def test_embedding_survives_a_node_that_is_killed_with_shards_in_its_queue(
+    start_nodes: Callable, start_job: Callable, tmp_path: Path
+) -> None:
+    tokens = start_job("tokens", *tokenize(corpus(tmp_path / "corpus", 1, 11)))
+    tokens.finish()
+    lm = start_job("lm", "pretrain", "--tokens", str(tokens.output), *SMALL)
+    lm.finish()
+    embed = ["embed", "--model", str(lm.output), "--input", str(tokens.output)]
+    whole = start_job("whole", *embed)
+    whole.finish()
+    nodes = start_nodes(1)
+    other = nodes.add(1)
+    job = start_job("killed", *embed, "--actors.min", "2", nodes=nodes)
+    job.wait_until(lambda: job.receipts() >= 2)
+    nodes.kill(other)
+    assert job.receipts() < 11
+    job.finish()
+    assert len(hashes(job.output, "shards/*")) == 11
+    assert hashes(job.output, "shards/*") == hashes(whole.output, "shards/*")
+
+
+def test_tokenizing_uses_a_node_that_comes_later_and_survives_one_that_goes(
+    start_nodes: Callable, start_job: Callable, tmp_path: Path
+) -> None:
+    path = corpus(tmp_path / "corpus", 4, 24)
+    whole = start_job("whole", *tokenize(path))
+    whole.finish()
+    nodes = start_nodes(1)
+    job = start_job("tokens", *tokenize(path), nodes=nodes)
+    job.wait_until(lambda: job.receipts("work/done") >= 2)
+
+    def simultaneous() -> int:
+        return len(list((job.output / "work/started").glob("part-*.json")))
+
+    assert simultaneous() <= 1
+    later = nodes.add(3)
+    job.wait_until(lambda: simultaneous() >= 3)
+    nodes.kill(later)
+    job.finish()
+    names = ("shards/*", "vocab.json")
+    assert [hashes(job.output, name) for name in names] == [hashes(whole.output, name) for name in names]
+
+
+def test_training_goes_on_when_each_of_its_nodes_is_killed_and_replaced(
+    start_nodes: Callable, start_job: Callable, tmp_path: Path
+) -> None:
+    tokens = start_job("tokens", *tokenize(corpus(tmp_path / "corpus", 1, 1)))
+    tokens.finish()
+    train = ["pretrain", "--tokens", str(tokens.output), *SMALL, "--valid-fraction", "0.05"]
+    train += ["--scaling.num-workers", "2", "--scaling.num-cpus", "1"]
+    whole = start_job("whole", *train)
+    whole.finish()
+    nodes = start_nodes(0)
+    workers = [nodes.add(1), nodes.add(1)]
+    job = start_job("killed", *train, nodes=nodes)
+    for number, worker in enumerate(workers, 1):
+
+        def has_gone_on(least: int = 40 * number) -> bool:
+            steps = [int(path.name.removeprefix("step-")) for path in job.output.glob("checkpoints/step-*")]
+            return max(steps, default=0) >= least
+
+        job.wait_until(has_gone_on)
+        nodes.kill(worker)
+        nodes.add(1)
+    job.finish()
+    assert sha256_file(job.output / "model.safetensors") == sha256_file(whole.output / "model.safetensors")
