@@ -10,7 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 # A local session with tokens writes a token file into HOME, after which `ray start --head` silently demands
 # tokens that `ray start --address` and `ray job submit` do not send. Must be set before ray is imported.
@@ -24,6 +24,7 @@ from ray.autoscaler.sdk import request_resources
 
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.pipelines.options import RayOptions
+from ulmfit_ray.pipelines.quiet import without_noise
 
 OBJECT_STORE_BYTES = 1 << 30
 LINE_SECONDS = 10
@@ -35,17 +36,16 @@ def ray_session(options: RayOptions) -> Iterator[None]:
 
     A ValueError raised inside is a failure of the job, not a wrong command, so it is raised again as a RuntimeError.
     """
-    is_ours = not ray.is_initialized()
-    if is_ours:
-        _connect(options)
-    try:
-        _configure_data()
-        yield
-    except ValueError as error:
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error
-    finally:
-        if is_ours:
-            ray.shutdown()
+    with ExitStack() as session:
+        if not ray.is_initialized():
+            session.enter_context(without_noise())
+            _connect(options)
+            session.callback(ray.shutdown)
+        try:
+            _configure_data()
+            yield
+        except ValueError as error:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 def _connect(options: RayOptions) -> None:
