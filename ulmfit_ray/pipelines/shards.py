@@ -36,6 +36,7 @@ RECEIPT_TYPE = pa.struct(
         ("num_documents", pa.int64()),
         ("num_tokens", pa.int64()),
         ("quarantined", pa.map_(pa.string(), pa.int64())),
+        ("num_unknown", pa.int64()),
         ("num_bytes", pa.int64()),
         ("seconds", pa.float64()),
         ("last", pa.bool_()),

@@ -24,6 +24,8 @@ class Receipt:
     num_tokens: int
     quarantined: dict[str, int] = field(default_factory=dict)
     """Documents that could not be read, by reason."""
+    num_unknown: int = 0
+    """Tokens that the vocabulary does not have; of a token dataset's finished shards."""
     num_bytes: int = 0
     """Bytes of decompressed text that the shard was made from; 0 for an embedding shard."""
     seconds: float = 0.0

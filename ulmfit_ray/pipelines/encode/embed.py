@@ -53,6 +53,9 @@ def _run(config: EmbedConfig, model: ModelDirectory, tokens: TokenDataset) -> Ma
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))
         return manifest
+    if config.pooling and model.description.blocks:
+        own = model.description.pooling
+        print(f"--pooling {config.pooling} replaces the {own} of the context block; the words block stays as it is")
     counts = tokens.manifest.counts
     if config.dry_run:
         print_dry_run(config, f"{counts.num_shards:,} shards, {counts.num_tokens:,} tokens")
@@ -76,6 +79,8 @@ def _run(config: EmbedConfig, model: ModelDirectory, tokens: TokenDataset) -> Ma
     for name in ("", "shards", "done"):
         folder.sweep(name)
     print_summary("embed", _summary(folder, manifest, {"shards found done": encoded.num_found}))
+    shards = f"{folder.uri}/shards"
+    print(f'open it: pandas.read_parquet("{shards}") or polars.read_parquet("{shards}/*.parquet")')
     return manifest
 
 

@@ -5,6 +5,7 @@
 A restart enters the first phase that is incomplete and does only the shards that have no receipt.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,9 @@ from ulmfit_ray.storage.plan import Plan, PlannedUnit, read_plan, whole_units, w
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab
+
+UNKNOWN_WARNED = 0.2
+"""Part of the tokens that may be unknown without a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,16 @@ def _run(
         require_resources(config.ray, num_cpus=1, what="a tokenizer")
         manifest, found = _run_phases(config, folder, plan, tokenizer, given_vocab)
     print_summary("tokenize", _summary(folder, manifest, found))
+    _warn(config, manifest)
     return manifest
+
+
+def _warn(config: TokenizeConfig, manifest: Manifest) -> None:
+    """Say so if the vocabulary does not suit the text."""
+    unknown = int(manifest.figures["num_unknown"]) / max(1, manifest.counts.num_tokens)
+    if unknown > UNKNOWN_WARNED:
+        remedy = "count one of its own (without --vocab)" if config.vocab else "raise --max-vocab or lower --min-freq"
+        print(f"warning: {unknown:.0%} of all tokens are not in the vocabulary: {remedy}", file=sys.stderr)
 
 
 def _run_phases(
@@ -213,6 +226,7 @@ def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: l
         files={},
         figures={
             "vocab_size": len(vocab),
+            "num_unknown": sum(receipt.num_unknown for receipt in written),
             "num_bytes": job.corpus.num_bytes,
             "seconds": round(sum(receipt.seconds for receipt in written), 3),
         },
@@ -230,6 +244,7 @@ def _summary(folder: Folder, manifest: Manifest, found: dict[str, int] | None = 
         "documents": counts.num_documents,
         "tokens": counts.num_tokens,
         "vocabulary": manifest.figures["vocab_size"],
+        "unknown tokens": manifest.figures["num_unknown"],
         "quarantined": counts.num_quarantined,
         "shards": counts.num_shards,
         **(found or {}),

@@ -28,7 +28,7 @@ from ulmfit_ray.storage.receipts import Receipt, read_receipt
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, list_array, token_schema, write_arrow
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.types import TypeTable
-from ulmfit_ray.text.vocab import Vocab
+from ulmfit_ray.text.vocab import UNK_ID, Vocab
 
 WORK_RECEIPTS = "work/done"
 """Where the receipts of phase 1 lie; those of phase 3 lie in done/."""
@@ -140,11 +140,13 @@ def numericalize_shard(job: TokenizeJob, vocab_fingerprint: str, shard: str) -> 
     with folder.open(f"work/{shard}.arrow") as source:
         local = pa.ipc.open_file(source).read_all().combine_chunks()
         table = _with_global_ids(job, local, global_ids, vocab, shard)
+        ids = table["tokens"].combine_chunks().values.to_numpy()
         receipt = Receipt(
             plan=job.plan,
             shard=shard,
             num_documents=table.num_rows,
-            num_tokens=len(table["tokens"].combine_chunks().values),
+            num_tokens=len(ids),
+            num_unknown=int(np.count_nonzero(ids == UNK_ID)),
             quarantined=counted.quarantined,
             num_bytes=counted.num_bytes,
             seconds=counted.seconds,

@@ -3,6 +3,7 @@
 A `TrainingVerb` holds what differs between them: inputs, task, shape of the model, figures and model card.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.job_record import JobRecord, read_job
 from ulmfit_ray.storage.manifest import Figure, Manifest
 from ulmfit_ray.storage.model_directory import write_model_directory
+from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import TrainingConfig
 from ulmfit_ray.training.state import MODEL, part
 
@@ -54,8 +56,10 @@ class TrainingVerb:
     name: str
     inputs: dict[str, str]
     """Fingerprints of what it reads."""
-    planned_work: str
-    """What --dry-run says."""
+    tokens: TokenDataset
+    """What it trains on."""
+    steps_per_epoch: int
+    """About how many; the exact number is known when the held-out documents are."""
     make_task: MakeTask
     new_model: Callable[[], nn.Module]
     """Builds a model of the trained one's shape."""
@@ -69,6 +73,8 @@ class TrainingVerb:
     figures: Callable[[TrainingResult], Figures]
     """What the manifest says of this run, beside steps, parameters and precision."""
     card: Callable[[ModelDescription, JobRecord, Figures], str]
+    warning: Callable[[Figures], str]
+    """What is wrong with these figures and what to change; "" if nothing."""
     shown: tuple[str, ...]
     """Figures of the closing summary, in this order."""
 
@@ -85,13 +91,30 @@ def _run(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
         print_summary("complete, nothing to do", _summary(folder, manifest, verb))
         return manifest
     if config.dry_run:
-        print_dry_run(config, verb.planned_work)
+        print_dry_run(config, _planned_work(config, verb))
         return None
     with ray_session(config.ray):
         result = run_training(verb.make_task, config.training, folder, config.scaling, config.ray, verb.name)
     manifest = _write_model(folder, verb, result)
     print_summary(verb.name, _summary(folder, manifest, verb))
+    warning = verb.warning(manifest.figures)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
     return manifest
+
+
+def _planned_work(config: TrainingRun, verb: TrainingVerb) -> str:
+    """Return what --dry-run says."""
+    counts, training = verb.tokens.manifest.counts, config.training
+    return (
+        f"{counts.num_documents:,} documents, {counts.num_tokens:,} tokens;"
+        f" {_num_parameters(verb.new_model()):,} parameters; {training.num_epochs:,} epochs of about"
+        f" {verb.steps_per_epoch:,} steps; {config.scaling.num_workers} workers"
+    )
+
+
+def _num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _write_model(folder: Folder, verb: TrainingVerb, result: TrainingResult) -> Manifest:
@@ -103,7 +126,7 @@ def _write_model(folder: Folder, verb: TrainingVerb, result: TrainingResult) -> 
     figures = verb.figures(result) | {
         "precision": precision,
         "num_steps": result.checkpoint.step,
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_parameters": _num_parameters(model),
     }
     description = describe(model, direction=verb.direction, pooling=verb.pooling, precision=precision)
     job = read_job(folder)

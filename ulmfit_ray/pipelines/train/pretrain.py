@@ -1,5 +1,6 @@
 """Token dataset -> language model."""
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel
 from ulmfit_ray.pipelines.train.config import PretrainConfig
 from ulmfit_ray.pipelines.train.job import Figures, TrainingVerb, run_training_verb
-from ulmfit_ray.pipelines.train.workers import TrainingResult, planned_work
+from ulmfit_ray.pipelines.train.workers import TrainingResult
 from ulmfit_ray.reporting.model_card import language_model_card
 from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.token_dataset import TokenDataset
@@ -30,7 +31,8 @@ def run(config: PretrainConfig) -> Manifest | None:
     verb = TrainingVerb(
         name="pretrain",
         inputs={"tokens": tokens.fingerprint} | ({"valid": valid.fingerprint} if valid else {}),
-        planned_work=planned_work(tokens, config.training, config.scaling),
+        tokens=tokens,
+        steps_per_epoch=_steps_per_epoch(config, tokens),
         make_task=partial(make_task, config=config, architecture=architecture),
         new_model=partial(LanguageModel, architecture),
         direction=config.direction,
@@ -40,6 +42,7 @@ def run(config: PretrainConfig) -> Manifest | None:
         vocab_fingerprint=tokens.manifest.vocab,
         tokenizer_fingerprint=tokens.manifest.tokenizer,
         figures=_figures,
+        warning=_warning,
         card=language_model_card,
         shown=("train_tokens", "num_parameters", "num_steps", "perplexity", "word_frequency_perplexity", "accuracy"),
     )
@@ -122,3 +125,23 @@ def _figures(result: TrainingResult) -> Figures:
     for row in [row for row in result.log if "perplexity" in row][-1:]:
         figures |= {name: row[name] for name in ("loss", "perplexity", "accuracy")}
     return figures
+
+
+def _steps_per_epoch(config: PretrainConfig, tokens: TokenDataset) -> int:
+    held_out = 0.0 if config.valid else config.valid_fraction
+    per_step = config.training.global_batch_size * config.training.bptt
+    return math.ceil(tokens.manifest.counts.num_tokens * (1 - held_out) / per_step)
+
+
+def _warning(figures: Figures) -> str:
+    if "perplexity" not in figures:
+        return ""
+    perplexity, frequencies = float(figures["perplexity"]), float(figures["word_frequency_perplexity"])
+    if perplexity < frequencies:
+        return ""
+    return (
+        f"the model has learned nothing from context: its perplexity is {perplexity:.0f}, that of word frequencies"
+        f" alone {frequencies:.0f}.\n    {figures['num_steps']:,} steps are too few or too large: raise"
+        " --training.num-epochs, or lower --training.global-batch-size and --training.bptt"
+        " (about 1,000 tokens a step suit a small corpus)"
+    )

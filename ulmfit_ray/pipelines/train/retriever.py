@@ -11,7 +11,7 @@ from ulmfit_ray.model.files import load_model
 from ulmfit_ray.model.retriever import BLOCKS, Retriever
 from ulmfit_ray.pipelines.train.config import TrainRetrieverConfig
 from ulmfit_ray.pipelines.train.job import Figures, TrainingVerb, run_training_verb
-from ulmfit_ray.pipelines.train.workers import TrainingResult, planned_work
+from ulmfit_ray.pipelines.train.workers import TrainingResult
 from ulmfit_ray.reporting.model_card import retriever_card
 from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory
@@ -37,7 +37,8 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
     verb = TrainingVerb(
         name="train-retriever",
         inputs={"tokens": tokens.fingerprint, "weights": model.fingerprint},
-        planned_work=planned_work(tokens, config.training, config.scaling),
+        tokens=tokens,
+        steps_per_epoch=len(pairs) // config.training.global_batch_size,
         make_task=partial(make_task, config=config),
         new_model=partial(new_retriever, config, model),
         direction=model.description.direction,
@@ -47,6 +48,7 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
         vocab_fingerprint=model.manifest.vocab,
         tokenizer_fingerprint=model.manifest.tokenizer,
         figures=partial(_figures, num_pairs=len(pairs), base=model.fingerprint),
+        warning=partial(_warning, chance=1 / config.training.global_batch_size),
         card=retriever_card,
         shown=(
             *("num_pairs", "num_parameters", "num_steps"),
@@ -99,3 +101,17 @@ def _figures(result: TrainingResult, *, num_pairs: int, base: str) -> Figures:
     last = [row for row in result.log if "loss" in row][-1]
     figures: Figures = {name: value for name, value in last.items() if name.startswith(("loss", "accuracy"))}
     return figures | {"num_pairs": num_pairs, "base": base}
+
+
+def _warning(figures: Figures, *, chance: float) -> str:
+    """Name the blocks that do not find a query's own document in a batch more often than a lucky guess."""
+    lines = []
+    for block in BLOCKS:
+        accuracy = figures.get(f"accuracy_{block}")
+        if accuracy is not None and float(accuracy) < 3 * chance:
+            lines.append(
+                f"the {block} block has learned nothing: it finds a query's own document in {float(accuracy):.1%} of"
+                f" the cases, chance is {chance:.1%}.\n    Raise --training.num-epochs, lower"
+                " --training.learning-rate, or leave the block out with --blocks"
+            )
+    return "\n".join(lines)

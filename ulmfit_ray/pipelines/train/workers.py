@@ -25,7 +25,6 @@ from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.storage.checkpoints import FOLDER, Checkpoint, newest_checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.model_directory import LogRow
-from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import TrainingConfig
 from ulmfit_ray.training.loop import NotFiniteError, Report, train
 from ulmfit_ray.training.memory import KEEP_MEMORY
@@ -122,14 +121,6 @@ def _trainer(settings: _WorkerSettings, scaling: Scaling) -> TorchTrainer:
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
             worker_runtime_env={"env_vars": KEEP_MEMORY},
         ),
-    )
-
-
-def planned_work(tokens: TokenDataset, training: TrainingConfig, scaling: Scaling) -> str:
-    """Return what --dry-run says of a training job."""
-    return (
-        f"{tokens.manifest.counts.num_documents:,} documents, {tokens.manifest.counts.num_tokens:,} tokens,"
-        f" {training.num_epochs} epochs, {scaling.num_workers} workers"
     )
 
 
