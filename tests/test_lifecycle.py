@@ -1,6 +1,7 @@
 """What a job may write to, and how finished, failed and missing shards are told."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +132,40 @@ def test_a_lease_does_not_make_a_folder_somebody_elses_nor_ours(output: str) -> 
     other = f"{output}-other"
     Folder(other).publish_bytes(b"mine", "notes.txt")
     assert leases_seen(JobConfig(output=other)) == [False]
+
+
+def said_to_nobody(config: JobConfig) -> str:
+    """Return the error of leasing an output as a user who owns nothing: root may write everywhere."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "nothing"
+        try:
+            if os.geteuid() == 0:
+                os.setegid(65534)
+                os.seteuid(65534)
+            leases_seen(config)
+        except ConfigError as error:
+            said = str(error)
+        finally:
+            os.write(writer, said.encode())
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with open(reader, encoding="utf-8") as text:
+        return text.read()
+
+
+def test_a_place_where_nothing_can_be_written_is_named_before_any_work(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    for folder in (tmp_path, *list(tmp_path.parents)[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    assert f"output {closed}/out cannot be written: " in said_to_nobody(JobConfig(output=f"{closed}/out"))
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        leases_seen(JobConfig(output=f"{file}/out"))
 
 
 def test_what_a_kill_after_the_manifest_left_is_cleared(output: str) -> None:

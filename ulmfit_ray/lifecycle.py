@@ -7,7 +7,7 @@ import fnmatch
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ def output_lease(verb: str, config: Any) -> Iterator[None]:
     """Keep other jobs from writing the output of this one while the block runs.
 
     Raises:
-        ConfigError: another job is writing it at this moment.
+        ConfigError: another job is writing it at this moment, or nothing can be written there.
     """
     folder = Folder(config.output)
     is_finished = folder.exists("manifest.json") and not config.overwrite
@@ -46,11 +46,14 @@ def output_lease(verb: str, config: Any) -> Iterator[None]:
     if config.dry_run or is_finished or is_foreign:
         yield
         return
-    try:
-        with held_lease(folder, command_line(verb, config)):
-            yield
-    except LeaseHeldError as error:
-        raise ConfigError(str(error)) from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held_lease(folder, command_line(verb, config)))
+        except LeaseHeldError as error:
+            raise ConfigError(str(error)) from error
+        except OSError as error:
+            raise ConfigError(f"output {folder.uri} cannot be written: {error}") from error
+        yield
 
 
 def claim_output(
