@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 OUTPUT ?= build/quickstart
 
-.PHONY: install quickstart test lint bench clean
+.PHONY: install quickstart test test-cluster lint bench clean
 
 install: $(INSTALLED)
 
@@ -23,6 +23,10 @@ quickstart: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Several Ray nodes on this machine, killed and added in the middle of jobs: minutes.
+test-cluster: install
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 lint: install
 	$(BIN)/ruff check .

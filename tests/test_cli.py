@@ -1,6 +1,7 @@
 """The command's exit status and what a person reads when something is wrong. Nothing here starts Ray."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ def corpus(tmp_path: Path) -> None:
     write(f"{tmp_path}/a.jsonl", '{"id": 1, "text": "one", "note": "x"}\n{"id": 2, "text": "two", "note": 3}\n')
     write(f"{tmp_path}/a.txt", "text")
     write(f"{tmp_path}/a.parquet", "PAR1")
+    write(f"{tmp_path}/header.csv", "id,text\n")
+    write(f"{tmp_path}/empty.jsonl", "")
     write(f"{tmp_path}/folder/a.txt", "text")
     write(f"{tmp_path}/full/notes.txt", "somebody's own")
     write(f"{tmp_path}/broken.toml", "input = \n")
@@ -98,7 +101,11 @@ TOKENIZE = ["tokenize", "--output", "out", "--input"]
 MISTAKES = [
     ([*TOKENIZE, "missing.txt"], "matches no file"),
     ([*TOKENIZE, "a.jsonl", "a.txt"], "inputs of several formats"),
-    ([*TOKENIZE, "a.parquet"], "say --format"),
+    ([*TOKENIZE, "a.parquet"], "say --format, or rename it"),
+    ([*TOKENIZE, "a.parquet"], "txt (.txt), lines (no name), csv (.csv), jsonl (.jsonl .ndjson)"),
+    ([*TOKENIZE, "header.csv"], "header.csv has a header and no rows"),
+    ([*TOKENIZE, "empty.jsonl"], "none of the 1 input files holds a record"),
+    ([*TOKENIZE, "empty.jsonl", "--format", "lines"], "none of the 1 input files holds a record"),
     ([*TOKENIZE, "a.jsonl", "--text-columns", "body"], "its columns are id, text, note"),
     ([*TOKENIZE, "a.jsonl", "--id-column", "key"], "column 'key' does not exist"),
     ([*TOKENIZE, "a.jsonl", "--keep-columns", "note"], "column 'note' cannot be kept"),
@@ -241,6 +248,21 @@ def test_a_job_that_fails_ends_with_1_and_one_that_is_interrupted_with_130(
     assert "Traceback" not in outcome.err
 
 
+def test_a_missing_package_is_named_with_the_python_that_lacks_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ulmfit_ray.pipelines.tokenize import job as tokenize
+
+    def fail(config: object) -> NoReturn:
+        raise ModuleNotFoundError("No module named 'spacy'")
+
+    monkeypatch.setattr(tokenize, "run", fail)
+    outcome = command(*TOKENIZE, "a.txt")
+    assert outcome.status == 1
+    assert f"No module named 'spacy'; {sys.executable} lacks a package of ulmfit-ray" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
 def test_an_error_without_words_is_named_by_its_kind(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from ulmfit_ray.pipelines.tokenize import job as tokenize
 
@@ -249,3 +271,16 @@ def test_an_error_without_words_is_named_by_its_kind(command: Command, monkeypat
 
     monkeypatch.setattr(tokenize, "run", fail)
     assert command(*TOKENIZE, "a.txt").err == "error: MemoryError\n"
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize("places", [("a.txt", "/somewhere/out"), ("/somewhere/a.txt", "out")])
+def test_a_relative_path_in_a_submitted_job_is_refused_in_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, places: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    outcome = command("tokenize", "--input", places[0], "--output", places[1])
+    assert outcome.status == 2
+    relative = next(place for place in places if not place.startswith("/"))
+    assert f"{relative} is relative: a submitted job runs in a folder of Ray's cache" in outcome.err
+    assert len(outcome.err.splitlines()) == 1

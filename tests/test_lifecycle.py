@@ -35,7 +35,7 @@ def receipt(shard: str, num_documents: int = 1, bad: int = 0) -> Receipt:
 
 
 def tally(max_bad_fraction: float = 1.0, before: list[Receipt] | None = None) -> Tally:
-    return Tally(Bar("stage", None, "shards"), before or [], max_bad_fraction)
+    return Tally(Bar("stage", None, "shards"), Folder("/nowhere"), before or [], max_bad_fraction)
 
 
 def finish(outcomes: list[Outcome], missing: dict[str, str], tmp_path: Path) -> str:
@@ -236,3 +236,19 @@ def test_a_config_of_a_previous_job_is_readable_json(output: str) -> None:
     content = json.loads(Path(output, "config.json").read_text())
     assert content["job"]["verb"] == "verb"
     assert content["job"]["speed"] == 1
+
+
+def test_too_many_bad_documents_are_told_by_the_three_most_frequent_reasons_with_a_place(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    quarantined = {"null text": 3, "malformed JSON": 7, "null id": 1, "corrupt file": 2}
+    rows = [{"path": "a.jsonl", "offset": 10 * n, "reason": r, "detail": f"why {r}"} for n, r in enumerate(quarantined)]
+    folder.publish_bytes("".join(json.dumps(row) + "\n" for row in rows).encode(), "quarantine/a.jsonl")
+    found = Receipt(plan="p", shard="a", num_documents=2, num_tokens=5, quarantined=quarantined)
+    counted = Tally(Bar("stage", None, "shards"), folder, [found], 0.01)
+    with pytest.raises(RuntimeError) as error:
+        counted.finish(folder, {})
+    assert str(error.value).splitlines()[1:] == [
+        "    7 x malformed JSON, as in a.jsonl at byte 10: why malformed JSON",
+        "    3 x null text, as in a.jsonl at byte 0: why null text",
+        "    2 x corrupt file, as in a.jsonl at byte 30: why corrupt file",
+    ]

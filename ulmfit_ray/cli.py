@@ -122,6 +122,11 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
     except BrokenPipeError:
         _close_stdout()
         return 1
+    except ModuleNotFoundError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}; {sys.executable} lacks a package of ulmfit-ray: see cluster/README.md", file=sys.stderr)
+        return 1
     except Exception as error:
         if debug:
             traceback.print_exc()

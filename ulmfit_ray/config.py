@@ -6,12 +6,14 @@ compared when a job resumes an output.
 """
 
 import difflib
+import os
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -20,6 +22,11 @@ from ulmfit_ray.storage.folder import absolute_uri
 Config = TypeVar("Config")
 PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels")
 """Fields that are paths or URIs, in whichever config they stand: an option keeps one name in all verbs."""
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the environment of a job's entrypoint, and nowhere else."""
+
+VALUES = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
+"""What a TOML file may hold for a field of each of these types."""
 
 
 class ConfigError(Exception):
@@ -54,28 +61,100 @@ class OutputRun(Run):
 
 def option_names(config_class: type) -> Iterator[str]:
     """Yield every option of a config class without the leading dashes, nested ones with dots."""
+    return (name for name, _ in _options(config_class))
+
+
+def _options(config_class: type) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the type of every option."""
     hints = get_type_hints(config_class)
     for item in fields(config_class):
         name = item.name.replace("_", "-")
         if is_dataclass(hints[item.name]):
-            yield from (f"{name}.{inner}" for inner in option_names(hints[item.name]))
+            yield from ((f"{name}.{inner}", hint) for inner, hint in _options(hints[item.name]))
         else:
-            yield name
+            yield name, hints[item.name]
 
 
-def toml_arguments(path: str) -> list[str]:
+def toml_arguments(path: str, config_class: type) -> list[str]:
     """Return the command-line arguments that a TOML file stands for.
 
     Raises:
-        ConfigError: the file is missing or is not TOML.
+        ConfigError: the file is missing, is not TOML, or has a key or a value that the config class does not take.
     """
     try:
-        content = tomllib.loads(Path(path).read_text())
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"config file {path} does not exist") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file {path} is not valid TOML: {error}") from error
+    try:
+        _check_table(content, config_class, list(option_names(config_class)))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return list(_arguments(content))
+
+
+def _check_table(content: Mapping[str, Any], config_class: type, known: Sequence[str], table: str = "") -> None:
+    """Raise ConfigError at the first key of a table that its config class has not, or whose value is of another type.
+
+    `known` are the options of all tables.
+    """
+    hints = get_type_hints(config_class)
+    for key, value in content.items():
+        name, dotted = key.replace("-", "_"), f"{table}.{key}".lstrip(".")
+        place = f"[{table}] {key}" if table else key
+        if name not in hints:
+            where = f"[{table}] has" if table else "there is"
+            what = "table" if isinstance(value, Mapping) else "key"
+            close = _suggested_key(key, value, known, table)
+            more = f"did you mean {close}?" if close else f"known are {', '.join(hints)}"
+            raise ConfigError(f"{where} no {what} {key}; {more}")
+        hint = hints[name]
+        if is_dataclass(hints[name]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{place} is {value!r:.80}: expected a table, [{dotted}] with its keys below it")
+            _check_table(value, hint, known, dotted)
+        elif not _fits(value, hint):
+            given = "a table" if isinstance(value, Mapping) else f"{value!r:.80}"
+            raise ConfigError(f"{place} is {given}: expected {_expected(hint)}")
+
+
+def _suggested_key(key: str, value: Any, known: Sequence[str], table: str) -> str:
+    """Return what may be meant by an unknown key of a TOML table, with dashes only if the person uses them, or ""."""
+    table = table.replace("_", "-")
+    if isinstance(value, Mapping):
+        known = sorted({name.rpartition(".")[0] for name in known if "." in name})
+    found = _nearest(f"{table}.{key.replace('_', '-')}".lstrip("."), known)
+    suggestions = []
+    for parent, _, last in (name.rpartition(".") for name in found):
+        where = "" if parent == table else f" in [{parent}]" if parent else " at the top of the file"
+        suggestions.append(f"[{last}]" if isinstance(value, Mapping) else last + where)
+    text = " or ".join(suggestions)
+    return text if "-" in key else text.replace("-", "_")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a field of type `hint` takes a value of TOML; types that are not listed here are left to tyro."""
+    kind = get_origin(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(hint) if option is not NoneType)
+    if kind is Literal:
+        return value in get_args(hint)
+    if kind is tuple:
+        return all(_fits(item, get_args(hint)[0]) for item in (value if isinstance(value, list) else [value]))
+    if hint is float:
+        return type(value) in (int, float)
+    return hint not in VALUES or type(value) is hint
+
+
+def _expected(hint: Any) -> str:
+    """Return what a field of type `hint` takes, in words."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        return " or ".join(_expected(option) for option in inner if option is not NoneType)
+    if kind is Literal:
+        return f"one of {', '.join(map(repr, inner))}"
+    return f"a list, each item {_expected(inner[0])}" if kind is tuple else VALUES.get(hint, str(hint))
 
 
 def _arguments(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -84,8 +163,7 @@ def _arguments(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from _arguments(value, f"{name}.")
         elif isinstance(value, bool):
-            *parents, last = name.split(".")
-            yield "--" + ".".join([*parents, last if value else f"no-{last}"])
+            yield f"--{name if value else _negative(name)}"
         else:
             yield f"--{name}"
             yield from map(str, value if isinstance(value, list) else [value])
@@ -99,7 +177,7 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
     """
     arguments = list(arguments)
     if arguments and arguments[0].endswith(".toml"):
-        arguments[:1] = toml_arguments(arguments[0])
+        arguments[:1] = toml_arguments(arguments[0], config_class)
     _refuse_unknown(arguments, config_class, program)
     try:
         return absolute_places(tyro.cli(config_class, args=arguments, prog=program))
@@ -108,24 +186,58 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
 
 
 def absolute_places(config: Config) -> Config:
-    """Return the config with its local paths made absolute: workers have other working directories."""
+    """Return the config with its local paths made absolute: workers have other working directories.
+
+    Raises:
+        ConfigError: a path is relative in a submitted job, whose working directory Ray deletes.
+    """
     changes: dict[str, Any] = {}
     for item in fields(config):  # type: ignore[arg-type]
         value = getattr(config, item.name)
-        if item.name in PLACES and value is not None:
-            changes[item.name] = tuple(map(absolute_uri, value)) if isinstance(value, tuple) else absolute_uri(value)
+        if item.name not in PLACES or value is None:
+            continue
+        places = value if isinstance(value, tuple) else (value,)
+        for place in places:
+            if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
+                raise ConfigError(
+                    f"--{item.name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is"
+                    " deleted; name an absolute path or a URI that all nodes see"
+                )
+        absolute = tuple(map(absolute_uri, places))
+        changes[item.name] = absolute if isinstance(value, tuple) else absolute[0]
     return replace(config, **changes)  # type: ignore[type-var]
 
 
 def _refuse_unknown(arguments: Sequence[str], config_class: type, program: str) -> None:
-    known = {"help", *option_names(config_class)}
-    known |= {".".join([*name.split(".")[:-1], "no-" + name.split(".")[-1]]) for name in known}
+    options = dict(_options(config_class))
+    negatives = [_negative(name) for name, hint in options.items() if hint is bool]
     for argument in arguments:
         name = argument.removeprefix("--").split("=")[0].replace("_", "-")
-        if argument.startswith("--") and " " not in argument and name not in known:
-            close = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean --{close[0]}? " if close else ""
+        if argument.startswith("--") and " " not in argument and name not in ("help", *options, *negatives):
+            is_negative = _last(name).startswith("no-")
+            close = _nearest(name, ["help", *options, *(negatives if is_negative else ())])
+            hint = f"did you mean {' or '.join(f'--{one}' for one in close)}? " if close else ""
             raise ConfigError(f"unknown option --{name}: {hint}`{program} --help` lists them all")
+
+
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    """Return the known dotted names that a person may have meant by `name`: at most three, or none.
+
+    Only the last parts are compared: a name of another table is found, too. One of the same table is preferred.
+    """
+    close = difflib.get_close_matches(_last(name), sorted({_last(other) for other in known}), 1)
+    found = [other for other in known if _last(other) in close]
+    beside = [other for other in found if other.rpartition(".")[0] == name.rpartition(".")[0]]
+    return (beside or found)[:3]
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _negative(name: str) -> str:
+    """Return the form of a truth value's option that switches it off."""
+    return ".".join([*name.split(".")[:-1], f"no-{_last(name)}"])
 
 
 def to_dict(config: Any, *, identity_only: bool = False) -> dict[str, Any]:

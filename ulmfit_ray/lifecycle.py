@@ -6,6 +6,7 @@ Every job that makes an output directory calls `claim_output`, which writes conf
 import fnmatch
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -140,13 +141,15 @@ class Outcome:
 class Tally:
     """Counts the outcomes of a phase: moves the bar, keeps the failures, stops at too many bad documents."""
 
-    def __init__(self, bar: Bar, before: Iterable[Receipt] = (), max_bad_fraction: float = 1.0) -> None:
-        self._bar = bar
+    def __init__(self, bar: Bar, folder: Folder, before: Iterable[Receipt] = (), max_bad_fraction: float = 1.0) -> None:
+        self._bar, self._folder = bar, folder
         self._max_bad_fraction = max_bad_fraction
         self._failed: dict[str, str] = {}
-        before = list(before)
-        self._documents = sum(receipt.num_documents for receipt in before)
-        self._bad = sum(receipt.num_quarantined for receipt in before)
+        self._documents = 0
+        self._reasons: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        for receipt in before:
+            self._count(receipt)
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -155,10 +158,15 @@ class Tally:
             return
         receipt = outcome.receipt
         self._bar.advance(1, documents=receipt.num_documents, tokens=receipt.num_tokens)
-        self._documents += receipt.num_documents
-        self._bad += receipt.num_quarantined
-        if self._documents + self._bad >= MIN_DOCUMENTS_JUDGED:
+        self._count(receipt)
+        if self._documents + self._reasons.total() >= MIN_DOCUMENTS_JUDGED:
             self._judge()
+
+    def _count(self, receipt: Receipt) -> None:
+        self._documents += receipt.num_documents
+        for reason, number in receipt.quarantined.items():
+            self._reasons[reason] += number
+            self._examples.setdefault(reason, receipt.shard)
 
     def finish(self, folder: Folder, missing: Mapping[str, str]) -> None:
         """Raise RuntimeError if units are missing, or if too many documents were bad.
@@ -183,8 +191,20 @@ class Tally:
         self._judge()
 
     def _judge(self) -> None:
-        if self._bad > self._max_bad_fraction * (self._documents + self._bad):
+        bad = self._reasons.total()
+        if bad > self._max_bad_fraction * (self._documents + bad):
+            reasons = [
+                f"    {number:,} x {reason}{self._example(reason)}" for reason, number in self._reasons.most_common(3)
+            ]
             raise RuntimeError(
-                f"{self._bad:,} of {self._documents + self._bad:,} documents cannot be read, more than"
-                f" --max-bad-fraction {self._max_bad_fraction:g} allows: see quarantine/ in the output"
+                f"{bad:,} of {self._documents + bad:,} documents cannot be read, more than"
+                f" --max-bad-fraction {self._max_bad_fraction:g} allows: see quarantine/ in the output\n"
+                + "\n".join(reasons)
             )
+
+    def _example(self, reason: str) -> str:
+        """Return the place of a document that cannot be read for this reason, from the quarantine."""
+        name = f"quarantine/{self._examples[reason]}.jsonl"
+        lines = self._folder.read_bytes(name).splitlines() if self._folder.exists(name) else []
+        row = next((row for row in map(json.loads, lines) if row["reason"] == reason), None)
+        return "" if row is None else f", as in {row['path']} at byte {row['offset']:,}: {row['detail']:.80}"

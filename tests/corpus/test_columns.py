@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ulmfit_ray.corpus.columns import Columns, arrow_type, resolve_columns, type_name
+from ulmfit_ray.corpus.columns import Columns, arrow_type, id_column_hint, resolve_columns, type_name
 from ulmfit_ray.corpus.formats.csv_rows import CSV
 from ulmfit_ray.corpus.formats.format import Format
 from ulmfit_ray.corpus.formats.jsonl import JSONL, SAMPLE_BYTES
@@ -78,10 +78,56 @@ def test_columns_are_looked_for_in_the_first_file_that_is_not_empty(tmp_path: Pa
     assert resolve_columns(listed, JSONL, text=["text"], id_column=None, keep=[]).text == ("text",)
 
 
-@pytest.mark.parametrize("file_format", [CSV, JSONL], ids=["csv", "jsonl"])
-def test_a_corpus_without_a_record_is_nothing_to_tokenize(tmp_path: Path, file_format: Format) -> None:
+@pytest.mark.parametrize("file_format", [CSV, JSONL, LINES], ids=["csv", "jsonl", "lines"])
+@pytest.mark.parametrize("name", ["a", "a.gz"])
+def test_a_corpus_without_a_record_is_nothing_to_tokenize(tmp_path: Path, name: str, file_format: Format) -> None:
     with pytest.raises(ValueError, match="none of the 1 input files holds a record in its first megabyte"):
-        columns_of(tmp_path / "a", "", file_format)
+        columns_of(tmp_path / name, "", file_format)
+
+
+@pytest.mark.parametrize("content", ["id,text\n", "id,text", "id,text\r\n\r\n\n"])
+def test_a_header_without_rows_is_nothing_to_tokenize(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ValueError, match=r"in\.csv has a header and no rows; none of the 1 input files holds a record"):
+        columns_of(tmp_path / "in.csv", content, CSV)
+
+
+def test_one_file_with_records_is_enough(tmp_path: Path) -> None:
+    for name, content in (("a.csv", ""), ("b.csv", "id,text\n"), ("c.csv", "text\nx\n"), ("d.csv", "text\n")):
+        (tmp_path / name).write_text(content)
+    assert resolve_columns(list_inputs([str(tmp_path)]), CSV, text=["text"], id_column=None, keep=[]) == Columns()
+    assert resolve_columns(list_inputs([str(tmp_path)]), LINES, text=["text"], id_column=None, keep=[]) == Columns()
+
+
+def test_a_row_that_cannot_be_read_is_a_row_too(tmp_path: Path) -> None:
+    assert columns_of(tmp_path / "a.csv", 'text\n"x', CSV) == Columns()
+
+
+def test_the_lines_before_the_damage_of_a_file_show_its_columns(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"text": f"{number:x}" * 20, "n": number}) + "\n" for number in range(3000))
+    for name, length in (("a.jsonl.gz", 5), ("b.jsonl.gz", 5000)):
+        (tmp_path / name).write_bytes(gzip.compress(lines.encode())[:length])
+    found = resolve_columns(list_inputs([str(tmp_path)]), JSONL, text=["text"], id_column=None, keep=["n"])
+    assert found.keep_types == ("int64",)
+
+
+def hint(path: Path, content: str, file_format: Format, **asked: object) -> str | None:
+    columns = columns_of(path, content, file_format, **asked)
+    return id_column_hint(list_inputs([str(path)]), file_format, columns)
+
+
+@pytest.mark.parametrize("name", ["_id", "id", "doc_id"])
+def test_a_column_that_looks_like_an_id_and_is_not_used_is_mentioned(tmp_path: Path, name: str) -> None:
+    said = f"the input has a column {name}: --id-column {name} would use it as the documents' ids"
+    assert hint(tmp_path / "a.csv", f"text,{name}\nx,1\n", CSV) == said
+    assert hint(tmp_path / "a.jsonl", f'{{"text": "x", "{name}": 1}}\n', JSONL, keep=[]) == said
+    assert hint(tmp_path / "a.csv", f"text,{name}\nx,1\n", CSV, id_column=name) is None
+
+
+def test_nothing_is_said_where_no_column_looks_like_an_id(tmp_path: Path) -> None:
+    assert hint(tmp_path / "a.csv", "text,key\nx,1\n", CSV) is None
+    assert hint(tmp_path / "a.csv", "id\nx\n", CSV, text=["id"]) is None
+    assert hint(tmp_path / "a.csv", "key,id,text\n1,1,x\n", CSV, id_column="key") is None
+    assert hint(tmp_path / "a.txt", "id", LINES) is None
 
 
 def test_only_the_first_megabyte_is_looked_at(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Which files are the corpus."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from ulmfit_ray.corpus.listing import list_inputs
+from ulmfit_ray.corpus.listing import END_BYTES, hashes_of_ends, list_inputs, open_stored
 
 
 @pytest.fixture
@@ -70,3 +71,38 @@ def test_files_in_hidden_folders_are_left_out(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("one")
     assert [file.name for file in list_inputs([str(tmp_path)])] == ["c/d.txt"]
+
+
+def hash_of(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    files = list_inputs([str(path)])
+    return hashes_of_ends(files)[files[0].path]
+
+
+@pytest.mark.parametrize("size", [0, 1, END_BYTES, END_BYTES + 1, 2 * END_BYTES])
+def test_the_hash_of_a_small_file_is_of_all_its_bytes(tmp_path: Path, size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    assert hash_of(tmp_path / "a.txt", content) == hashlib.sha256(content).hexdigest()
+
+
+def test_the_hash_of_a_large_file_is_of_its_first_and_last_megabyte(tmp_path: Path) -> None:
+    first, middle, last = b"a" * END_BYTES, b"b" * 5, b"c" * END_BYTES
+    found = hash_of(tmp_path / "a.txt.gz", first + middle + last)
+    assert found == hashlib.sha256(first + last).hexdigest()
+    assert found == hash_of(tmp_path / "b.txt.gz", first + b"other" + last)
+    assert found != hash_of(tmp_path / "c.txt.gz", first + middle + b"d" + last[1:])
+
+
+def test_many_files_have_each_its_own_hash(corpus: Path) -> None:
+    files = list_inputs([str(corpus)])
+    expected = {file.path: hashlib.sha256(Path(file.path).read_bytes()).hexdigest() for file in files}
+    assert hashes_of_ends(files) == expected
+    assert len(set(expected.values())) == 4
+
+
+def test_a_listed_file_is_opened_as_it_is_stored_whether_it_is_a_path_or_a_uri(tmp_path: Path) -> None:
+    (tmp_path / "a b.txt.gz").write_bytes(b"as it is")
+    for given in (str(tmp_path), tmp_path.as_uri()):
+        (file,) = list_inputs([given])
+        with open_stored(file.path) as stream:
+            assert stream.read() == b"as it is"

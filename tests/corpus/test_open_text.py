@@ -4,11 +4,12 @@ import bz2
 import gzip
 import io
 import lzma
+import random
 from pathlib import Path
 
 import pytest
 
-from ulmfit_ray.corpus.open_text import CountedLines, base_extension, is_compressed, open_text
+from ulmfit_ray.corpus.open_text import CountedLines, base_extension, content_of, is_compressed, open_text
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,18 @@ def test_lines_handed_back_come_again_with_their_offsets() -> None:
     assert lines.offset == 0
     assert [lines.next_line() for _ in range(4)] == [b"a\n", b"bb\n", b"ccc\n", None]
     assert lines.offset == 9
+
+
+def test_the_content_of_a_files_first_bytes_is_decompressed() -> None:
+    content = random.Random(0).randbytes(100_000)
+    assert content_of(b"as it is", "a.txt", 5) == b"as it"
+    for name, compress in (("a.GZ", gzip.compress), ("a.xz", lzma.compress)):
+        found = content_of(compress(content)[:50_000], name, 1000)
+        assert found == content[: len(found)]
+        assert 0 < len(found) <= 1000
+
+
+def test_damaged_first_bytes_have_no_content() -> None:
+    for name in ("a.gz", "a.bz2", "a.xz", "a.zst"):
+        assert content_of(b"something else", name, 1000) == b""
+    assert content_of(bz2.compress(random.Random(0).randbytes(100_000))[:50_000], "a.bz2", 1000) == b""

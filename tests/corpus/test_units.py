@@ -1,6 +1,7 @@
 """Units are cut by the input alone, and a plan of them is kept to."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ulmfit_ray.corpus.formats.format import Format
 from ulmfit_ray.corpus.formats.jsonl import JSONL
 from ulmfit_ray.corpus.formats.lines import LINES
 from ulmfit_ray.corpus.formats.txt import TXT
-from ulmfit_ray.corpus.listing import InputFile, list_inputs
+from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import (
     CorpusFacts,
     Piece,
@@ -130,7 +131,13 @@ def planned(tmp_path: Path, folder: Folder) -> Plan:
     (tmp_path / "in").mkdir()
     for name in ("a.txt", "b.txt"):
         (tmp_path / "in" / name).write_text(name)
-    return plan_of(folder, list_inputs([str(tmp_path / "in")]))
+    files = list_inputs([str(tmp_path / "in")])
+    return write_plan(folder, units_table(cut_into_units(files, LINES), files, hashes_of_ends(files)), identity={})
+
+
+def touch(path: Path) -> None:
+    """Give a file another time."""
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
 
 
 def test_unchanged_inputs_are_accepted(planned: Plan, tmp_path: Path) -> None:
@@ -154,3 +161,49 @@ def test_a_file_that_is_gone_since_the_plan_stops_the_job(planned: Plan, tmp_pat
     (tmp_path / "in/a.txt").unlink()
     with pytest.raises(ValueError, match=r"a\.txt is gone since the plan was made"):
         check_inputs(planned, list_inputs([str(tmp_path / "in")]))
+
+
+def test_a_file_whose_time_alone_has_changed_is_accepted(planned: Plan, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        touch(tmp_path / "in" / name)
+    assert check_inputs(planned, list_inputs([str(tmp_path / "in")])) == []
+
+
+def test_a_file_that_changed_and_kept_its_size_stops_the_job(planned: Plan, tmp_path: Path) -> None:
+    touch(tmp_path / "in/a.txt")
+    (tmp_path / "in/b.txt").write_text("B.txt")
+    touch(tmp_path / "in/b.txt")
+    with pytest.raises(ValueError, match=r"b\.txt has changed since the plan was made: put it back"):
+        check_inputs(planned, list_inputs([str(tmp_path / "in")]))
+
+
+def test_files_of_the_same_size_and_time_are_not_read(
+    planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[InputFile] = []
+    monkeypatch.setattr(units_module, "hashes_of_ends", lambda files: read.extend(files) or {})
+    touch(tmp_path / "in/b.txt")
+    check_inputs(planned, list_inputs([str(tmp_path / "in")]))
+    assert [file.name for file in read] == ["b.txt"]
+
+
+def test_without_hashes_a_file_of_another_time_has_changed(planned: Plan, tmp_path: Path) -> None:
+    touch(tmp_path / "in/b.txt")
+    table = planned.table
+    of_an_earlier_version = table.drop_columns("ends")
+    without_hashes = units_table(units_of(table), list_inputs([str(tmp_path / "in")]))
+    for plan in (of_an_earlier_version, without_hashes):
+        touch(tmp_path / "in/a.txt")
+        with pytest.raises(ValueError, match=r"a\.txt has changed since the plan was made"):
+            check_inputs(Plan(planned.facts, plan), list_inputs([str(tmp_path / "in")]))
+
+
+@pytest.mark.usefixtures("small_units")
+def test_every_row_of_a_file_has_its_size_time_and_hash(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("x" * 25)
+    files = list_inputs([str(tmp_path / "a.jsonl")])
+    table = units_table(cut_into_units(files, JSONL), files, hashes_of_ends(files))
+    assert table.num_rows == 3
+    assert table["size"].to_pylist() == [25] * 3
+    assert table["modified"].to_pylist() == [files[0].modified] * 3
+    assert table["ends"].to_pylist() == list(hashes_of_ends(files).values()) * 3

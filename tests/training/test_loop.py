@@ -114,10 +114,11 @@ def test_states_come_at_checkpoints_and_at_epoch_ends_unless_one_is_fresh(make_t
     assert kept == [10, 19, 30]
 
 
-def test_reports_come_every_few_steps_and_at_each_epochs_end(make_task, training):
+def test_reports_come_at_the_first_step_every_few_steps_and_at_each_epochs_end(make_task, training):
     training = replace(training, checkpoint_every_steps=100, report_every_steps=4)
     reports = run(make_task(training), training)
     assert [(report.step, report.epoch, report.is_epoch_end) for report in reports] == [
+        (1, 0, False),
         (4, 0, False),
         (8, 0, False),
         (10, 0, False),
@@ -128,9 +129,10 @@ def test_reports_come_every_few_steps_and_at_each_epochs_end(make_task, training
         (20, 1, True),
     ]
     each = losses(run(make_task(training), replace(training, report_every_steps=1)))
-    assert losses(reports)[0] == pytest.approx(np.mean(each[:4]))
-    assert losses(reports)[2] == pytest.approx(np.mean(each[8:10]))
-    assert [report.metrics["tokens"] for report in reports if not report.is_epoch_end] == [80, 80, 24, 40, 80, 64]
+    assert losses(reports)[0] == each[0]
+    assert losses(reports)[1] == pytest.approx(np.mean(each[1:4]))
+    assert losses(reports)[3] == pytest.approx(np.mean(each[8:10]))
+    assert [report.metrics["tokens"] for report in reports if not report.is_epoch_end] == [20, 60, 80, 24, 40, 80, 64]
 
 
 def test_the_loss_goes_down_where_every_token_follows_from_the_one_before(make_task, training):
@@ -146,18 +148,21 @@ def test_the_loss_goes_down_where_every_token_follows_from_the_one_before(make_t
 def test_a_loss_that_is_not_a_number_ends_the_run_at_the_next_report(make_task, training):
     training = replace(training, report_every_steps=3)
     task = make_task(training)
+    reports = train(task, training)
+    assert next(reports).step == 1
     with torch.no_grad():
         task.model.decoder_bias[3] = torch.nan
     with pytest.raises(NotFiniteError, match=r"nan at step 3: lower --training\.learning-rate"):
-        run(task, training)
+        next(reports)
 
 
 def test_no_state_is_yielded_once_the_loss_is_not_a_number(make_task, training):
     training = replace(training, checkpoint_every_steps=3, report_every_steps=100)
     task = make_task(training)
+    reports = train(task, training)
+    assert next(reports).step == 1
     with torch.no_grad():
         task.model.decoder_bias[3] = torch.nan
-    reports = train(task, training)
     with pytest.raises(NotFiniteError, match="at step 3"):
         next(reports)
 

@@ -1,15 +1,19 @@
 """The columns of a corpus: which hold text, which is the id, which are kept, and of what type the kept ones are."""
 
+import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from ulmfit_ray.corpus.formats.format import Format, Values
+from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
+from ulmfit_ray.corpus.formats.format import SAMPLE_BYTES, Format, Values
 from ulmfit_ray.corpus.listing import InputFile
-from ulmfit_ray.corpus.open_text import open_text
 
+ID_COLUMNS = ("_id", "id", "doc_id")
+"""Names of columns that mostly hold the documents' ids."""
 RESERVED_COLUMNS = ("doc_id", "tokens", "embedding")
 RESERVED_PREFIXES = ("field_", "num_")
 _SCALARS = {str: "string", bool: "bool", int: "int64", float: "double"}
@@ -52,7 +56,8 @@ def resolve_columns(
     """Check the named columns against the first megabyte of the first file with records, and find the kept ones' types.
 
     Raises:
-        ValueError: a column does not exist (the message lists those that do), or cannot be kept.
+        ValueError: a column does not exist (the message lists those that do), or cannot be kept, or no file holds a
+            record in its first megabyte.
     """
     for name in keep:
         if name in RESERVED_COLUMNS or name.startswith(RESERVED_PREFIXES):
@@ -62,6 +67,8 @@ def resolve_columns(
     if file_format.sample is None:
         if tuple(text) != ("text",) or id_column or keep:
             raise ValueError(f"format {file_format.name} has no columns: leave out all --*-columns options")
+        if not file_format.is_bundled and not any(_first_lines(file).getbuffer() for file in files):
+            raise _nothing_to_tokenize(files)
         return Columns()
     path, names, rows = _first_sample(files, file_format)
     for name in [*text, *([id_column] if id_column else []), *keep]:
@@ -76,15 +83,45 @@ def resolve_columns(
     return Columns(tuple(text), id_column, tuple(keep), tuple(kinds))
 
 
+def id_column_hint(files: Sequence[InputFile], file_format: Format, columns: Columns) -> str | None:
+    """Return a line about a column that looks like the documents' ids while none is named as such, or None."""
+    if columns.id is not None or file_format.sample is None:
+        return None
+    _, names, _ = _first_sample(files, file_format)
+    found = [name for name in ID_COLUMNS if name in names and name not in columns.text]
+    if not found:
+        return None
+    return f"the input has a column {found[0]}: --id-column {found[0]} would use it as the documents' ids"
+
+
 def _first_sample(files: Sequence[InputFile], file_format: Format) -> tuple[str, list[str], list[Values]]:
     """Return path, column names and sampled values of the first file that holds a record."""
     assert file_format.sample is not None
+    with_header = ""
     for file in files:
-        with open_text(file.path) as stream:
-            names, rows = file_format.sample(stream)
-        if names:
+        names, rows = file_format.sample(_first_lines(file))
+        if names and rows:
             return file.path, names, rows
-    raise ValueError(f"none of the {len(files)} input files holds a record in its first megabyte: nothing to tokenize")
+        with_header = with_header or (file.path if names else "")
+    raise _nothing_to_tokenize(files, with_header)
+
+
+def _nothing_to_tokenize(files: Sequence[InputFile], with_header: str = "") -> ValueError:
+    """Return the error that no file holds a record; `with_header` is one that has a header at least."""
+    found = f"{with_header} has a header and no rows; " if with_header else ""
+    return ValueError(
+        f"{found}none of the {len(files):,} input files holds a record in its first megabyte: nothing to tokenize"
+    )
+
+
+def _first_lines(file: InputFile) -> io.BytesIO:
+    """Return the lines that begin in a file's first megabyte; only those before the damage if it is damaged there."""
+    lines = io.BytesIO()
+    with open_checked(file.path, file.size) as stream, suppress(DamagedFileError):
+        while lines.tell() < SAMPLE_BYTES and (line := stream.readline()):
+            lines.write(line)
+    lines.seek(0)
+    return lines
 
 
 def fits(value: Any, kind: str) -> bool:

@@ -1,13 +1,21 @@
 """Which files are the corpus: paths, globs, folders and URIs -> a sorted list of files."""
 
+import functools
 import glob
+import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.fs
 
 from ulmfit_ray.storage.folder import absolute_uri
+
+END_BYTES = 1 << 20
+READING_THREADS = 32
+"""A read from an object store takes about 25 ms, nearly all of it waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +70,36 @@ def _list_one(uri: str) -> list[InputFile]:
 
 def _is_hidden(relative_path: str) -> bool:
     return any(part.startswith((".", "_")) for part in relative_path.split("/"))
+
+
+def open_stored(path: str) -> pa.NativeFile:
+    """Open a listed file for random access to its bytes as they are stored, compressed or not."""
+    scheme, separator, inside = path.rpartition("://")
+    return _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/").open_input_file(inside)
+
+
+@functools.lru_cache
+def _file_system(root: str) -> pyarrow.fs.FileSystem:
+    return pyarrow.fs.FileSystem.from_uri(root)[0]
+
+
+def hashes_of_ends(files: Sequence[InputFile]) -> dict[str, str]:
+    """Return for each path the SHA-256 of the file's first and last megabyte, as stored.
+
+    Files whose sizes and hashes are equal count as equal. A change in the middle of a file of over 2 MiB that keeps
+    its size is not seen.
+
+    The cost is one or two ranged reads and at most 2 MiB for each file. 100,000 files of 10 kB take about 5 seconds on
+    a local disk and 5 minutes on an object store; 100,000 files of over 2 MiB are 200 GB to read.
+    """
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        return dict(zip((file.path for file in files), pool.map(_hash_of_ends, files), strict=True))
+
+
+def _hash_of_ends(file: InputFile) -> str:
+    second = max(END_BYTES, file.size - END_BYTES)
+    with open_stored(file.path) as stream:
+        digest = hashlib.sha256(stream.read_at(min(file.size, END_BYTES), 0))
+        if second < file.size:
+            digest.update(stream.read_at(file.size - second, second))
+    return digest.hexdigest()

@@ -1,9 +1,11 @@
 """Text inputs as byte streams: the one module that speaks smart_open (any URL, any compression)."""
 
+import io
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import smart_open
+import smart_open.compression
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -26,6 +28,22 @@ def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
     # Explicit, because smart_open would also decompress other extensions, whose files were planned as uncompressed.
     return smart_open.open(path, "rb", compression="infer_from_extension" if is_compressed(path) else "disable")
+
+
+def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
+    """Return what the first bytes of a file, as they are `stored`, hold: at most `num_bytes` decompressed bytes.
+
+    Nothing is returned if they are damaged, or too few: bz2 gives nothing before 900 kB of text are there.
+    """
+    if not is_compressed(path):
+        return stored[:num_bytes]
+    kind = os.path.splitext(path.lower())[1]
+    stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=kind)
+    try:
+        return stream.raw.read1(num_bytes)
+    except Exception:
+        # No file is read here that could fail; for what is wrong with the bytes each library has its own exceptions.
+        return b""
 
 
 class CountedLines:

@@ -2,10 +2,11 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.documents import BadDocument, Document, read_documents
 from ulmfit_ray.corpus.formats.format import Format
 from ulmfit_ray.corpus.open_text import is_compressed, open_text
@@ -22,61 +23,81 @@ class StreamedText:
     header: list[str]
     text: bytes
     is_last: bool
+    damage: str = ""
+    """Of a file's last shard only: why its content cannot be read any further."""
+    damaged_at: int = 0
+    """Byte offset in the decompressed file where reading stopped."""
 
 
 def open_piece(piece: Piece) -> BinaryIO:
-    """Open a piece's file for reading from its front.
+    """Open a piece's file for reading from its front; a compressed file that is damaged raises DamagedFileError there.
 
     Raises:
         OSError: the file is shorter than planned. Reading it would give fewer documents, and nobody would notice.
     """
+    if is_compressed(piece.path):
+        return open_checked(piece.path, piece.stop)
     stream = open_text(piece.path)
-    if not is_compressed(piece.path):
-        size = stream.seek(0, io.SEEK_END)
-        if size < piece.stop:
-            stream.close()
-            raise OSError(f"{piece.path} has {size:,} bytes, {piece.stop:,} were planned")
-        stream.seek(0)
+    size = stream.seek(0, io.SEEK_END)
+    if size < piece.stop:
+        stream.close()
+        raise OSError(f"{piece.path} has {size:,} bytes, {piece.stop:,} were planned")
+    stream.seek(0)
     return stream
 
 
 def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_bytes: int) -> Iterator[StreamedText]:
     """Cut a file into shards: each closes after the record that brings it to at least `unit_bytes`.
 
-    Where it is cut depends on the file and `unit_bytes` alone. The last shard may be empty.
+    Where it is cut depends on the file and `unit_bytes` alone. The last shard may be empty. If the file is damaged, it
+    says so, and the record that is cut by the damage is in no shard.
     """
+    header: list[str] = []
+    raw: list[bytes] = []
+    offset, size, part = 0, 0, 0
+    closed: StreamedText | None = None
+    damage, damaged_at = "", 0
     with open_piece(piece) as stream:
-        header, offset = file_format.header(stream)
-        columns.check_header(header, piece.path)
-        raw: list[bytes] = []
-        size, part = 0, 0
-        closed: StreamedText | None = None
-        for record in file_format.records(stream, offset, None):
-            # A closed shard is given away when the next record is there: only then it is known not to be the last.
-            if closed is not None:
-                yield closed
-                closed = None
-            if not raw:
-                offset = record.offset
-            raw.append(record.raw)
-            size += len(record.raw)
-            if size >= unit_bytes:
-                closed = StreamedText(part, offset, header, b"".join(raw), False)
-                raw, size, part = [], 0, part + 1
-        if closed is None:
-            closed = StreamedText(part, offset, header, b"".join(raw), False)
-        yield StreamedText(closed.part, closed.offset, closed.header, closed.text, True)
+        try:
+            header, offset = file_format.header(stream)
+            columns.check_header(header, piece.path)
+            for record in file_format.records(stream, offset, None):
+                # A closed shard is given away when the next record is there: only then it is known not to be the last.
+                if closed is not None:
+                    yield closed
+                    closed = None
+                if not raw:
+                    offset = record.offset
+                raw.append(record.raw)
+                size += len(record.raw)
+                if size >= unit_bytes:
+                    closed = StreamedText(part, offset, header, b"".join(raw), False)
+                    raw, size, part = [], 0, part + 1
+        except DamagedFileError as error:
+            damage, damaged_at = error.detail, error.offset
+    if closed is None:
+        closed = StreamedText(part, offset, header, b"".join(raw), False)
+    yield replace(closed, is_last=True, damage=damage, damaged_at=damaged_at)
 
 
 def documents_of(
     unit: Unit, streamed: StreamedText | None, file_format: Format, columns: Columns
 ) -> Iterator[Document | BadDocument]:
-    """Yield the documents of a unit, or of one shard of a streamed unit."""
+    """Yield the documents of a unit, or of one shard of a streamed unit.
+
+    A damaged file gives the documents before the damage, and then one bad document that stands for all behind it.
+    """
     if streamed is not None:
+        name = unit.pieces[0].name
         records = file_format.records(io.BytesIO(streamed.text), streamed.offset, None)
-        yield from read_documents(records, unit.pieces[0].name, file_format, columns, streamed.header)
+        yield from read_documents(records, name, file_format, columns, streamed.header)
+        if streamed.damage:
+            yield BadDocument(name, streamed.damaged_at, "corrupt file", streamed.damage)
         return
     for piece in unit.pieces:
         with open_piece(piece) as stream:
-            records = file_format.records(stream, file_format.locate(stream, piece.start), piece.stop)
-            yield from read_documents(records, piece.name, file_format, columns)
+            try:
+                records = file_format.records(stream, file_format.locate(stream, piece.start), piece.stop)
+                yield from read_documents(records, piece.name, file_format, columns)
+            except DamagedFileError as error:
+                yield BadDocument(piece.name, error.offset, "corrupt file", error.detail)

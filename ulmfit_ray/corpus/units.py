@@ -6,7 +6,7 @@ Unit 17 always becomes shard `part-0000017` (or `part-0000017-00000`, `-00001`, 
 computes it and however often.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends
 from ulmfit_ray.storage.plan import Plan, unit_stem
 
 MIN_UNIT_BYTES, MAX_UNIT_BYTES, UNITS_AIMED_AT = 1 << 20, 64 << 20, 64
@@ -29,8 +29,10 @@ UNITS_SCHEMA = pa.schema(
         ("streamed", pa.bool_()),
         ("size", pa.int64()),
         ("modified", pa.string()),
+        ("ends", pa.string()),
     ]
 )
+"""`size`, `modified` and `ends` (see listing.hashes_of_ends) are of the whole file, the same in all its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,11 @@ def cut_into_units(files: Sequence[InputFile], file_format: Format) -> Iterator[
         yield Unit(number, tuple(bundle))
 
 
-def units_table(units: Iterable[Unit], files: Sequence[InputFile]) -> pa.Table:
-    """Return the rows of plan.arrow for units of text: one for each piece."""
+def units_table(units: Iterable[Unit], files: Sequence[InputFile], ends: Mapping[str, str] | None = None) -> pa.Table:
+    """Return the rows of plan.arrow for units of text: one for each piece.
+
+    `ends` are the files' hashes by path; without them a file counts as changed as soon as its time differs.
+    """
     by_path = {file.path: file for file in files}
     rows = [
         {
@@ -115,6 +120,7 @@ def units_table(units: Iterable[Unit], files: Sequence[InputFile]) -> pa.Table:
             **asdict(piece),
             "size": by_path[piece.path].size,
             "modified": by_path[piece.path].modified,
+            "ends": (ends or {}).get(piece.path),
         }
         for unit in units
         for piece in unit.pieces
@@ -133,13 +139,27 @@ def units_of(table: pa.Table) -> Iterator[Unit]:
 def check_inputs(plan: Plan, files: Sequence[InputFile]) -> list[str]:
     """Return the paths of input files that were added since the plan was made; they are not tokenized.
 
+    A file of the same size and time is unchanged. Of one whose time alone differs the ends are read and compared.
+
     Raises:
         ValueError: a planned file is gone or has changed.
     """
-    planned = {row["path"]: (row["size"], row["modified"]) for row in plan.table.to_pylist()}
-    now = {file.path: (file.size, file.modified) for file in files}
-    for path, facts in planned.items():
-        if now.get(path) != facts:
-            what = "has changed" if path in now else "is gone"
-            raise ValueError(f"input {path} {what} since the plan was made: put it back, or use --overwrite")
+    now = {file.path: file for file in files}
+    # A plan of an earlier version has no hashes.
+    names = [name for name in ("size", "modified", "ends") if name in plan.table.schema.names]
+    columns = (plan.table[name].to_pylist() for name in names)
+    planned = dict(zip(plan.table["path"].to_pylist(), zip(*columns, strict=True), strict=True))
+    touched = []
+    for path, (size, modified, *ends) in planned.items():
+        if path not in now or now[path].size != size or (now[path].modified != modified and not any(ends)):
+            raise ValueError(_changed(path, "has changed" if path in now else "is gone"))
+        if now[path].modified != modified:
+            touched.append(now[path])
+    for path, found in hashes_of_ends(touched).items():
+        if found != planned[path][2]:
+            raise ValueError(_changed(path, "has changed"))
     return sorted(set(now) - set(planned))
+
+
+def _changed(path: str, what: str) -> str:
+    return f"input {path} {what} since the plan was made: put it back, or use --overwrite"

@@ -90,7 +90,7 @@ def run_phase(
     total = None if any(unit.is_streamed for unit in pending) else num_found + len(pending)
     spans: list[tuple[float, float, int]] = []
     with Bar(phase.stage, total, "shards", done=num_found) as bar:
-        tally = Tally(bar, receipts.values(), phase.max_bad_fraction)
+        tally = Tally(bar, folder, receipts.values(), phase.max_bad_fraction)
         for _ in range(2):
             for outcome in dataflow(pending, receipts) if pending else ():
                 tally.add(outcome)

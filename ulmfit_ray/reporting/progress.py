@@ -1,13 +1,32 @@
-"""What a person sees of a running job: a bar on a terminal, else a line every ten seconds."""
+"""What a person sees of a running job: a bar on a terminal, else a line every ten seconds.
+
+The rate and the time left are computed here, from our own counts: rich forgets what is older than 30 seconds, and a
+single step can take longer.
+"""
 
 import sys
 import time
+from collections import deque
 from types import TracebackType
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 LINE_SECONDS = 10
+RECENT_SECONDS = 30
+"""The rate is that of the last so many seconds, or of the last two advances if they took longer."""
+ADVANCES_JUDGED = 10
+"""The time left follows the recent past if that has so many advances, else the whole run: shards end in bursts."""
+
+
+class _Sample(NamedTuple):
+    """What was done at some moment."""
+
+    seconds: float
+    done: int
+    tokens: float
 
 
 class Bar:
@@ -19,20 +38,22 @@ class Bar:
 
     def __init__(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         self.stage, self.total, self.unit, self.done = stage, total, unit, done
-        self._done_before = done
         self._note = ""
         self._counts: dict[str, float] = {}
-        self._began = self._last_line = time.monotonic()
+        self._begin = _Sample(time.monotonic(), done, 0)
+        self._recent = deque([self._begin])
+        self._last_line: float | None = None
         self._bar: Progress | None = None
         if sys.stdout.isatty():
+            console = Console(highlight=False, markup=False)
+            # Only the bar is elastic: a column that may not wrap keeps its width.
             columns = (
-                TextColumn("{task.description:<18}"),
-                BarColumn(),
-                TextColumn("{task.fields[text]}", markup=False),
-                TimeRemainingColumn(),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),
+                TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True)),
             )
-            self._bar = Progress(*columns, console=Console(highlight=False, markup=False))
-            self._task = self._bar.add_task(stage, total=total, completed=done, text=self._text())
+            self._bar = Progress(*columns, console=console, expand=True)
+            self._task = self._bar.add_task(stage, total=self._known_total(), completed=done, text=self._fitting(""))
 
     def __enter__(self) -> "Bar":
         if self._bar:
@@ -42,36 +63,92 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # At the end the rate is that of the whole run.
+        rate = _rate(self._begin, self._recent[-1])
         if self._bar:
-            self._bar.update(self._task, text=self._text())
+            self._bar.update(self._task, text=self._fitting(rate))
             self._bar.stop()
         else:
-            print(f"{self.stage}: {self._text()}", flush=True)
+            print(f"{self.stage}: {', '.join(self._parts(rate))}", flush=True)
 
     def advance(self, steps: int, note: str = "", total: int | None = None, **counts: float) -> None:
-        """Count `steps` more done; `counts` (documents=, tokens=) add up and give a rate for tokens."""
+        """Count `steps` more done; `counts` (documents=, tokens=) add up and give a rate for tokens.
+
+        An advance by 0 before any other shows what was done before the bar began: nothing is known of its time.
+        """
+        is_before = not steps and self.done == self._begin.done
         self.done += steps
         self.total = total or self.total
         self._note = note
         for name, value in counts.items():
             self._counts[name] = self._counts.get(name, 0) + value
+        self._remember(_Sample(time.monotonic(), self.done, self._counts.get("tokens", 0)), is_before)
+        rate, left = _rate(self._recent[0], self._recent[-1]), self._time_left()
         if self._bar:
-            self._bar.update(self._task, completed=self.done, total=self.total, text=self._text())
-        elif time.monotonic() - self._last_line > LINE_SECONDS:
+            text = self._fitting(rate, left)
+            self._bar.update(self._task, completed=self.done, total=self._known_total(), text=text)
+        elif self._last_line is None or time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            print(f"{self.stage}: {self._text()}{self._time_left()}", flush=True)
+            print(f"{self.stage}: {', '.join(self._parts(rate, left))}", flush=True)
 
-    def _text(self) -> str:
-        of = f" of {self.total:,}" if self.total else ""
-        parts = [f"{self.done:,}{of} {self.unit}"]
-        parts += [f"{value:,.0f} {name}" for name, value in self._counts.items()]
-        seconds = time.monotonic() - self._began
-        if "tokens" in self._counts and seconds > 1:
-            parts.append(f"{self._counts['tokens'] / seconds:,.0f} tokens/s")
-        return ", ".join(parts + ([self._note] if self._note else []))
+    def _remember(self, sample: _Sample, is_begin: bool) -> None:
+        """Add a sample to the recent past, and forget those that are not needed to span it."""
+        if is_begin:
+            self._begin = sample
+            self._recent.clear()
+        self._recent.append(sample)
+        while len(self._recent) > 3 and self._recent[1].seconds <= sample.seconds - RECENT_SECONDS:
+            self._recent.popleft()
+
+    def _known_total(self) -> int | None:
+        """Return the total, or None if it is unknown or was guessed too small."""
+        return self.total if self.total and self.total >= self.done else None
+
+    def _parts(self, rate: str, left: str = "", *, with_counts: bool = True, with_note: bool = True) -> list[str]:
+        """Return what is said of the stage, part by part."""
+        total = self._known_total()
+        of = f" of {total:,}" if total else ""
+        counts = [f"{value:,.0f} {name}" for name, value in self._counts.items()] if with_counts else []
+        parts = [f"{self.done:,}{of} {self.unit}", *counts, rate, self._note if with_note else "", left]
+        return [part for part in parts if part]
+
+    def _fitting(self, rate: str, left: str = "") -> str:
+        """Return the text beside the bar; on a narrow terminal the counts give way, then the note."""
+        assert self._bar is not None
+        # A space on each side of the bar, and one column for the bar itself.
+        width = self._bar.console.width - len(self.stage) - 3
+        choices = ((True, True), (False, True), (False, False))
+        texts = [", ".join(self._parts(rate, left, with_counts=one, with_note=other)) for one, other in choices]
+        return next((text for text in texts if len(text) <= width), texts[-1])
 
     def _time_left(self) -> str:
-        done_here = self.done - self._done_before
-        if not self.total or not done_here:
+        """Return how long the rest takes at the speed of the recent past or of the whole run; "" if none is known."""
+        total, last = self._known_total(), self._recent[-1]
+        first = self._recent[0] if len(self._recent) > ADVANCES_JUDGED else self._begin
+        if first.done == last.done:
+            first = self._begin
+        if total is None or first.done == last.done:
             return ""
-        return f", {(time.monotonic() - self._began) * (self.total - self.done) / done_here:,.0f} s left"
+        seconds = (last.seconds - first.seconds) * (total - last.done) / (last.done - first.done)
+        return f"{duration(seconds)} left"
+
+
+def _rate(first: _Sample, last: _Sample) -> str:
+    """Return tokens per second between two samples, or "" if too little is known."""
+    seconds, tokens = last.seconds - first.seconds, last.tokens - first.tokens
+    return f"{tokens / seconds:,.0f} tokens/s" if seconds >= 1 and tokens else ""
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    >>> duration(95), duration(600), duration(40_000), duration(400_000)
+    ('95 s', '10 min', '11 h 7 min', '4 d 15 h')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = round(minutes / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if hours < 48 else f"{hours // 24:,} d {hours % 24} h"

@@ -86,7 +86,8 @@ class _Run:
             ends_epoch = self.step == (epoch + 1) * self.task.steps_per_epoch
             stops = not ends_epoch and self._is_stopped()
             wants_state = stops or (self.step % self.config.checkpoint_every_steps == 0 and not ends_epoch)
-            if wants_state or ends_epoch or self.step % self.config.report_every_steps == 0:
+            # The very first step too: where a step takes seconds, twenty would be minutes of silence.
+            if self.step == 1 or wants_state or ends_epoch or self.step % self.config.report_every_steps == 0:
                 metrics = self._means() | {"learning_rate": rate}
                 state = self._state() if wants_state else None
                 yield Report(self.step, self.num_steps, epoch, metrics, is_stopped=stops, state=state)

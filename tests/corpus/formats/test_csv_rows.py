@@ -129,3 +129,19 @@ def test_a_row_that_does_not_fit_the_header_is_malformed(row: Record, detail: st
 @pytest.mark.parametrize("path", ["a.csv", "a.csv.gz"])
 def test_a_csv_file_is_read_from_its_front_only(path: str) -> None:
     assert CSV.cut(InputFile(path, path, 1000, "0"), 10) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,b\n\n1,2\n3,4\n", (["a", "b"], [{"a": "1", "b": "2"}])),
+        (b"a,b\n1\n", (["a", "b"], [{"a": "1"}])),
+        (b'a,b\n"open\n', (["a", "b"], [{}])),
+        (b"a,b\n\r\n", (["a", "b"], [])),
+        (b"", ([], [])),
+    ],
+    ids=["rows", "a short row", "a broken row", "header alone", "empty"],
+)
+def test_a_sample_is_the_header_and_the_first_row(content: bytes, expected: tuple[list[str], list[dict]]) -> None:
+    assert CSV.sample is not None
+    assert CSV.sample(io.BytesIO(content)) == expected

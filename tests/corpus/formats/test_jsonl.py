@@ -41,3 +41,33 @@ def test_a_sample_has_all_columns_in_the_order_they_come_and_passes_over_what_is
 def test_a_sample_is_of_the_lines_that_begin_in_the_first_megabyte() -> None:
     first = b'{"first": "' + b"x" * SAMPLE_BYTES + b'"}\n'
     assert sample_of(first + b'{"late": 1}\n')[0] == ["first"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'[{"text": "a"}, {"text": "b"}]',
+        b'  \n [\n{"text": "a"},\n{"text": "b"}\n]\n',
+        b'[{"text": "a"},\n {"text": "b"}]\n',
+        b'[\n  {\n    "text": "a"\n  }\n]\n',
+        b'\xef\xbb\xbf[{"text": "cut off he',
+    ],
+)
+def test_a_json_array_is_not_taken_for_lines(content: bytes) -> None:
+    assert JSONL.mistake(content).startswith("a JSON array, not one object per line: convert it, as with jq -c '.[]'")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"text": "[a]"}\n',
+        b'[1]\n{"text": "a"}\n',
+        b'[broken\n{"text": "a"}\n',
+        b"[1]\n[2]\n",
+        b"nonsense\n",
+        b"",
+        b"[" * 100_000 + b'\n{"text": "a"}\n',
+    ],
+)
+def test_bad_lines_do_not_make_an_array(content: bytes) -> None:
+    assert JSONL.mistake(content) == ""

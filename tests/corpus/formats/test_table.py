@@ -46,8 +46,18 @@ def test_format_asked_for_is_believed() -> None:
 
 
 def test_an_unknown_extension_is_refused_with_the_option_to_use() -> None:
-    with pytest.raises(ValueError, match=r"format of a\.parquet is not known by its name: say --format"):
+    with pytest.raises(ValueError, match=r"format of a\.parquet is not known by its name: say --format, or rename it"):
         detect_format(files("a.parquet"), "auto")
+
+
+def test_an_unknown_extension_is_refused_with_all_formats_and_extensions() -> None:
+    with pytest.raises(ValueError, match="known by its name") as error:
+        detect_format(files("a.jsonl", "b.json"), "auto")
+    assert "b.json " in str(error.value)
+    assert str(error.value).splitlines()[1:] == [
+        "    Formats and their names: txt (.txt), lines (no name), csv (.csv), jsonl (.jsonl .ndjson);"
+        " .gz .bz2 .xz .zst .lz4 may follow"
+    ]
 
 
 def test_mixed_formats_are_refused_with_one_file_of_each() -> None:

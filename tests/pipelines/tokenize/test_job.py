@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -151,28 +152,34 @@ def test_too_many_broken_documents_stop_the_job_and_nothing_looks_finished(tmp_p
     assert not (tmp_path / "out/manifest.json").exists()
 
 
-def test_a_damaged_compressed_file_fails_its_unit_by_name_and_a_mended_run_goes_on(tmp_path: Path) -> None:
+def test_a_damaged_compressed_file_costs_what_stands_behind_the_damage(tmp_path: Path) -> None:
     good, bad = tmp_path / "in/a.jsonl.gz", tmp_path / "in/b.jsonl.gz"
     good.parent.mkdir()
-    whole = gzip.compress(b'{"text": "some words"}\n' * 5000)
+    whole = gzip.compress(b"".join(b'{"text": "some words and %d"}\n' % number for number in range(5000)))
     good.write_bytes(whole)
     bad.write_bytes(whole[: len(whole) // 2])
-    config = TokenizeConfig(input=(str(tmp_path / "in"),), output=str(tmp_path / "out"))
-    with pytest.raises(RuntimeError, match=r"part-0000001: EOFError"):
+    output = str(tmp_path / "out")
+    manifest = tokenized(TokenizeConfig(input=(str(tmp_path / "in"),), output=output))
+    assert manifest.counts.quarantined == {"corrupt file": 1}
+    assert 6_000 < manifest.counts.num_documents < 9_000
+    (line,) = (tmp_path / "out/quarantine/part-0000001-00000.jsonl").read_text().splitlines()
+    row = json.loads(line)
+    assert (row["path"], row["reason"], row["detail"][:9]) == ("b.jsonl.gz", "corrupt file", "EOFError:")
+    assert verify.run(VerifyConfig(input=output))["num_quarantined"] == 1
+
+
+def test_an_input_that_was_only_touched_is_gone_on_with_and_a_changed_one_is_not(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "one two three"}\n')
+    config = TokenizeConfig(input=(str(source),), output=str(tmp_path / "out"), min_freq=1)
+    tokenized(config)
+    (tmp_path / "out/manifest.json").unlink()
+    os.utime(source, (0, 0))
+    assert tokenized(config).counts.num_documents == 1
+    (tmp_path / "out/manifest.json").unlink()
+    source.write_text('{"text": "one two FOUR!"}\n')
+    with pytest.raises(ValueError, match=r"in\.jsonl has changed since the plan was made"):
         run(config)
-    assert "b.jsonl.gz" in (tmp_path / "out/failed/part-0000001.txt").read_text()
-    assert not (tmp_path / "out/manifest.json").exists()
-    with pytest.raises(RuntimeError, match="part-0000001"):
-        run(config)
-    stat = bad.stat()
-    bad.write_bytes(whole)
-    with pytest.raises(ValueError, match="has changed since the plan was made"):
-        run(config)
-    assert stat.st_size < bad.stat().st_size
-    assert (
-        tokenized(TokenizeConfig(input=config.input, output=config.output, overwrite=True)).counts.num_documents
-        == 10_000
-    )
 
 
 def test_a_given_vocabulary_is_used_as_it_is(tokens: str, tmp_path: Path) -> None:
@@ -184,14 +191,19 @@ def test_a_given_vocabulary_is_used_as_it_is(tokens: str, tmp_path: Path) -> Non
     assert documents(str(tmp_path / "out")) == {"in.txt#0": ["xxbos", "the", "cells", "xxunk"]}
 
 
-def test_a_corpus_without_documents_becomes_an_empty_dataset(tmp_path: Path) -> None:
+def test_a_corpus_without_documents_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
-    manifest = tokenized(
-        TokenizeConfig(input=(str(tmp_path / "in.csv"),), output=str(tmp_path / "out"), id_column="id")
-    )
-    assert (manifest.counts.num_documents, manifest.counts.num_tokens, manifest.figures["vocab_size"]) == (0, 0, 9)
-    assert documents(str(tmp_path / "out")) == {}
-    verify.run(VerifyConfig(input=str(tmp_path / "out")))
+    with pytest.raises(ConfigError, match=r"in\.csv has a header and no rows"):
+        run(TokenizeConfig(input=(str(tmp_path / "in.csv"),), output=str(tmp_path / "out"), id_column="id"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_of_which_no_document_can_be_read_is_an_error_whatever_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": null}\n')
+    config = TokenizeConfig(input=(str(tmp_path / "in.jsonl"),), output=str(tmp_path / "out"), max_bad_fraction=1.0)
+    with pytest.raises(RuntimeError, match="no document that can be read"):
+        run(config)
+    assert not (tmp_path / "out/manifest.json").exists()
 
 
 def test_a_column_that_a_later_file_lacks_fails_that_file_by_name(tmp_path: Path) -> None:

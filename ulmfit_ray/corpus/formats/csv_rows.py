@@ -6,9 +6,10 @@ Where a line begins says nothing about where a row begins, so a csv file is read
 import csv
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import BinaryIO
 
-from ulmfit_ray.corpus.formats.format import Format, Values
+from ulmfit_ray.corpus.formats.format import SAMPLE_BYTES, Format, Values
 from ulmfit_ray.corpus.listing import InputFile
 from ulmfit_ray.corpus.open_text import CountedLines
 from ulmfit_ray.corpus.records import BadRecordError, Record
@@ -81,8 +82,9 @@ def _values(record: Record, header: Sequence[str]) -> Values | None:
 
 
 def _sample(stream: BinaryIO) -> tuple[list[str], list[Values]]:
-    # Every value is a string, so no rows are needed to tell the columns' types.
-    return read_header(stream)[0], []
+    header, offset = read_header(stream)
+    rows = (record for record in read_rows(stream, offset, SAMPLE_BYTES) if record.raw.strip())
+    return header, [dict(zip(header, record.cells or (), strict=False)) for record in islice(rows, 1)]
 
 
 CSV = Format(

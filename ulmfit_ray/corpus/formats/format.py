@@ -10,11 +10,18 @@ from ulmfit_ray.corpus.records import Record
 Values = dict[str, Any]
 """Column name -> value. A format without columns has one, "text"."""
 Range = tuple[int, int]
+SAMPLE_BYTES = 1 << 20
+"""Columns and their types are looked for in so many bytes of a file."""
 
 
 def no_header(stream: BinaryIO) -> tuple[list[str], int]:
     """Return no column names; records begin at offset 0."""
     return [], 0
+
+
+def no_mistake(head: bytes) -> str:
+    """Return "": any text may be of such a format."""
+    return ""
 
 
 def from_the_front(stream: BinaryIO, start: int) -> int:
@@ -43,7 +50,9 @@ class Format:
     header: Callable[[BinaryIO], tuple[list[str], int]] = no_header
     """(stream) -> column names that stand in front of the records, and the offset at which the records begin."""
     sample: Callable[[BinaryIO], tuple[list[str], list[Values]]] | None = None
-    """(stream) -> the names of the columns, and rows from the file's first megabyte that show the columns' types (no
-    rows if all values are strings). None: the format has no columns."""
+    """(stream) -> the names of the columns, and rows from the file's first megabyte that show the columns' types (one
+    is enough if all values are strings). None: the format has no columns."""
+    mistake: Callable[[bytes], str] = no_mistake
+    """(a file's first bytes) -> what the file is instead, and what to do; "" if it may be of this format."""
     is_bundled: bool = False
     """Whether a file is one document; many small files then share a unit."""

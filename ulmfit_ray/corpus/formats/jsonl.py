@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import BinaryIO
 
-from ulmfit_ray.corpus.formats.format import Format, Values
+from ulmfit_ray.corpus.formats.format import SAMPLE_BYTES, Format, Values
+from ulmfit_ray.corpus.open_text import UTF8_BOM
 from ulmfit_ray.corpus.records import BadRecordError, Record, cut_at_lines, next_line, read_lines
 
-SAMPLE_BYTES = 1 << 20
 SAMPLE_RECORDS = 100_000
 
 
@@ -40,6 +40,25 @@ def _sample(stream: BinaryIO) -> tuple[list[str], list[Values]]:
     return list(dict.fromkeys(name for row in rows for name in row)), rows
 
 
+def _mistake(head: bytes) -> str:
+    lines = [line for line in head.removeprefix(UTF8_BOM).splitlines() if line.strip()]
+    if not lines or not lines[0].lstrip().startswith(b"["):
+        return ""
+    try:
+        is_array = any(isinstance(item, dict) for item in json.loads(lines[0]))
+    except (ValueError, RecursionError):
+        # A bad first line among good ones costs itself only.
+        is_array = lines[0].strip() == b"[" or not any(map(_is_object, lines))
+    return "a JSON array, not one object per line: convert it, as with jq -c '.[]'" if is_array else ""
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 JSONL = Format(
     name="jsonl",
     extensions=(".jsonl", ".ndjson"),
@@ -48,4 +67,5 @@ JSONL = Format(
     records=read_lines,
     values=_values,
     sample=_sample,
+    mistake=_mistake,
 )

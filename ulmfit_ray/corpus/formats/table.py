@@ -8,7 +8,7 @@ from ulmfit_ray.corpus.formats.jsonl import JSONL
 from ulmfit_ray.corpus.formats.lines import LINES
 from ulmfit_ray.corpus.formats.txt import TXT
 from ulmfit_ray.corpus.listing import InputFile
-from ulmfit_ray.corpus.open_text import base_extension
+from ulmfit_ray.corpus.open_text import COMPRESSIONS, base_extension
 
 FORMATS: dict[str, Format] = {entry.name: entry for entry in (TXT, LINES, CSV, JSONL)}
 BY_EXTENSION = {extension: entry for entry in FORMATS.values() for extension in entry.extensions}
@@ -27,7 +27,11 @@ def detect_format(files: Sequence[InputFile], wanted: str) -> Format:
     for file in files:
         extension = base_extension(file.path)
         if extension not in BY_EXTENSION:
-            raise ValueError(f"the format of {file.path} is not known by its name: say --format")
+            known = ", ".join(f"{entry.name} ({' '.join(entry.extensions) or 'no name'})" for entry in FORMATS.values())
+            raise ValueError(
+                f"the format of {file.path} is not known by its name: say --format, or rename it.\n"
+                f"    Formats and their names: {known}; {' '.join(COMPRESSIONS)} may follow"
+            )
         found.setdefault(BY_EXTENSION[extension].name, file.path)
     if len(found) > 1:
         raise ValueError(f"inputs of several formats ({', '.join(found.values())}): tokenize each format by itself")

@@ -41,6 +41,8 @@ TEXTS_SCHEMA = pa.schema(
                     ("header", pa.list_(pa.string())),
                     ("text", pa.large_binary()),
                     ("is_last", pa.bool_()),
+                    ("damage", pa.string()),
+                    ("damaged_at", pa.int64()),
                 ]
             ),
         ),

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from ulmfit_ray.config import ConfigError, to_dict
-from ulmfit_ray.corpus.columns import resolve_columns
+from ulmfit_ray.corpus.columns import id_column_hint, resolve_columns
+from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.formats.table import FORMATS, detect_format
-from ulmfit_ray.corpus.listing import InputFile, list_inputs
+from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, unit_bytes, units_table
 from ulmfit_ray.lifecycle import Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
@@ -99,6 +100,8 @@ def _run_phases(
         tokenizer_fingerprint=tokenizer.fingerprint,
     )
     counted = _count(config, job, plan)
+    if not any(receipt.num_documents for receipt in counted.receipts):
+        raise RuntimeError("the input holds no document that can be read: nothing to tokenize")
     vocab = _vocabulary(config, folder, counted.receipts, given_vocab)
     written = _numericalize(job, counted.receipts, vocab)
     manifest = _finish(folder, job, counted.receipts, written.receipts, vocab)
@@ -107,14 +110,21 @@ def _run_phases(
 
 def _look_at_input(config: TokenizeConfig) -> _Corpus:
     """List the files, tell their format, check the columns; everything a person can get wrong is found here."""
+    # What is planned has been looked into, and its files are not read again unless they have changed.
+    is_new = config.overwrite or not Folder(config.output).exists("plan.json")
     try:
         files = list_inputs(config.input)
         file_format = detect_format(files, config.format)
+        if is_new:
+            check_contents(files, file_format)
         columns = resolve_columns(
             files, file_format, text=config.text_columns, id_column=config.id_column, keep=config.keep_columns
         )
+        hint = id_column_hint(files, file_format, columns) if is_new else None
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if hint:
+        print(hint)
     facts = CorpusFacts(
         format=file_format.name,
         columns=columns,
@@ -158,7 +168,8 @@ def _plan(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> Plan:
     if plan is None:
         units = cut_into_units(corpus.files, FORMATS[corpus.facts.format])
         identity = to_dict(config, identity_only=True)
-        return write_plan(folder, units_table(units, corpus.files), identity=identity, corpus=corpus.facts.to_json())
+        table = units_table(units, corpus.files, hashes_of_ends(corpus.files))
+        return write_plan(folder, table, identity=identity, corpus=corpus.facts.to_json())
     added = check_inputs(plan, corpus.files)
     if added:
         print(f"left out: {len(added)} files added since the plan was made ({', '.join(added[:3])} ...)")

@@ -94,7 +94,6 @@ class _Watched(ExitStack):
         if self._bar is None:
             # The clock starts with the first report: what went before is Ray finding its workers.
             self._bar = self.enter_context(Bar(self._stage, message["num_steps"], "steps", done=row["step"]))
-            return
         steps = row["step"] - self._bar.done
         note = f"loss {row['loss']:.3f}"
         self._bar.advance(steps, note=note, total=message["num_steps"], tokens=row.get("tokens", 0))

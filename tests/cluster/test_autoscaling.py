@@ -1,0 +1,96 @@
+"""A head without CPUs and groups of nodes that start at zero, with Ray's fake autoscaler."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+MARK = "ULMFIT_RAY_TEST_AUTOSCALER"
+LISTS = ("cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands", "setup_commands")
+LISTS += ("head_setup_commands", "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands")
+CONFIG = {name: [] for name in LISTS} | {
+    "cluster_name": "fake",
+    "max_workers": 4,
+    "idle_timeout_minutes": 5,
+    "upscaling_speed": 2,
+    "provider": {"type": "fake_multinode"},
+    "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    "file_mounts_sync_continuously": False,
+    "head_node_type": "ray.head.default",
+    "available_node_types": {
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "cpu": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
+        "gpu": {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 1},
+    },
+}
+"""What a full file for `ray up` becomes after Ray has filled in its defaults, which a head does not do itself."""
+
+
+@pytest.fixture
+def autoscaler(tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """A head that starts nodes when they are asked for; everything of it carries a mark, and is ended by it."""
+    config = tmp_path / "autoscaler.json"
+    config.write_text(json.dumps(CONFIG))
+    mark = uuid.uuid4().hex
+    environment = os.environ | {MARK: mark, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=0"]
+    command += ["--port=0", "--object-store-memory=300000000", f"--autoscaling-config={config}"]
+    log = tmp_path / "head.log"
+    with log.open("w") as output:
+        head = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield SimpleNamespace(address=_address(log, head))
+    finally:
+        _kill_marked(mark)
+        head.wait()
+
+
+def _address(log: Path, head: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and head.poll() is None:
+        found = re.search(r"--address='([^']+)'", log.read_text())
+        if found:
+            return found[1]
+        time.sleep(0.2)
+    raise AssertionError(f"the head did not start:\n{log.read_text()}")
+
+
+def _kill_marked(mark: str) -> None:
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            try:
+                if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+            except OSError:
+                continue
+
+
+def test_jobs_bring_the_nodes_they_need(autoscaler: SimpleNamespace, start_job: Callable, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for number in range(4):
+        (corpus / f"{number}.jsonl").write_text(json.dumps({"text": f"some words, number {number}"}) + "\n")
+    tokens = start_job("tokens", "tokenize", "--input", str(corpus), "--min-freq", "1", nodes=autoscaler)
+    assert "waiting: a tokenizer needs 1 CPUs and 0 GPUs; there are 0 and 0" in tokens.finish()
+    small = ["--architecture.embedding-dim", "8", "--architecture.hidden-size", "8", "--architecture.num-layers", "1"]
+    small += ["--training.global-batch-size", "2", "--training.bptt", "4", "--valid-fraction", "0"]
+    lm = start_job(
+        "lm", "pretrain", "--tokens", str(tokens.output), *small, "--scaling.num-workers", "2", nodes=autoscaler
+    )
+    lm.finish()
+    embed = ["embed", "--model", str(lm.output), "--input", str(tokens.output), "--actors.num-gpus", "1"]
+    embeddings = start_job("embeddings", *embed, nodes=autoscaler)
+    assert "waiting: the encoder pool needs 1 CPUs and 1 GPUs" in embeddings.finish()
+    assert len(list((embeddings.output / "shards").iterdir())) == 4
