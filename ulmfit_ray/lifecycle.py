@@ -106,7 +106,7 @@ def _finished(folder: Folder, dry_run: bool) -> Manifest | None:
     """
     if not folder.exists("manifest.json"):
         return None
-    for name in () if dry_run else ("work", "checkpoints"):
+    for name in () if dry_run else ("work", "started", "checkpoints"):
         folder.delete(name)
     return read_manifest(folder)
 

@@ -46,7 +46,8 @@ def autoscaler(tmp_path: Path) -> Iterator[SimpleNamespace]:
     mark = uuid.uuid4().hex
     environment = os.environ | {MARK: mark, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=0"]
-    command += ["--port=0", "--object-store-memory=300000000", f"--autoscaling-config={config}"]
+    # The fake provider connects its nodes to this port, whatever the head has.
+    command += ["--port=6379", "--object-store-memory=300000000", f"--autoscaling-config={config}"]
     log = tmp_path / "head.log"
     with log.open("w") as output:
         head = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)

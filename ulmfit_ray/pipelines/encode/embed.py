@@ -76,6 +76,7 @@ def _run(config: EmbedConfig, model: ModelDirectory, tokens: TokenDataset) -> Ma
         figures={"tokens_per_second": round(encoded.tokens_per_second, 1)},
     )
     manifest = write_dataset_manifest(folder, encoded.receipts, "parquet", manifest)
+    folder.delete("started")
     for name in ("", "shards", "done"):
         folder.sweep(name)
     print_summary("embed", _summary(folder, manifest, {"shards found done": encoded.num_found}))

@@ -243,7 +243,8 @@ def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: l
         },
     )
     manifest = write_dataset_manifest(folder, written, "arrow", manifest)
-    folder.delete("work")
+    for name in ("work", "started"):
+        folder.delete(name)
     for name in ("", "shards", "done", "quarantine"):
         folder.sweep(name)
     return manifest
