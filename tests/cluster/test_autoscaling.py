@@ -23,7 +23,14 @@ CONFIG = {name: [] for name in LISTS} | {
     "max_workers": 4,
     "idle_timeout_minutes": 5,
     "upscaling_speed": 2,
-    "provider": {"type": "fake_multinode"},
+    "provider": {
+        "type": "fake_multinode",
+        "head_node_id": "f" * 51 + "0" * 5,
+        # All nodes have this machine's address.
+        "use_node_id_as_ip": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+    },
     "auth": {},
     "docker": {},
     "file_mounts": {},

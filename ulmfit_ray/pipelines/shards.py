@@ -148,7 +148,8 @@ def map_shards_in_actors(
         _groups(pending).map_batches(
             _ShardActor,
             fn_constructor_kwargs={"phase": phase, "make_work": make_work},
-            batch_size=None,
+            # As many as a group has: Ray wants a number here when it is asked for GPUs.
+            batch_size=len(next(grouped(pending))),
             batch_format="pyarrow",
             num_cpus=num_cpus,
             num_gpus=num_gpus or None,
