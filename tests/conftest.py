@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,6 +12,8 @@ from typing import Any
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# For job_config.py.
+sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import pyarrow as pa

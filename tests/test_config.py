@@ -1,79 +1,14 @@
-"""Defaults < TOML file < command line, strict, and written down so that it can be typed again."""
+"""Defaults < TOML file < command line, and strict."""
 
-import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
+from job_config import Job, Scale, parsed
 
-from ulmfit_ray.config import (
-    ConfigError,
-    OutputRun,
-    command_line,
-    differences,
-    flatten,
-    operational,
-    option_names,
-    parse_config,
-    to_dict,
-    toml_arguments,
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inner:
-    """Options of a part."""
-
-    rate: float = 0.5
-    """A rate."""
-    deep: bool = True
-    """A switch that is on."""
-    limit: int | None = None
-    """A limit."""
-    threads: int = operational(1)
-    """How many."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scale:
-    """How it is run."""
-
-    workers: int = operational(1)
-    """How many."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job(OutputRun):
-    """A job."""
-
-    input: tuple[str, ...]
-    """Where from."""
-    output: str = operational()
-    """Where to."""
-    max_size: int = 10
-    """How much."""
-    mode: Literal["fast", "slow"] = "fast"
-    """How."""
-    marks: bool = False
-    """Whether."""
-    columns: tuple[str, ...] = ("text",)
-    """Which."""
-    name: str | None = None
-    """What it is called."""
-    inner: Inner = field(default_factory=Inner)
-    scale: Scale = operational(default_factory=Scale)
-
-    def __post_init__(self) -> None:
-        if self.max_size < 1:
-            raise ConfigError("--max-size must be at least 1")
-
+from ulmfit_ray.config import ConfigError, OutputRun, operational, parse_config, toml_arguments
 
 REQUIRED = ["--input", "/a", "--output", "/o"]
-
-
-def parsed(*arguments: str) -> Job:
-    return parse_config(Job, arguments, "job")
 
 
 def toml(tmp_path: Path, content: str) -> str:
@@ -250,67 +185,3 @@ def test_local_places_are_made_absolute_and_nothing_else(tmp_path: Path, monkeyp
     assert config.input == (str(tmp_path / "a"), "s3://b/c")
     assert config.output == str(tmp_path / "o")
     assert config.name == "n"
-
-
-CONFIGS = [
-    Job(input=("/a",), output="/o"),
-    Job(input=("/a b", "/c'd", "/e*"), output="/o", marks=True, max_size=3, mode="slow", name="two words"),
-    Job(input=("/a",), output="/o", inner=Inner(rate=1e-5, deep=False, limit=0, threads=4), scale=Scale(workers=8)),
-    Job(input=("/a",), output="s3://b/o", columns=("title", "text")),
-]
-
-
-@pytest.mark.parametrize("config", CONFIGS)
-def test_the_command_line_of_a_config_gives_that_config_again(config: Job) -> None:
-    words = shlex.split(command_line("job", config))
-    assert words[:2] == ["ulmfit-ray", "job"]
-    assert parsed(*words[2:]) == config
-
-
-def test_the_command_line_names_only_what_is_not_default() -> None:
-    assert command_line("job", CONFIGS[0]) == "ulmfit-ray job --input /a --output /o"
-
-
-def test_the_command_line_never_repeats_overwrite_debug_or_dry_run() -> None:
-    config = Job(input=("/a",), output="/o", overwrite=True, dry_run=True, debug=True)
-    assert command_line("job", config) == "ulmfit-ray job --input /a --output /o"
-
-
-def test_identity_leaves_out_what_does_not_change_the_result() -> None:
-    identity = to_dict(CONFIGS[2], identity_only=True)
-    assert sorted(identity) == ["columns", "inner", "input", "marks", "max_size", "mode", "name"]
-    assert identity["inner"] == {"rate": 1e-5, "deep": False, "limit": 0}
-
-
-def test_a_config_is_written_down_whole_as_json_types() -> None:
-    written = to_dict(CONFIGS[2])
-    assert written["scale"] == {"workers": 8}
-    assert written["inner"]["threads"] == 4
-    assert written["input"] == ["/a"]
-    assert {"dry_run", "overwrite", "debug", "output"} <= set(written)
-
-
-def test_differences_name_each_field_with_both_values() -> None:
-    old, new = ({"a": 1, "same": [1]} | more for more in ({"b": {"c": 2}}, {"b": {"c": 3, "d": None}, "e": "x"}))
-    assert differences(old, new) == ["b.c: 2 -> 3", "e: None -> 'x'"]
-    assert differences(old, old) == []
-
-
-def test_configs_that_differ_in_how_they_run_have_the_same_identity() -> None:
-    other = Job(input=("/a",), output="/elsewhere", overwrite=True, scale=Scale(workers=3), inner=Inner(threads=9))
-    assert differences(to_dict(CONFIGS[0], identity_only=True), to_dict(other, identity_only=True)) == []
-    changed = Job(input=("/a",), output="/o", max_size=11)
-    assert differences(to_dict(CONFIGS[0], identity_only=True), to_dict(changed, identity_only=True)) == [
-        "max_size: 10 -> 11"
-    ]
-
-
-def test_flattened_tables_have_dotted_names() -> None:
-    content: dict[str, Any] = {"a": {"b": {"c": 1}}, "d": [2], "empty": {}}
-    assert flatten(content) == {"a.b.c": 1, "d": [2]}
-
-
-def test_option_names_are_all_options_with_dots() -> None:
-    names = set(option_names(Job))
-    assert {"dry-run", "max-size", "inner.deep", "inner.limit", "scale.workers"} <= names
-    assert not any("_" in name for name in names)
