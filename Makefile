@@ -24,9 +24,9 @@ quickstart: install
 test: install
 	$(BIN)/python -m pytest
 
-# Several Ray nodes on this machine, killed and added in the middle of jobs: minutes.
+# Several Ray nodes on this machine, killed and added in the middle of jobs; every fault in every phase: minutes.
 test-cluster: install
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest -m cluster
 
 lint: install
 	$(BIN)/ruff check .

@@ -29,8 +29,15 @@ def hashes(output: str) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(Path(output, "shards").iterdir())}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("kill", [False, True], ids=["error", "death"])
+@pytest.mark.parametrize(
+    ("operation", "kill"),
+    [
+        ("writing", True),
+        pytest.param("reading", False, marks=pytest.mark.cluster),
+        pytest.param("reading", True, marks=pytest.mark.cluster),
+        pytest.param("writing", False, marks=pytest.mark.cluster),
+    ],
+)
 def test_one_fault_changes_nothing(
     config: EmbedConfig, undisturbed: dict[str, str], operation: str, kill: bool
 ) -> None:
@@ -40,6 +47,7 @@ def test_one_fault_changes_nothing(
     assert hashes(config.output) == undisturbed
 
 
+@pytest.mark.cluster
 def test_a_lasting_error_fails_the_job_by_name_and_the_next_run_mends_it(
     config: EmbedConfig, undisturbed: dict[str, str]
 ) -> None:

@@ -40,8 +40,17 @@ def hashes(output: str) -> dict[str, str]:
     return {name: sha256_file(Path(output, name)) for name in [*names, "vocab.json"]}
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("kill", [False, True], ids=["error", "death"])
+@pytest.mark.parametrize(
+    ("phase", "kill"),
+    [
+        ("vocabulary", False),
+        ("tokenize", True),
+        pytest.param("tokenize", False, marks=pytest.mark.cluster),
+        pytest.param("numericalize", False, marks=pytest.mark.cluster),
+        pytest.param("vocabulary", True, marks=pytest.mark.cluster),
+        pytest.param("numericalize", True, marks=pytest.mark.cluster),
+    ],
+)
 def test_one_fault_in_a_phase_changes_nothing(config: TokenizeConfig, tokens: str, phase: str, kill: bool) -> None:
     operation, name = PHASES[phase]
     with faults.fault(operation, name, kill=kill) as happened:
@@ -55,9 +64,15 @@ def test_one_fault_in_a_phase_changes_nothing(config: TokenizeConfig, tokens: st
 @pytest.mark.parametrize(
     ("phase", "message"),
     [
-        ("tokenize", r"part-0000001 \(from .*1\.jsonl\): OSError: injected fault"),
         ("vocabulary", r"work/part-0000001\.types\.parquet cannot be read: OSError: injected fault"),
-        ("numericalize", r"part-0000001 \(from .*work/part-0000001\.arrow\): OSError: injected fault"),
+        pytest.param(
+            "tokenize", r"part-0000001 \(from .*1\.jsonl\): OSError: injected fault", marks=pytest.mark.cluster
+        ),
+        pytest.param(
+            "numericalize",
+            r"part-0000001 \(from .*work/part-0000001\.arrow\): OSError: injected fault",
+            marks=pytest.mark.cluster,
+        ),
     ],
 )
 def test_a_lasting_fault_fails_the_job_by_name_and_the_next_run_mends_it(
@@ -71,7 +86,7 @@ def test_a_lasting_fault_fails_the_job_by_name_and_the_next_run_mends_it(
     assert hashes(config.output) == hashes(tokens)
 
 
-@pytest.mark.parametrize("phase", ["tokenize", "numericalize"])
+@pytest.mark.parametrize("phase", ["tokenize", pytest.param("numericalize", marks=pytest.mark.cluster)])
 def test_a_shard_that_ends_its_worker_each_time_ends_after_our_own_count(config: TokenizeConfig, phase: str) -> None:
     operation, name = PHASES[phase]
     with (

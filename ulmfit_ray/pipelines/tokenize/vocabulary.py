@@ -12,13 +12,15 @@ from ray.exceptions import RayTaskError
 
 from ulmfit_ray.pipelines.attempts import tried
 from ulmfit_ray.pipelines.runtime import blocks_as_they_come
-from ulmfit_ray.pipelines.shards import FOR_EVER, grouped
+from ulmfit_ray.pipelines.shards import grouped
 from ulmfit_ray.reporting.logs import configure_logging, log_context
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt
 from ulmfit_ray.text.vocab import Vocab, build_vocab, most_frequent
 
 TYPES_SCHEMA = pa.schema([("token", pa.string()), ("count", pa.int64()), ("documents", pa.int64())])
+RETRIES = 30
+"""How often Ray starts a task again whose worker died. Nothing else bounds it here; a dead node costs a few."""
 MAX_PARTITIONS = 200
 """Ray's default. Fewer for few shards: on a laptop 200 partitions take seconds longer."""
 
@@ -59,14 +61,14 @@ def _partitions(folder: Folder, shards: list[str], max_vocab: int, min_freq: int
     context.max_errored_blocks = 0
     totals = (
         ray.data.from_arrow([pa.table({"shard": group}) for group in grouped(shards)])
-        .map_batches(partial(_read_types, output=folder.uri), batch_size=None, max_retries=FOR_EVER)
+        .map_batches(partial(_read_types, output=folder.uri), batch_size=None, max_retries=RETRIES)
         .groupby("token")
         .aggregate(Sum("count", alias_name="count"), Sum("documents", alias_name="documents"))
         .map_batches(
             partial(_most_frequent_and_total, max_vocab=max_vocab, min_freq=min_freq),
             batch_size=None,
             batch_format="pyarrow",
-            max_retries=FOR_EVER,
+            max_retries=RETRIES,
         )
     )
     try:

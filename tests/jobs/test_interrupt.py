@@ -1,0 +1,66 @@
+"""Ctrl-C in the middle of a training: a checkpoint, a line that says from where it goes on, and nothing lost."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SAMPLE = Path(__file__).parents[2] / "jobs/sample/scifact/corpus.jsonl.gz"
+SMALL = [
+    *("--architecture.vocab-size", "2000", "--architecture.embedding-dim", "32", "--architecture.hidden-size", "64"),
+    *("--architecture.num-layers", "2", "--training.global-batch-size", "16", "--training.bptt", "32"),
+    *("--training.report-every-steps", "5", "--precision", "float32", "--scaling.num-cpus", "1"),
+]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ulmfit_ray.cli", *arguments],
+        env=environment | {"RAY_AUTH_MODE": "disabled"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], status: int) -> str:
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == status, text
+    return text
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_says_from_which_step_it_goes_on(tmp_path: Path, number: int) -> None:
+    with gzip.open(SAMPLE, "rt") as lines:
+        rows = [json.loads(line) for line, _ in zip(lines, range(1500), strict=False)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows))
+    tokens, lm = str(tmp_path / "tokens"), tmp_path / "lm"
+    finish(start("tokenize", "--input", str(tmp_path / "in.jsonl"), "--output", tokens), 0)
+    train = ["pretrain", "--tokens", tokens, "--output", str(lm), *SMALL]
+    process = start(*train)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "pretrain: " in line:
+            break
+    time.sleep(1)
+    process.send_signal(number)
+    text = finish(process, 130)
+    assert "stopping: the workers finish their step and write a checkpoint" in text
+    stopped = re.search(r"stopped at step ([\d,]+): the same command goes on from there", text)
+    assert stopped is not None, text
+    step = int(stopped[1].replace(",", ""))
+    assert (lm / f"checkpoints/step-{step:07d}/checkpoint.json").exists()
+    assert not (lm / "lease.json").exists()
+    finish(start(*train), 0)
+    logged = [json.loads(line)["step"] for line in (lm / "training_log.jsonl").read_text().splitlines()]
+    assert logged == sorted(logged)
+    assert step in logged

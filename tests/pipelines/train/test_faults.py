@@ -1,0 +1,72 @@
+"""Errors and deaths of training workers: training goes on from its checkpoint and ends with the same weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import faults
+import pytest
+
+from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.pipelines.options import Scaling
+from ulmfit_ray.pipelines.train import pretrain, workers
+from ulmfit_ray.pipelines.train.config import PretrainConfig
+from ulmfit_ray.storage.folder import sha256_file
+from ulmfit_ray.training.config import LanguageModelTraining
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tokens: str,
+    small_architecture: Architecture,
+    small_training: LanguageModelTraining,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> PretrainConfig:
+    """A finished training of 51 steps, with a checkpoint every 20."""
+    config = PretrainConfig(
+        tokens=tokens,
+        output=str(tmp_path_factory.mktemp("whole") / "lm"),
+        architecture=small_architecture,
+        training=replace(small_training, checkpoint_every_steps=20),
+        scaling=Scaling(num_cpus=1),
+        precision="float32",
+    )
+    pretrain.run(config)
+    return config
+
+
+def weights(config: PretrainConfig) -> str:
+    return sha256_file(Path(config.output, "model.safetensors"))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("kill", [False, True], ids=["error", "death"])
+@pytest.mark.parametrize(
+    ("operation", "name"), [("open", "shards/part-0000002.arrow"), ("publish", "step-0000040/checkpoint.json")]
+)
+def test_one_fault_changes_nothing(
+    undisturbed: PretrainConfig, tmp_path: Path, operation: str, name: str, kill: bool
+) -> None:
+    config = replace(undisturbed, output=str(tmp_path / "lm"))
+    with faults.fault(operation, name, kill=kill) as happened:
+        pretrain.run(config)
+    assert happened() == 1
+    assert weights(config) == weights(undisturbed)
+
+
+@pytest.mark.cluster
+def test_a_lasting_error_ends_the_job_with_its_reason_and_the_next_run_goes_on(
+    undisturbed: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "MAX_FAILURES", 1)
+    config = replace(undisturbed, output=str(tmp_path / "lm"))
+    with (
+        faults.fault("publish", "step-0000040/state.safetensors", times=faults.FOR_EVER),
+        pytest.raises(Exception, match="injected fault"),
+    ):
+        pretrain.run(config)
+    assert not Path(config.output, "manifest.json").exists()
+    assert Path(config.output, "checkpoints/step-0000020/checkpoint.json").exists()
+    pretrain.run(config)
+    assert weights(config) == weights(undisturbed)
