@@ -213,7 +213,8 @@ def test_a_column_that_a_later_file_lacks_fails_that_file_by_name(tmp_path: Path
     config = TokenizeConfig(
         input=(str(tmp_path / "in"),), output=str(tmp_path / "out"), text_columns=("title", "text"), min_freq=1
     )
-    with pytest.raises(RuntimeError, match=r"part-0000001 \(from .*b\.csv\): ValueError: .*b.csv has no column title; its columns are"):
+    message = r"part-0000001 \(from .*b\.csv\): ValueError: .*b\.csv has no column title; its columns are"
+    with pytest.raises(RuntimeError, match=message):
         run(config)
 
 
