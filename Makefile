@@ -21,8 +21,10 @@ $(INSTALLED): constraints.txt pyproject.toml
 quickstart: install
 	$(BIN)/python jobs/quickstart.py --output $(OUTPUT)
 
+# First what needs no Ray, in two processes; then what shares one Ray of two cores.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 -m "not ray and not cluster"
+	$(BIN)/python -m pytest -m "ray and not cluster"
 
 # Several Ray nodes on this machine, killed and added in the middle of jobs; every fault in every phase: minutes.
 test-cluster: install
