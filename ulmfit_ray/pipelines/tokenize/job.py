@@ -52,7 +52,7 @@ def run(config: TokenizeConfig) -> Manifest | None:
     is_finished = Folder(config.output).exists("manifest.json") and not config.overwrite
     # A finished output does not need its input any more.
     corpus = None if is_finished else _look_at_input(config)
-    tokenizer = _tokenizer(config)
+    tokenizer = make_tokenizer(config.tokenizer_settings())
     given_vocab = _given_vocab(config)
     with output_lease("tokenize", config):
         return _run(config, corpus, tokenizer, given_vocab)
@@ -133,13 +133,6 @@ def _look_at_input(config: TokenizeConfig) -> _Corpus:
         unit_bytes=unit_bytes(files),
     )
     return _Corpus(files, facts)
-
-
-def _tokenizer(config: TokenizeConfig) -> Tokenizer:
-    try:
-        return make_tokenizer(config.tokenizer_settings())
-    except ImportError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:

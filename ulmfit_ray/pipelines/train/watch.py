@@ -66,7 +66,7 @@ class _InThread:
 
 
 class _Watched(ExitStack):
-    """What was shown so far: a bar from the first report on, the errors, the last checkpoint."""
+    """What was shown so far: a bar from the checkpoint or the first report on, the errors, the last checkpoint."""
 
     def __init__(self, stage: str, saved: int) -> None:
         super().__init__()
@@ -82,8 +82,16 @@ class _Watched(ExitStack):
                 self.errors.append(message["error"])
             elif "saved" in message:
                 self.saved = message["saved"]
+            elif "found" in message:
+                self._bar_from(message["found"], message["num_steps"]).advance(0)
             else:
                 self._show(message)
+
+    def _bar_from(self, step: int, num_steps: int) -> Bar:
+        """Return the bar; the first time, start it at a step. Its clock starts here: before, Ray found its workers."""
+        if self._bar is None:
+            self._bar = self.enter_context(Bar(self._stage, num_steps, "steps", done=step))
+        return self._bar
 
     def _show(self, message: Message) -> None:
         row = message["row"]
@@ -91,12 +99,10 @@ class _Watched(ExitStack):
             figures = ", ".join(f"{name} {value:,.4g}" for name, value in row.items() if name not in ("step", "epoch"))
             print(f"epoch {row['epoch']}: {figures}" if figures else f"epoch {row['epoch']} done", flush=True)
             return
-        if self._bar is None:
-            # The clock starts with the first report: what went before is Ray finding its workers.
-            self._bar = self.enter_context(Bar(self._stage, message["num_steps"], "steps", done=row["step"]))
-        steps = row["step"] - self._bar.done
+        bar = self._bar_from(row["step"], message["num_steps"])
+        steps = row["step"] - bar.done
         note = f"loss {row['loss']:.3f}"
-        self._bar.advance(steps, note=note, total=message["num_steps"], tokens=row.get("tokens", 0))
+        bar.advance(steps, note=note, total=message["num_steps"], tokens=row.get("tokens", 0))
 
 
 @contextmanager

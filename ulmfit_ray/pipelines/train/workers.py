@@ -146,6 +146,8 @@ def _train_on_worker(loop_config: dict[str, _WorkerSettings]) -> None:
         if found:
             logger.info("going on from step %d of %s", found.step, folder.uri)
         task, facts = settings.make_task(device, found.facts["precision"] if found else None)
+        if found and is_first:
+            mailbox.put({"found": found.step, "num_steps": settings.training.num_epochs * task.steps_per_epoch})
         for report in train(task, settings.training, start=start, should_stop=mailbox.is_stop_asked):
             log.append({"step": report.step, "epoch": report.epoch + 1} | report.metrics)
             if is_first:
