@@ -7,9 +7,7 @@ Reads a model directory and a token dataset with its vocabulary. Writes Parquet 
 Run the same command again after a crash: shards with a receipt are not made twice.
 """
 
-import sys
-
-from ulmfit_ray.cli import run_verb
+from launch import launch
 
 if __name__ == "__main__":
-    sys.exit(run_verb("embed", sys.argv[1:]))
+    launch("embed")

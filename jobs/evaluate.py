@@ -8,9 +8,7 @@ corpus must have (tokenize it with --id-column). Prints a table. A file --output
 --overwrite.
 """
 
-import sys
-
-from ulmfit_ray.cli import main
+from launch import launch
 
 if __name__ == "__main__":
-    sys.exit(main(["evaluate", *sys.argv[1:]]))
+    launch("evaluate")

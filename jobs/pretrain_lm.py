@@ -7,9 +7,7 @@ Reads a token dataset. Writes a model directory (README: formats). Run the same 
 goes on with the batch after the newest checkpoint, with any number of workers.
 """
 
-import sys
-
-from ulmfit_ray.cli import run_verb
+from launch import launch
 
 if __name__ == "__main__":
-    sys.exit(run_verb("pretrain", sys.argv[1:]))
+    launch("pretrain")

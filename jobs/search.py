@@ -9,9 +9,7 @@ Reads an embedding dataset and the model that made it; for --hybrid, which ranks
 documents' tokens too. Prints a table, or JSON lines with --json, or writes JSONL or Parquet with --output.
 """
 
-import sys
-
-from ulmfit_ray.cli import run_verb
+from launch import launch
 
 if __name__ == "__main__":
-    sys.exit(run_verb("search", sys.argv[1:]))
+    launch("search")

@@ -7,9 +7,7 @@ Reads txt, lines, csv or jsonl, plain or compressed. Writes a token dataset (REA
 command again after a crash: shards with a receipt are not made twice.
 """
 
-import sys
-
-from ulmfit_ray.cli import run_verb
+from launch import launch
 
 if __name__ == "__main__":
-    sys.exit(run_verb("tokenize", sys.argv[1:]))
+    launch("tokenize")

@@ -7,9 +7,7 @@ document vectors match by dot product. Run the same command again after a crash:
 checkpoint.
 """
 
-import sys
-
-from ulmfit_ray.cli import run_verb
+from launch import launch
 
 if __name__ == "__main__":
-    sys.exit(run_verb("train-retriever", sys.argv[1:]))
+    launch("train-retriever")

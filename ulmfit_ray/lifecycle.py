@@ -138,6 +138,38 @@ class Outcome:
     ended: float = 0.0
 
 
+class BadDocuments:
+    """Counts the documents that could not be read, by reason."""
+
+    def __init__(self, receipts: Iterable[Receipt] = ()) -> None:
+        self._reasons: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        for receipt in receipts:
+            self.add(receipt)
+
+    def add(self, receipt: Receipt) -> None:
+        """Count those of one shard."""
+        for reason, number in receipt.quarantined.items():
+            self._reasons[reason] += number
+            self._examples.setdefault(reason, receipt.shard)
+
+    def __len__(self) -> int:
+        return self._reasons.total()
+
+    def named(self, folder: Folder) -> str:
+        """Return a line for each of the three most frequent reasons, with a place from the quarantine."""
+        return "\n".join(
+            f"    {number:,} x {reason}{self._example(folder, reason)}"
+            for reason, number in self._reasons.most_common(3)
+        )
+
+    def _example(self, folder: Folder, reason: str) -> str:
+        name = f"quarantine/{self._examples[reason]}.jsonl"
+        lines = folder.read_bytes(name).splitlines() if folder.exists(name) else []
+        row = next((row for row in map(json.loads, lines) if row["reason"] == reason), None)
+        return "" if row is None else f", as in {row['path']} at byte {row['offset']:,}: {row['detail']:.80}"
+
+
 class Tally:
     """Counts the outcomes of a phase: moves the bar, keeps the failures, stops at too many bad documents."""
 
@@ -146,8 +178,7 @@ class Tally:
         self._max_bad_fraction = max_bad_fraction
         self._failed: dict[str, str] = {}
         self._documents = 0
-        self._reasons: Counter[str] = Counter()
-        self._examples: dict[str, str] = {}
+        self._bad = BadDocuments()
         for receipt in before:
             self._count(receipt)
 
@@ -159,14 +190,12 @@ class Tally:
         receipt = outcome.receipt
         self._bar.advance(1, documents=receipt.num_documents, tokens=receipt.num_tokens)
         self._count(receipt)
-        if self._documents + self._reasons.total() >= MIN_DOCUMENTS_JUDGED:
+        if self._documents + len(self._bad) >= MIN_DOCUMENTS_JUDGED:
             self._judge()
 
     def _count(self, receipt: Receipt) -> None:
         self._documents += receipt.num_documents
-        for reason, number in receipt.quarantined.items():
-            self._reasons[reason] += number
-            self._examples.setdefault(reason, receipt.shard)
+        self._bad.add(receipt)
 
     def finish(self, folder: Folder, missing: Mapping[str, str]) -> None:
         """Raise RuntimeError if units are missing, or if too many documents were bad.
@@ -191,20 +220,10 @@ class Tally:
         self._judge()
 
     def _judge(self) -> None:
-        bad = self._reasons.total()
-        if bad > self._max_bad_fraction * (self._documents + bad):
-            reasons = [
-                f"    {number:,} x {reason}{self._example(reason)}" for reason, number in self._reasons.most_common(3)
-            ]
+        found = self._documents + len(self._bad)
+        if len(self._bad) > self._max_bad_fraction * found:
             raise RuntimeError(
-                f"{bad:,} of {self._documents + bad:,} documents cannot be read, more than"
+                f"{len(self._bad):,} of {found:,} documents cannot be read, more than"
                 f" --max-bad-fraction {self._max_bad_fraction:g} allows: see quarantine/ in the output\n"
-                + "\n".join(reasons)
+                f"{self._bad.named(self._folder)}"
             )
-
-    def _example(self, reason: str) -> str:
-        """Return the place of a document that cannot be read for this reason, from the quarantine."""
-        name = f"quarantine/{self._examples[reason]}.jsonl"
-        lines = self._folder.read_bytes(name).splitlines() if self._folder.exists(name) else []
-        row = next((row for row in map(json.loads, lines) if row["reason"] == reason), None)
-        return "" if row is None else f", as in {row['path']} at byte {row['offset']:,}: {row['detail']:.80}"

@@ -43,6 +43,8 @@ class TokenizeConfig(RayRun):
     def __post_init__(self) -> None:
         if self.max_vocab <= len(SPECIAL_TOKENS):
             raise ConfigError(f"--max-vocab must be over {len(SPECIAL_TOKENS)}, the number of special tokens")
+        if self.min_freq < 1:
+            raise ConfigError(f"--min-freq must be at least 1, not {self.min_freq}")
         if not 0 <= self.max_bad_fraction <= 1:
             raise ConfigError("--max-bad-fraction must lie between 0 and 1")
 

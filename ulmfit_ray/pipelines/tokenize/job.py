@@ -16,7 +16,7 @@ from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.formats.table import FORMATS, detect_format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, unit_bytes, units_table
-from ulmfit_ray.lifecycle import Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
+from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
@@ -75,12 +75,17 @@ def _run(
         require_resources(config.ray, num_cpus=1, what="a tokenizer")
         manifest, found = _run_phases(config, folder, plan, tokenizer, given_vocab)
     print_summary("tokenize", _summary(folder, manifest, found))
-    _warn(config, manifest)
+    _warn(config, folder, manifest)
     return manifest
 
 
-def _warn(config: TokenizeConfig, manifest: Manifest) -> None:
-    """Say so if the vocabulary does not suit the text."""
+def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest) -> None:
+    """Say so if documents could not be read, or if the vocabulary does not suit the text."""
+    if manifest.counts.num_quarantined:
+        bad = BadDocuments(read_receipts(folder, str(manifest.plan)).values())
+        found = manifest.counts.num_documents + len(bad)
+        print(f"warning: {len(bad):,} of {found:,} documents cannot be read: see quarantine/", file=sys.stderr)
+        print(bad.named(folder), file=sys.stderr)
     unknown = int(manifest.figures["num_unknown"]) / max(1, manifest.counts.num_tokens)
     if unknown > UNKNOWN_WARNED:
         remedy = "count one of its own (without --vocab)" if config.vocab else "raise --max-vocab or lower --min-freq"
