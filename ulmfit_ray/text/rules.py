@@ -105,6 +105,8 @@ FASTAI_V2: tuple[Callable[[str], str], ...] = (
     replace_maj,
     lowercase,
 )
+WORD_RULES = (spec_add_spaces, rm_useless_spaces, replace_all_caps, replace_maj)
+"""The rules after `replace_wrep` that look at one word at a time, as `replace_rep` does and lowering."""
 PRESETS: dict[str, tuple[Callable[[str], str], ...]] = {"fastai-v2": FASTAI_V2, "none": ()}
 
 
@@ -113,6 +115,13 @@ def clean(text: str, preset: str) -> str:
     for rule in PRESETS[preset]:
         text = rule(text)
     return text
+
+
+def clean_words(text: str) -> str:
+    """Run what comes after `replace_wrep` over words in lines, each between line ends; spaces at their ends stay."""
+    for rule in WORD_RULES:
+        text = rule(text)
+    return text.lower()
 
 
 def rules_fingerprint(preset: str) -> str:

@@ -14,7 +14,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -22,7 +22,8 @@ import spacy
 from spacy.symbols import ORTH
 
 from ulmfit_ray.text.rules import SPECIAL_TOKENS, clean, rules_fingerprint
-from ulmfit_ray.text.tokenizers.kinds import NumericalizeText, TokenizerSettings
+from ulmfit_ray.text.tokenizers.kinds import Tokenized, TokenizerSettings, tokenized
+from ulmfit_ray.text.tokenizers.word_table import MAX_ROWS, WordTable, spelling
 
 MAX_STRINGS = 5_000_000
 """spaCy keeps every string it has seen; a worker that lives for days starts over at this many (about 1 GB)."""
@@ -58,6 +59,16 @@ class SpacyTokenizer:
             for token in SPECIAL_TOKENS:
                 self._tokenizer.add_special_case(token, [{ORTH: token}])
             self._tokenizer.max_cache_size = 10**7
+        self._table = self._word_table()
+
+    def _word_table(self) -> WordTable | None:
+        """Return the table of words for languages that spaCy's rules cut, None for others."""
+        if not self._takes_special_tokens:
+            return None
+        try:
+            return WordTable(self._tokenizer, self.settings.rules, self)
+        except ValueError:
+            return None
 
     def _versions(self) -> dict[str, str]:
         """Return the versions of the packages whose dictionary or model cuts the language (none for most)."""
@@ -75,46 +86,27 @@ class SpacyTokenizer:
         }
         return hashlib.sha256(json.dumps(parts | self._versions(), sort_keys=True).encode()).hexdigest()
 
-    def _hashes(self, text: str) -> list[int]:
-        text = clean(text, self.settings.rules)
-        if self._takes_special_tokens:
-            return self._tokenizer(text).to_array(ORTH).tolist()
-        hashes: list[int] = []
-        for stretch, is_special in stretches(text):
-            if is_special:
-                hashes.append(self._nlp.vocab.strings.add(stretch))
-                continue
-            for piece in pieces(stretch, self._nlp.lang):
-                hashes += self._tokenizer(piece).to_array(ORTH).tolist()
-        return hashes
-
-    def _spelling(self, token_hash: int) -> str:
-        """Return the token behind a hash; spaces inside a token become the visible "\\u2581", as in fastai."""
-        return self._nlp.vocab.strings[token_hash].replace(" ", "\N{LOWER ONE EIGHTH BLOCK}")
-
     def __call__(self, text: str) -> list[str]:
         """Return the tokens of one field: no xxbos, no field mark."""
-        return [self._spelling(token_hash) for token_hash in self._hashes(text)]
+        text = clean(text, self.settings.rules)
+        if self._takes_special_tokens:
+            return [spelling(self._tokenizer, token) for token in self._tokenizer(text).to_array(ORTH).tolist()]
+        tokens: list[str] = []
+        for stretch, is_special in stretches(text):
+            if is_special:
+                tokens.append(stretch)
+                continue
+            for piece in pieces(stretch, self._nlp.lang):
+                tokens += [spelling(self._tokenizer, token) for token in self._tokenizer(piece).to_array(ORTH).tolist()]
+        return tokens
 
-    def numericalizer(self, id_of: Callable[[str], int]) -> NumericalizeText:
-        """Return a function that gives the ids of a field's tokens, for one shard; see Tokenizer."""
-        ids: dict[int, int] = {}
-
-        def numericalize(text: str) -> list[int]:
-            found = []
-            for token_hash in self._hashes(text):
-                token_id = ids.get(token_hash)
-                if token_id is None:
-                    # Two hashes may become one token: "\n " and a literal "\n\u2581".
-                    token_id = ids[token_hash] = id_of(self._spelling(token_hash))
-                found.append(token_id)
-            return found
-
-        return numericalize
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        """Return the tokens of many fields, the same as one by one; see Tokenizer."""
+        return tokenized(self, texts) if self._table is None else self._table.tokenize(texts)
 
     def forget(self) -> None:
-        """Give back the memory of strings seen so far, once there are very many of them."""
-        if len(self._nlp.vocab.strings) > MAX_STRINGS:
+        """Give back the memory of words seen so far, once there are very many of them."""
+        if len(self._nlp.vocab.strings) > MAX_STRINGS or (self._table is not None and len(self._table) > MAX_ROWS):
             self._load()
 
     def to_json(self) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""Where a word is cut otherwise because of the words beside it. All other words can be cut once and remembered.
+
+There are two such places, one in fastai's rules and one in spaCy.
+
+*A repeated word.* The rule `replace_wrep` marks a word that stands three times or more in a row. The first and the
+second must be whole words, the third must begin with the same word ("no no no!").
+
+*A special case across words.* spaCy first cuts each word by itself; then it looks for its special cases (":)", "a.m.")
+in the tokens of the whole text, and joins or cuts the tokens that make one. What it finds across a space (": )") is no
+special case and changes nothing by itself, but it hides a shorter special case that shares a token with it. So the
+neighbour matters only where the last token of a word and the first of the next one are neighbours in a special case,
+and one of both words holds a special case. (spacy/tokenizer.pyx: `_apply_special_cases`, `_filter_special_spans`.)
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from spacy.symbols import ORTH
+from spacy.tokenizer import Tokenizer
+
+LEADING_WORD = re.compile(r"\w+")
+
+
+class _Switched:
+    """A search of a tokenizer that finds nothing until it is switched on."""
+
+    def __init__(self, search: Callable[[str], Any] | None, nothing: Any = None) -> None:
+        self._search, self._nothing = search, nothing
+        self.is_on = False
+
+    def __call__(self, text: str) -> Any:
+        return self._search(text) if self.is_on and self._search is not None else self._nothing
+
+
+class SpecialCases:
+    """The special cases that spaCy looks for in the tokens of a whole text, as one language has them.
+
+    Raises:
+        ValueError: one of them holds whitespace, so that two words might become one.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.words_alone = _without_search(tokenizer)
+        """The tokenizer without this search: it cuts each word by itself."""
+        searches = {name: getattr(tokenizer, name) for name in (*SEARCHES, *MATCHES)}
+        affixes_only = Tokenizer(tokenizer.vocab, **searches)
+        pairs: set[tuple[str, str]] = set()
+        alone: set[str] = set()
+        for rule, tokens in tokenizer.rules.items():
+            if rule.isspace() or not _is_looked_for(tokenizer, rule):
+                continue
+            if len(rule.split()) != 1:
+                raise ValueError(f"the special case {rule!r} holds whitespace")
+            cut = [token.text for token in affixes_only(rule)]
+            pairs |= set(zip(cut, cut[1:], strict=False))
+            if len(cut) == 1 and cut != [_orth(tokenizer, token) for token in tokens]:
+                alone.add(cut[0])
+        self.tokens = sorted({token for pair in pairs for token in pair} | alone)
+        """The tokens of special cases; token i has class i + 1, all other tokens have class 0."""
+        classes = {token: number for number, token in enumerate(self.tokens, 1)}
+        self.are_neighbours = np.zeros((len(classes) + 1, len(classes) + 1), bool)
+        """[class of a token, class of the next one]: whether they are neighbours in a special case"""
+        for left, right in pairs:
+            self.are_neighbours[classes[left], classes[right]] = True
+        self.is_one = np.array([False, *(token in alone for token in self.tokens)])
+        """[class of a token]: whether it is a special case by itself that is cut otherwise"""
+
+
+SEARCHES = ("prefix_search", "suffix_search", "infix_finditer")
+MATCHES = ("token_match", "url_match")
+
+
+def _without_search(tokenizer: Any) -> Any:
+    """Return a copy that knows all special cases as words and looks for none in a text.
+
+    A tokenizer looks only for those in which its searches find something when it is made.
+    """
+    switched = {
+        name: _Switched(getattr(tokenizer, name), () if name == "infix_finditer" else None) for name in SEARCHES
+    }
+    matches = {name: getattr(tokenizer, name) for name in MATCHES}
+    copy = Tokenizer(tokenizer.vocab, rules=tokenizer.rules, **switched, **matches)
+    for search in switched.values():
+        search.is_on = True
+    copy.max_cache_size = tokenizer.max_cache_size
+    return copy
+
+
+def _is_looked_for(tokenizer: Any, rule: str) -> bool:
+    """Tell whether spaCy looks for a special case in the whole text (tokenizer.pyx, add_special_case)."""
+    finds = (tokenizer.find_prefix, tokenizer.find_infix, tokenizer.find_suffix)
+    return not tokenizer.faster_heuristics or " " in rule or any(find(rule) for find in finds)
+
+
+def _orth(tokenizer: Any, token: dict[Any, Any]) -> str:
+    orth = token.get(ORTH, token.get("ORTH"))
+    return tokenizer.vocab.strings[orth] if isinstance(orth, int) else str(orth)
