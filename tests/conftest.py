@@ -12,7 +12,7 @@ from typing import Any
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# For job_config.py.
+# For job_config.py and trap_texts.py.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np

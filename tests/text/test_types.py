@@ -1,6 +1,7 @@
 """A shard's own dictionary against plain counters."""
 
 from collections import Counter
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,12 @@ DOCUMENTS = [
     ["Empty", ""],
     ["xxunk xxbos", "\u4f60\u597d \U0001f600\U0001f600\U0001f600 the"],
 ]
+
+
+def numbered(types: TypeTable, documents: list[list[str]]) -> list[list[int]]:
+    """Return the local ids of documents that all have equally many fields."""
+    found = types.add(documents)
+    return [found.ids[start:end].tolist() for start, end in pairwise(found.bounds)]
 
 
 def test_fields_without_marks_are_tokenized_each_by_itself_behind_one_xxbos(tokenizer: Tokenizer) -> None:
@@ -37,7 +44,7 @@ def test_a_fields_mark_has_its_number_as_a_token_of_its_own() -> None:
 def test_ids_counts_and_document_counts_are_those_of_plain_counters(mark_fields: bool) -> None:
     tokenizer = make_tokenizer(TokenizerSettings(mark_fields=mark_fields))
     types = TypeTable(tokenizer)
-    ids = [types.add(fields)[0] for fields in DOCUMENTS]
+    ids = numbered(types, DOCUMENTS)
     table = types.to_table().to_pydict()
     tokens = [document_tokens(tokenizer, fields) for fields in DOCUMENTS]
     assert [[table["token"][token_id] for token_id in document] for document in ids] == tokens
@@ -49,43 +56,53 @@ def test_ids_counts_and_document_counts_are_those_of_plain_counters(mark_fields:
 
 def test_types_are_numbered_by_first_occurrence(tokenizer: Tokenizer) -> None:
     types = TypeTable(tokenizer)
-    ids = [types.add([text])[0].tolist() for text in ("b a b", "c a", "d b")]
+    ids = numbered(types, [["b a b"], ["c a"]]) + numbered(types, [["d b"]])
     assert types.to_table()["token"].to_pylist() == ["xxbos", "b", "a", "c", "d"]
     assert ids == [[0, 1, 2, 1], [0, 3, 2], [0, 4, 1]]
 
 
 def test_numbers_do_not_depend_on_what_the_tokenizer_saw_before() -> None:
-    def numbered(tokenizer: Tokenizer) -> tuple[list[list[int]], dict]:
+    def all_of(tokenizer: Tokenizer) -> tuple[list[list[int]], dict]:
         types = TypeTable(tokenizer)
-        return [types.add(fields)[0].tolist() for fields in DOCUMENTS], types.to_table().to_pydict()
+        return numbered(types, DOCUMENTS), types.to_table().to_pydict()
 
     used = make_tokenizer(TokenizerSettings())
-    before = TypeTable(used)
-    for text in ("zebra mat the cat", "on sat another", "a title , ."):
-        before.add([text])
-    assert numbered(used) == numbered(make_tokenizer(TokenizerSettings()))
+    TypeTable(used).add([["zebra mat the cat"], ["on sat another"], ["a title , ."]])
+    assert all_of(used) == all_of(make_tokenizer(TokenizerSettings()))
+
+
+@pytest.mark.parametrize("sizes", [(4,), (1, 3), (1, 1, 1, 1)])
+def test_documents_may_come_in_blocks_of_any_size(tokenizer: Tokenizer, sizes: tuple[int, ...]) -> None:
+    types, documents = TypeTable(tokenizer), iter(DOCUMENTS)
+    ids = [ids for size in sizes for ids in numbered(types, list(islice(documents, size)))]
+    table = types.to_table().to_pydict()
+    whole = TypeTable(tokenizer)
+    assert ids == numbered(whole, DOCUMENTS)
+    assert table == whole.to_table().to_pydict()
 
 
 def test_starts_and_ends_bound_each_fields_own_tokens_without_marks() -> None:
     tokenizer = make_tokenizer(TokenizerSettings(mark_fields=True))
     types = TypeTable(tokenizer)
-    for fields in DOCUMENTS:
-        ids, starts, ends = types.add(fields)
-        itos = types.to_table()["token"].to_pylist()
-        own = [[itos[token_id] for token_id in ids[start:end]] for start, end in zip(starts, ends, strict=True)]
+    found = types.add(DOCUMENTS)
+    itos = types.to_table()["token"].to_pylist()
+    for number, fields in enumerate(DOCUMENTS):
+        ids = found.ids[found.bounds[number] : found.bounds[number + 1]]
+        places = zip(found.field_starts[number], found.field_ends[number], strict=True)
+        own = [[itos[token_id] for token_id in ids[start:end]] for start, end in places]
         assert own == [tokenizer(text) for text in fields]
 
 
 def test_spaces_inside_a_token_and_their_visible_spelling_are_one_type() -> None:
     types = TypeTable(make_tokenizer(TokenizerSettings(rules="none")))
-    ids, _, _ = types.add([" \u2581 c\n d"])
+    ids = numbered(types, [[" \u2581 c\n d"]])
     assert types.to_table()["token"].to_pylist() == ["xxbos", "\u2581", "c", "\n\u2581", "d"]
     assert types.to_table()["count"].to_pylist() == [1, 2, 1, 1, 1]
-    assert ids.tolist() == [0, 1, 1, 2, 3, 4]
+    assert ids == [[0, 1, 1, 2, 3, 4]]
 
 
 def test_ids_are_uint32(tokenizer: Tokenizer) -> None:
-    assert TypeTable(tokenizer).add(["a b"])[0].dtype == np.uint32
+    assert TypeTable(tokenizer).add([["a b"]]).ids.dtype == np.uint32
 
 
 def test_a_shard_without_documents_has_no_types(tokenizer: Tokenizer) -> None:

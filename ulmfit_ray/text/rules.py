@@ -40,6 +40,7 @@ HTML_REPLACEMENTS = (
     (" @-@ ", "-"),
     ("...", " \N{HORIZONTAL ELLIPSIS}"),
 )
+HTML_MARKS = {old: next((mark for mark in ";\\<@" if mark in old), old) for old, _ in HTML_REPLACEMENTS}
 PATTERNS = {
     "replace_rep": re.compile(r"(\S)(\1{2,})"),
     "replace_wrep": re.compile(r"(?:\s|^)(\w+)\s+((?:\1\s+)+)\1(\s|\W|$)"),
@@ -53,7 +54,9 @@ PATTERNS = {
 def fix_html(text: str) -> str:
     """Undo the escapes that scraped text is full of; "..." becomes one ellipsis character."""
     for old, new in HTML_REPLACEMENTS:
-        text = text.replace(old, new)
+        # Most texts lack the character that is quick to look for, and with it the pattern.
+        if HTML_MARKS[old] in text:
+            text = text.replace(old, new)
     return html.unescape(text)
 
 

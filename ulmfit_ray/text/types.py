@@ -60,7 +60,7 @@ class TypeTable:
             [self._id(token) for token in ((BOS, *mark) if field == 0 else mark)] for field, mark in enumerate(marks)
         ]
         found = self._tokenizer.tokenize([text for fields in documents for text in fields])
-        local = np.array([self._id(token) for token in found.types], np.uint32)[found.ids]
+        local = self._local_ids(found.types)[found.ids]
         widths = np.tile([len(prefix) for prefix in prefixes], len(documents))
         ends = found.bounds[1:] + np.cumsum(widths)
         starts = ends - np.diff(found.bounds)
@@ -75,6 +75,10 @@ class TypeTable:
         self._count(ids, bounds)
         places = np.stack([starts, ends]).reshape(2, -1, num_fields) - bounds[:-1, None]
         return NumberedDocuments(ids, bounds, places[0], places[1])
+
+    def _local_ids(self, types: list[str]) -> np.ndarray:
+        ids = self._ids
+        return np.array([ids.setdefault(token, len(ids)) for token in types], np.uint32)
 
     def _count(self, ids: np.ndarray, bounds: np.ndarray) -> None:
         """Count the occurrences of each type, and the documents that hold it."""

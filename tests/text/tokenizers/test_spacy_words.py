@@ -51,34 +51,24 @@ def test_text_over_a_million_characters_is_tokenized_whole(tokenizer: SpacyToken
     assert tokenizer(text) == ["ab", "cd"] * 200_000
 
 
-def test_ids_of_a_text_are_those_of_its_tokens_each_asked_for_once_in_order(tokenizer: SpacyTokenizer) -> None:
-    asked: list[str] = []
-
-    def id_of(token: str) -> int:
-        asked.append(token)
-        return len(asked) - 1
-
-    numericalize = tokenizer.numericalizer(id_of)
-    for text in ("Some words, some\n more words", "more words, and others", ""):
-        ids = numericalize(text)
-        assert [asked[token_id] for token_id in ids] == tokenizer(text)
-        assert len(ids) == len(tokenizer(text))
-    assert asked == ["xxmaj", "some", "words", ",", "\n\u2581", "more", "and", "others"]
+def test_distinct_tokens_of_many_texts_stand_in_the_order_of_their_first_occurrence(tokenizer: SpacyTokenizer) -> None:
+    found = tokenizer.tokenize(["Some words, some\n more words", "", "more words, and others"])
+    assert found.types == ["xxmaj", "some", "words", ",", "\n\u2581", "more", "and", "others"]
+    assert found.ids.tolist() == [0, 1, 2, 3, 1, 4, 5, 2, 5, 2, 3, 6, 7]
+    assert found.bounds.tolist() == [0, 8, 8, 13]
+    assert tokenizer.tokenize([]).bounds.tolist() == [0]
 
 
-def test_each_shard_asks_for_its_tokens_anew(tokenizer: SpacyTokenizer) -> None:
-    shards: list[dict[str, int]] = [{"a": 0, "b": 1}, {"a": 8, "b": 7}]
-    ids = [tokenizer.numericalizer(shard.__getitem__)("b a b") for shard in shards]
-    assert ids == [[1, 0, 1], [7, 8, 7]]
-
-
-def test_forgetting_strings_changes_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["MAX_STRINGS", "MAX_ROWS"])
+def test_forgetting_words_changes_no_token(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     own = SpacyTokenizer(TokenizerSettings())
-    text = "xxbos Zyzzyva qwertzuiop don't"
-    before = own(text)
-    monkeypatch.setattr("ulmfit_ray.text.tokenizers.spacy_words.MAX_STRINGS", 0)
+    texts = ["xxbos Zyzzyva qwertzuiop don't"]
+    before = own.tokenize(texts)
+    table = own._table
+    monkeypatch.setattr(f"ulmfit_ray.text.tokenizers.spacy_words.{limit}", 0)
     own.forget()
-    assert own(text) == before
+    assert own._table is not table
+    assert own.tokenize(texts).types == before.types == own(texts[0])
 
 
 def test_fingerprint_is_the_same_under_another_hash_seed(tokenizer: SpacyTokenizer) -> None:
@@ -135,9 +125,9 @@ def test_chinese_is_cut_into_characters_between_special_tokens(chinese: SpacyTok
 
 def test_ids_of_a_chinese_text_are_those_of_its_tokens(chinese: SpacyTokenizer) -> None:
     text = "\u53d1\u5c04 NASA \u706b\u7bad\uff0c\u54c8\u54c8\u54c8"
-    ids: dict[str, int] = {}
-    numbers = chinese.numericalizer(lambda token: ids.setdefault(token, len(ids)))(text)
-    assert [list(ids)[number] for number in numbers] == chinese(text)
+    found = chinese.tokenize([text, "", text])
+    assert [found.types[number] for number in found.ids] == 2 * chinese(text)
+    assert found.bounds.tolist() == [0, len(chinese(text)), len(chinese(text)), 2 * len(chinese(text))]
 
 
 def test_a_special_token_is_cut_out_only_as_a_whole_word() -> None:

@@ -7,11 +7,10 @@ receipt last, so it may be run again, or twice at once.
 import functools
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +24,17 @@ from ulmfit_ray.corpus.units import CorpusFacts, Unit
 from ulmfit_ray.storage.commit import WriteFile, commit_shard
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt, read_receipt
-from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, list_array, token_schema, write_arrow
+from ulmfit_ray.storage.token_dataset import token_schema, write_arrow
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
-from ulmfit_ray.text.types import TypeTable
+from ulmfit_ray.text.types import NumberedDocuments, TypeTable
 from ulmfit_ray.text.vocab import UNK_ID, Vocab
 
 WORK_RECEIPTS = "work/done"
 """Where the receipts of phase 1 lie; those of phase 3 lie in done/."""
+
+
+BLOCK_CHARACTERS = 8 << 20
+"""Text that is tokenized at once: more is faster (words are looked up once for each block), and needs more memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +65,9 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     types = TypeTable(tokenizer)
     rows = _LocalRows(job.corpus)
     bad: list[BadDocument] = []
-    for document in documents_of(unit, streamed, FORMATS[job.corpus.format], job.corpus.columns):
-        if isinstance(document, BadDocument):
-            bad.append(document)
-        else:
-            rows.add(document, *types.add(document.fields))
+    found = documents_of(unit, streamed, FORMATS[job.corpus.format], job.corpus.columns)
+    for block in blocks(_good(found, bad)):
+        rows.add(block, types.add([document.fields for document in block]))
     table = rows.to_table(shard)
     reasons = [document.reason for document in bad]
     receipt = Receipt(
@@ -87,34 +88,58 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     return commit_shard(folder, receipt, files, began=began, where=WORK_RECEIPTS)
 
 
+def _good(found: Iterable[Document | BadDocument], bad: list[BadDocument]) -> Iterator[Document]:
+    """Yield the documents, and put the bad ones aside."""
+    for document in found:
+        if isinstance(document, BadDocument):
+            bad.append(document)
+        else:
+            yield document
+
+
+def blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Yield documents in lists of about BLOCK_CHARACTERS."""
+    block: list[Document] = []
+    size = 0
+    for document in documents:
+        block.append(document)
+        size += sum(map(len, document.fields))
+        if size >= BLOCK_CHARACTERS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
 class _LocalRows:
-    """The good documents of one shard, column by column."""
+    """The good documents of one shard, a table for each block of them."""
 
     def __init__(self, corpus: CorpusFacts) -> None:
         self._columns = corpus.columns
-        self._doc_ids: list[str] = []
-        self._tokens: list[np.ndarray] = []
-        self._fields: tuple[list[list[int]], list[list[int]]] = [], []
-        self._kept: list[list[Any]] = [[] for _ in corpus.columns.keep]
+        self._blocks: list[list[pa.Array]] = []
         self.num_tokens = 0
 
-    def add(self, document: Document, ids: np.ndarray, starts: list[int], ends: list[int]) -> None:
-        self._doc_ids.append(document.doc_id)
-        self._tokens.append(ids)
-        self._fields[0].append(starts)
-        self._fields[1].append(ends)
-        for values, value in zip(self._kept, document.kept, strict=True):
-            values.append(value)
-        self.num_tokens += len(ids)
+    def add(self, block: list[Document], numbered: NumberedDocuments) -> None:
+        arrays = [pa.array([document.doc_id for document in block], pa.string())]
+        arrays.append(pa.ListArray.from_arrays(pa.array(numbered.bounds, pa.int32()), pa.array(numbered.ids)))
+        if len(self._columns.text) > 1:
+            arrays += [_places(places) for places in (numbered.field_starts, numbered.field_ends)]
+        for number, field in enumerate(self._columns.kept_fields()):
+            arrays.append(pa.array([document.kept[number] for document in block], field.type))
+        self._blocks.append(arrays)
+        self.num_tokens += len(numbered.ids)
 
     def to_table(self, shard: str) -> pa.Table:
-        kept = self._columns.kept_fields()
-        schema = token_schema(len(self._columns.text), kept, pa.uint32(), {"unit": shard})
-        arrays = [pa.array(self._doc_ids, pa.string()), list_array(self._tokens, pa.uint32())]
-        if FIELD_COLUMNS[0] in schema.names:
-            arrays += [pa.array(places, pa.list_(pa.uint32())) for places in self._fields]
-        arrays += [pa.array(values, field.type) for values, field in zip(self._kept, kept, strict=True)]
-        return pa.table(arrays, schema=schema)
+        schema = token_schema(len(self._columns.text), self._columns.kept_fields(), pa.uint32(), {"unit": shard})
+        if not self._blocks:
+            return schema.empty_table()
+        return pa.table([pa.concat_arrays(arrays) for arrays in zip(*self._blocks, strict=True)], schema=schema)
+
+
+def _places(places: np.ndarray) -> pa.Array:
+    """Return the fields' places, (documents, fields), as lists."""
+    offsets = np.arange(0, places.size + 1, places.shape[1], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(places.ravel(), pa.uint32()))
 
 
 def _write_quarantine(bad: Iterable[BadDocument], path: Path) -> None:

@@ -9,9 +9,11 @@ second must be whole words, the third must begin with the same word ("no no no!"
 in the tokens of the whole text, and joins or cuts the tokens that make one. What it finds across a space (": )") is no
 special case and changes nothing by itself, but it hides a shorter special case that shares a token with it. So the
 neighbour matters only where the last token of a word and the first of the next one are neighbours in a special case,
-and one of both words holds a special case. (spacy/tokenizer.pyx: `_apply_special_cases`, `_filter_special_spans`.)
+and one of both words holds a special case. (spacy/tokenizer.pyx: `_apply_special_cases`, `_filter_special_spans`.) A
+few languages have special cases with a space inside ("p. m."): there the neighbours in them are enough.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +21,8 @@ from typing import Any
 import numpy as np
 from spacy.symbols import ORTH
 from spacy.tokenizer import Tokenizer
+
+from ulmfit_ray.text.tokenizers.letters import ONLY_LETTERS, finds_nothing_in_letters
 
 LEADING_WORD = re.compile(r"\w+")
 
@@ -28,44 +32,57 @@ class _Switched:
 
     def __init__(self, search: Callable[[str], Any] | None, nothing: Any = None) -> None:
         self._search, self._nothing = search, nothing
+        self._skips_letters = finds_nothing_in_letters(search)
         self.is_on = False
 
     def __call__(self, text: str) -> Any:
-        return self._search(text) if self.is_on and self._search is not None else self._nothing
+        if not self.is_on or self._search is None or (self._skips_letters and ONLY_LETTERS.fullmatch(text)):
+            return self._nothing
+        return self._search(text)
 
 
 class SpecialCases:
     """The special cases that spaCy looks for in the tokens of a whole text, as one language has them.
 
     Raises:
-        ValueError: one of them holds whitespace, so that two words might become one.
+        ValueError: one of them holds whitespace that spaCy makes a token of.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.words_alone = _without_search(tokenizer)
         """The tokenizer without this search: it cuts each word by itself."""
         searches = {name: getattr(tokenizer, name) for name in (*SEARCHES, *MATCHES)}
+        self._rules = frozenset(tokenizer.rules)
+        self._letters_are_tokens = all(finds_nothing_in_letters(searches[name]) for name in SEARCHES)
         affixes_only = Tokenizer(tokenizer.vocab, **searches)
         pairs: set[tuple[str, str]] = set()
+        joining: set[tuple[str, str]] = set()
         alone: set[str] = set()
         for rule, tokens in tokenizer.rules.items():
             if rule.isspace() or not _is_looked_for(tokenizer, rule):
                 continue
-            if len(rule.split()) != 1:
-                raise ValueError(f"the special case {rule!r} holds whitespace")
             cut = [token.text for token in affixes_only(rule)]
-            pairs |= set(zip(cut, cut[1:], strict=False))
+            if any(token.isspace() for token in cut):
+                raise ValueError(f"the special case {rule!r} holds whitespace that is a token")
+            (pairs if len(rule.split()) == 1 else joining).update(itertools.pairwise(cut))
             if len(cut) == 1 and cut != [_orth(tokenizer, token) for token in tokens]:
                 alone.add(cut[0])
-        self.tokens = sorted({token for pair in pairs for token in pair} | alone)
+        self.tokens = sorted({token for pair in pairs | joining for token in pair} | alone)
         """The tokens of special cases; token i has class i + 1, all other tokens have class 0."""
         classes = {token: number for number, token in enumerate(self.tokens, 1)}
-        self.are_neighbours = np.zeros((len(classes) + 1, len(classes) + 1), bool)
-        """[class of a token, class of the next one]: whether they are neighbours in a special case"""
-        for left, right in pairs:
+        self.are_neighbours, self.are_joined = np.zeros((2, len(classes) + 1, len(classes) + 1), bool)
+        """[class of a token, class of the next one]: whether they are neighbours in a special case, and whether they
+        may be so across a space ("p. m.")"""
+        for left, right in pairs | joining:
             self.are_neighbours[classes[left], classes[right]] = True
+        for left, right in joining:
+            self.are_joined[classes[left], classes[right]] = True
         self.is_one = np.array([False, *(token in alone for token in self.tokens)])
         """[class of a token]: whether it is a special case by itself that is cut otherwise"""
+
+    def is_token(self, word: str) -> bool:
+        """Tell whether a word is surely one token: it has letters only, and is no special case."""
+        return self._letters_are_tokens and ONLY_LETTERS.fullmatch(word) is not None and word not in self._rules
 
 
 SEARCHES = ("prefix_search", "suffix_search", "infix_finditer")

@@ -10,6 +10,7 @@ cannot be told of special tokens. There the text is cut at the special tokens fi
 given to the language's own tokenizer. Chinese is cut into characters.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -49,7 +50,9 @@ class SpacyTokenizer:
     def __init__(self, settings: TokenizerSettings) -> None:
         self.settings = settings
         self._load()
+        # The fingerprint covers what spaCy has loaded so far, so it is taken before anything is dropped or cut.
         self.fingerprint = self._fingerprint()
+        self._begin_table()
 
     def _load(self) -> None:
         self._nlp = _blank(self.settings.lang)
@@ -59,16 +62,15 @@ class SpacyTokenizer:
             for token in SPECIAL_TOKENS:
                 self._tokenizer.add_special_case(token, [{ORTH: token}])
             self._tokenizer.max_cache_size = 10**7
-        self._table = self._word_table()
 
-    def _word_table(self) -> WordTable | None:
-        """Return the table of words for languages that spaCy's rules cut, None for others."""
-        if not self._takes_special_tokens:
-            return None
-        try:
-            return WordTable(self._tokenizer, self.settings.rules, self)
-        except ValueError:
-            return None
+    def _begin_table(self) -> None:
+        """Make an empty table of words for a language that spaCy's rules cut; others have none."""
+        # Facts about each new word (its shape, whether it is a number) take as long as cutting it, and nobody asks.
+        self._nlp.vocab.lex_attr_getters = {}
+        self._table: WordTable | None = None
+        if self._takes_special_tokens:
+            with contextlib.suppress(ValueError):
+                self._table = WordTable(self._tokenizer, self.settings.rules)
 
     def _versions(self) -> dict[str, str]:
         """Return the versions of the packages whose dictionary or model cuts the language (none for most)."""
@@ -108,6 +110,7 @@ class SpacyTokenizer:
         """Give back the memory of words seen so far, once there are very many of them."""
         if len(self._nlp.vocab.strings) > MAX_STRINGS or (self._table is not None and len(self._table) > MAX_ROWS):
             self._load()
+            self._begin_table()
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of tokenizer.json."""

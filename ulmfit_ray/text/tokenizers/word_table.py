@@ -3,37 +3,45 @@
     texts -> pieces (pieces.py) -> rows of the table -> tokens of the rows, gathered
 
 The result is the plain tokenizer's, by construction: spaCy cuts each word by itself, and so do the rules but for two.
-What looks across words is `fix_html`, which runs over whole texts, and the places that neighbours.py describes: texts
-that hold one are given to the plain tokenizer.
+What looks across words is `fix_html`, which runs over whole texts, and the places that neighbours.py describes: a text
+that holds one is cleaned, or cut, as a whole.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from spacy.symbols import ORTH
 
-from ulmfit_ray.text.rules import PATTERNS, clean_words, fix_html, replace_rep
+from ulmfit_ray.text.rules import PATTERNS, clean, clean_words, fix_html, replace_rep
 from ulmfit_ray.text.tokenizers.kinds import Tokenized
 from ulmfit_ray.text.tokenizers.neighbours import LEADING_WORD, SpecialCases
 from ulmfit_ray.text.tokenizers.pieces import Pieces, cut
 
-ROW = np.dtype(
+SPAN = np.dtype(
     [
-        ("start", np.int64),  # the row's tokens are tokens[start : start + length]
+        ("start", np.int64),  # its tokens are tokens[start : start + length]
         ("length", np.int32),
-        ("lead", np.int32),  # number of the word it begins with; 0: none
-        ("whole", np.int32),  # number of the last word in it, if that ends with it; 0: none
         ("first", np.int32),  # its first and last token, before special cases were looked for
         ("last", np.int32),
+        ("holds_case", np.bool_),  # a special case was found in it
+    ]
+)
+"""A word after cleaning, as spaCy cuts it by itself."""
+ROW = np.dtype(
+    [
+        *((name, SPAN[name]) for name in SPAN.names or ()),
+        ("lead", np.int32),  # number of the word it begins with; 0: none
+        ("whole", np.int32),  # number of the last word in it, if that ends with it; 0: none
         ("padded", np.int32),  # of whitespace: the row with one space more behind it
         ("is_blank", np.bool_),  # whitespace
         ("is_padded", np.bool_),  # a rule puts a space in front of it
         ("is_several", np.bool_),  # a rule cuts it before words are looked at for repetition
-        ("is_odd", np.bool_),  # always given to the plain tokenizer
-        ("holds_case", np.bool_),  # a special case was found in it
+        ("is_odd", np.bool_),  # a word is repeated inside it
     ]
 )
+"""A piece of text; cleaning may make several spans of it ("Paris" becomes "xxmaj paris")."""
 MAX_ROWS = 1_000_000
 """The table starts over when it has so many (about 500 MB with what spaCy keeps); filling it again takes seconds."""
 
@@ -61,13 +69,12 @@ class Growing:
 
 
 class WordTable:
-    """Words and whitespace with their tokens, for one tokenizer.
+    """Words and whitespace with their tokens, for one spaCy tokenizer and one preset of rules."""
 
-    `plain` tokenizes one text without the table, and is what the table must agree with.
-    """
-
-    def __init__(self, spacy_tokenizer: Any, rules: str, plain: Callable[[str], list[str]]) -> None:
-        self._spacy, self._rules, self._plain = spacy_tokenizer, rules, plain
+    def __init__(self, spacy_tokenizer: Any, rules: str) -> None:
+        self._spacy, self._rules = spacy_tokenizer, rules
+        # Texts in which words repeat are cleaned as a whole; then their words are cut one by one again.
+        self._cleaned = WordTable(spacy_tokenizer, "none") if rules != "none" else None
         self._cases = SpecialCases(spacy_tokenizer)
         # Tokens are numbered from 1 on, those that stand in special cases first.
         self._tokens: list[str] = [""]
@@ -77,25 +84,26 @@ class WordTable:
             self._number(token)
         self._rows: dict[str, int] = {}
         self._words: dict[str, int] = {}
-        self._table, self._flat = Growing(ROW), Growing(np.int32)
+        self._spans: dict[str, int] = {}
+        self._table, self._span_table, self._flat = Growing(ROW), Growing(SPAN), Growing(np.int32)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
         """Return the tokens of texts."""
-        odd: set[int] = set()
-        prepared = [self._prepared(text) for text in texts]
-        try:
-            pieces = cut(prepared)
-        except UnicodeEncodeError:
-            odd = {number for number, text in enumerate(prepared) if not _is_valid(text)}
-            pieces = cut(["" if number in odd else text for number, text in enumerate(prepared)])
+        pieces = cut([self._prepared(text) for text in texts])
         facts = self._facts(pieces.distinct)
-        odd |= self._odd_texts(pieces, facts)
+        odd = self._odd_texts(pieces, facts)
         starts, lengths = facts["start"][pieces.index], facts["length"][pieces.index]
         self._pad_whitespace(pieces, facts, starts, lengths)
-        return self._gathered(texts, pieces.bounds, starts, lengths, sorted(odd))
+        tokens, bounds = self._gathered(pieces.bounds, starts, lengths)
+        if len(odd):
+            parts = np.split(tokens, bounds[1:-1])
+            for number, part in zip(odd, self._tokens_of_odd([texts[number] for number in odd]), strict=True):
+                parts[number] = part
+            tokens, bounds = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
+        return self._numbered(tokens, bounds)
 
     def _prepared(self, text: str) -> str:
         """Run what looks at a whole text: fix_html, and the stripping that ends the rules."""
@@ -103,8 +111,7 @@ class WordTable:
 
     def _facts(self, distinct: list[str]) -> np.ndarray:
         """Return the rows of pieces; those that are new are added."""
-        found = [self._rows.get(piece, -1) for piece in distinct]
-        rows = np.array(found, np.int64)
+        rows = np.fromiter(map(self._rows.get, distinct, repeat(-1)), np.int64, len(distinct))
         new = [distinct[place] for place in np.flatnonzero(rows < 0)]
         if new:
             first = len(self._table)
@@ -127,20 +134,63 @@ class WordTable:
             repeats = replace_rep(joined).split("\n")
             lines = clean_words("\n".join(repeats)).split("\n")
         cleaned = [line.strip(" ") for line in lines]
-        distinct = list(dict.fromkeys(cleaned))
-        numbers = {word: number for number, word in enumerate(distinct)}
-        rows = self._cut_words(distinct)[[numbers[word] for word in cleaned]]
+        rows = self._cut_lines(cleaned)
         rows["is_padded"] = [line[0] == " " for line in lines]
         if self._rules == "fastai-v2":
             self._note_repetition(rows, words, repeats)
         self._table.append(rows)
 
-    def _cut_words(self, words: list[str]) -> np.ndarray:
-        """Cut cleaned words, each by itself, and return what their rows have of it."""
-        tokens = self._numbers_of(self._cases.words_alone("\n".join(words)))
+    def _cut_lines(self, lines: list[str]) -> np.ndarray:
+        """Return rows for cleaned pieces, each one span or several with a space between."""
+        flat = " ".join(lines).split(" ")
+        widths = np.array([line.count(" ") + 1 for line in lines])
+        new = [span for span in dict.fromkeys(flat) if span not in self._spans]
+        if new:
+            self._add_spans(new)
+        spans = self._span_table.values[np.fromiter(map(self._spans.__getitem__, flat), np.int64, len(flat))]
+        ends = np.cumsum(widths)
+        starts = ends - widths
+        rows = np.zeros(len(lines), ROW)
+        for name in SPAN.names or ():
+            rows[name] = spans[name][starts]
+        rows["last"] = spans["last"][ends - 1]
+        several = np.flatnonzero(widths > 1)
+        rows["length"] = np.add.reduceat(spans["length"], starts)
+        rows["holds_case"] = np.logical_or.reduceat(spans["holds_case"], starts)
+        chosen = np.repeat(widths > 1, widths)
+        tokens = self._flat.values[ranges(spans["start"][chosen], spans["length"][chosen])]
+        lengths = rows["length"][several]
+        rows["start"][several] = len(self._flat) + np.cumsum(lengths) - lengths
+        self._flat.append(tokens)
+        for place in self._meeting(spans, starts, several):
+            self._cut_whole(rows, place, lines[place])
+        return rows
+
+    def _meeting(self, spans: np.ndarray, starts: np.ndarray, several: np.ndarray) -> np.ndarray:
+        """Return which pieces of several spans must be cut as a whole; see SpecialCases."""
+        meet = np.flatnonzero(self._meet(spans[:-1], spans[1:]))
+        return np.intersect1d(np.searchsorted(starts, meet, side="right") - 1, several)
+
+    def _add_spans(self, spans: list[str]) -> None:
+        """Cut new spans, each by itself. Most are one token; spaCy gets the others."""
+        self._spans.update(zip(spans, range(len(self._spans), len(self._spans) + len(spans)), strict=True))
+        is_token = np.array([self._cases.is_token(span) for span in spans])
+        rows = np.zeros(len(spans), SPAN)
+        tokens = np.array([self._number(span) for span, one in zip(spans, is_token, strict=True) if one], np.int32)
+        rows["start"][is_token], rows["length"][is_token] = len(self._flat) + np.arange(len(tokens)), 1
+        rows["first"][is_token] = rows["last"][is_token] = tokens
+        self._flat.append(tokens)
+        others = [span for span, one in zip(spans, is_token, strict=True) if not one]
+        if others:
+            rows[~is_token] = self._cut_spans(others)
+        self._span_table.append(rows)
+
+    def _cut_spans(self, spans: list[str]) -> np.ndarray:
+        """Cut spans with spaCy, all in one text with a line for each."""
+        tokens = self._numbers_of(self._cases.words_alone("\n".join(spans)))
         ends = np.append(np.flatnonzero(tokens == self._number("\n")), len(tokens))
-        assert len(ends) == len(words), "spaCy joined lines"
-        rows = np.zeros(len(words), ROW)
+        assert len(ends) == len(spans), "spaCy joined lines"
+        rows = np.zeros(len(spans), SPAN)
         starts = np.concatenate([[0], ends[:-1] + 1])
         rows["start"], rows["length"] = starts + len(self._flat), ends - starts
         rows["first"], rows["last"] = tokens[starts], tokens[ends - 1]
@@ -149,27 +199,32 @@ class WordTable:
         suspect = self._cases.is_one[classes]
         suspect[:-1] |= self._cases.are_neighbours[classes[:-1], classes[1:]]
         for place in np.unique(np.searchsorted(ends, np.flatnonzero(suspect))):
-            whole = self._numbers_of(self._spacy(words[place]))
-            if not np.array_equal(whole, tokens[starts[place] : ends[place]]):
-                rows["start"][place], rows["length"][place] = len(self._flat), len(whole)
-                rows["holds_case"][place] = True
-                self._flat.append(whole)
+            self._cut_whole(rows, place, spans[place])
         return rows
+
+    def _cut_whole(self, rows: np.ndarray, place: int, text: str) -> None:
+        """Cut text with special cases looked for in the whole of it; change the row if that gives other tokens."""
+        tokens = self._numbers_of(self._spacy(text))
+        start, length = rows["start"][place], rows["length"][place]
+        if not np.array_equal(tokens, self._flat.values[start : start + length]):
+            rows["start"][place], rows["length"][place] = len(self._flat), len(tokens)
+            rows["holds_case"][place] = True
+            self._flat.append(tokens)
 
     def _note_repetition(self, rows: np.ndarray, words: list[str], repeats: list[str]) -> None:
         """Note of each word what decides whether it repeats its neighbour."""
         lead, whole = [0] * len(words), [0] * len(words)
-        for place, (word, repeat) in enumerate(zip(words, repeats, strict=True)):
-            if word == repeat and word.isalnum():
+        for place, (word, marked) in enumerate(zip(words, repeats, strict=True)):
+            if word == marked and word.isalnum():
                 lead[place] = whole[place] = self._word(word)
                 continue
-            parts = repeat.split()
+            parts = marked.split()
             match, last = LEADING_WORD.match(parts[0]), LEADING_WORD.fullmatch(parts[-1])
             lead[place] = self._word(match[0]) if match else 0
             whole[place] = self._word(last[0]) if last else 0
             if len(parts) > 1:
                 rows["is_several"][place] = True
-                rows["is_odd"][place] = PATTERNS["replace_wrep"].search(repeat) is not None
+                rows["is_odd"][place] = PATTERNS["replace_wrep"].search(marked) is not None
         rows["lead"], rows["whole"] = lead, whole
 
     def _add_blanks(self, pieces: Iterable[str]) -> None:
@@ -191,7 +246,7 @@ class WordTable:
         self._flat.append(tokens)
         return len(self._table) - 1
 
-    def _odd_texts(self, pieces: Pieces, facts: np.ndarray) -> set[int]:
+    def _odd_texts(self, pieces: Pieces, facts: np.ndarray) -> np.ndarray:
         """Return the numbers of texts in which a word must be cut together with its neighbour."""
         words = np.flatnonzero(~facts["is_blank"][pieces.index])
         index = pieces.index[words]
@@ -201,13 +256,21 @@ class WordTable:
         follows = several[:-1] | several[1:]
         follows[:-1] |= repeats[1:]
         odd = [words[:-1][repeats & follows], words[facts["is_odd"][index]]]
-        holding = np.flatnonzero(facts["holds_case"][index])
-        lefts = np.concatenate([holding - 1, holding])
-        lefts = lefts[(lefts >= 0) & (lefts < len(index) - 1)]
-        last, first = (self._classes(facts[name]) for name in ("last", "first"))
-        meet = self._cases.are_neighbours[last[index[lefts]], first[index[lefts + 1]]]
-        odd.append(words[lefts[meet]])
-        return set((np.searchsorted(pieces.bounds, np.concatenate(odd), side="right") - 1).tolist())
+        if self._cases.are_joined.any():
+            lefts = np.arange(len(index) - 1)
+        else:
+            holding = np.flatnonzero(facts["holds_case"][index])
+            lefts = np.concatenate([holding - 1, holding])
+            lefts = lefts[(lefts >= 0) & (lefts < len(index) - 1)]
+        odd.append(words[lefts[self._meet(facts[index[lefts]], facts[index[lefts + 1]])]])
+        return np.unique(np.searchsorted(pieces.bounds, np.concatenate(odd), side="right") - 1)
+
+    def _meet(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Tell of neighbours, given as rows or spans, which must be cut together; see SpecialCases."""
+        classes = self._classes(left["last"]), self._classes(right["first"])
+        holds = left["holds_case"] | right["holds_case"]
+        meet: np.ndarray = (self._cases.are_neighbours[classes] & holds) | self._cases.are_joined[classes]
+        return meet
 
     def _classes(self, tokens: np.ndarray) -> np.ndarray:
         """Return the class of each token; see SpecialCases."""
@@ -221,20 +284,20 @@ class WordTable:
         padded = self._table.values[facts["padded"][pieces.index[places]]]
         starts[places], lengths[places] = padded["start"], padded["length"]
 
-    def _gathered(
-        self, texts: Sequence[str], bounds: np.ndarray, starts: np.ndarray, lengths: np.ndarray, odd: Sequence[int]
-    ) -> Tokenized:
-        """Return the tokens of all pieces; the texts in `odd` are tokenized by the plain tokenizer."""
+    def _gathered(self, bounds: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens of all pieces, joined, and the texts' places in them."""
         sums = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        places = np.repeat(starts - sums[:-1], lengths)
-        places += np.arange(len(places))
-        tokens, ends = self._flat.values[places], sums[bounds]
-        if odd:
-            parts = np.split(tokens, ends[1:-1])
-            for number in odd:
-                parts[number] = np.array([self._number(token) for token in self._plain(texts[number])], np.int32)
-            tokens, ends = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
-        return self._numbered(tokens, ends)
+        return self._flat.values[ranges(starts, lengths)], sums[bounds]
+
+    def _tokens_of_odd(self, texts: list[str]) -> Iterator[np.ndarray]:
+        """Yield the tokens of texts in which words must be cut together."""
+        if self._cleaned is None:
+            for text in texts:
+                yield self._numbers_of(self._spacy(text))
+            return
+        found = self._cleaned.tokenize([clean(text, self._rules) for text in texts])
+        numbers = np.array([self._number(token) for token in found.types], np.int32)
+        yield from np.split(numbers[found.ids], found.bounds[1:-1])
 
     def _numbered(self, tokens: np.ndarray, bounds: np.ndarray) -> Tokenized:
         """Number the tokens anew, in the order of their first occurrence here."""
@@ -245,7 +308,7 @@ class WordTable:
         chosen = tokens[first[tokens] == places]
         number = np.empty(len(self._tokens), np.uint32)
         number[chosen] = np.arange(len(chosen))
-        return Tokenized([self._tokens[token] for token in chosen], number[tokens], bounds)
+        return Tokenized([self._tokens[token] for token in chosen.tolist()], number[tokens], bounds)
 
     def _numbers_of(self, doc: Any) -> np.ndarray:
         """Return this table's numbers of a spaCy document's tokens."""
@@ -268,15 +331,18 @@ class WordTable:
         return self._words.setdefault(word, len(self._words) + 1)
 
 
+def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the indices of ranges, joined.
+
+    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+    places += np.arange(len(places))
+    return places
+
+
 def spelling(spacy_tokenizer: Any, token_hash: int) -> str:
     """Return the token behind a hash; spaces inside a token become the visible "\\u2581", as in fastai."""
     spelled: str = spacy_tokenizer.vocab.strings[token_hash].replace(" ", "\N{LOWER ONE EIGHTH BLOCK}")
     return spelled
-
-
-def _is_valid(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
