@@ -8,6 +8,7 @@ import pytest
 
 from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import VerifyConfig
+from ulmfit_ray.pipelines.tokenize import vocabulary
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.job import run
 from ulmfit_ray.storage.folder import sha256_file
@@ -19,6 +20,12 @@ PHASES = {
     "vocabulary": ("open", "work/part-0000001.types.parquet"),
     "numericalize": ("publish", "shards/part-0000001.arrow"),
 }
+
+
+@pytest.fixture(autouse=True)
+def _types_are_added_up_by_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ray count the few types of these shards, too; `tokens` had them counted by the driver."""
+    monkeypatch.setattr(vocabulary, "MAX_SHARDS_HERE", 0)
 
 
 @pytest.fixture

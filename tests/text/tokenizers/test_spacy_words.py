@@ -87,6 +87,15 @@ def test_fingerprint_is_the_same_under_another_hash_seed(tokenizer: SpacyTokeniz
     assert fingerprint == tokenizer.fingerprint
 
 
+def test_a_tokenizers_process_does_not_pay_for_torch() -> None:
+    program = (
+        "import sys; from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer;"
+        "tokens = make_tokenizer(TokenizerSettings()).tokenize(['a b']).types; assert 'torch' not in sys.modules;"
+        "import torch; assert torch.ones(1).item() == 1 and tokens == ['a', 'b']"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.mark.parametrize("change", [{"lang": "de"}, {"rules": "none"}, {"mark_fields": True}])
 def test_fingerprint_changes_with_every_setting(tokenizer: SpacyTokenizer, change: dict) -> None:
     assert SpacyTokenizer(replace(TokenizerSettings(), **change)).fingerprint != tokenizer.fingerprint

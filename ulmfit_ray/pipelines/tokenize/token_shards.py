@@ -5,6 +5,7 @@ receipt last, so it may be run again, or twice at once.
 """
 
 import functools
+import gc
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -54,6 +55,8 @@ def _tokenizer(settings: TokenizerSettings, fingerprint: str) -> Tokenizer:
     tokenizer = make_tokenizer(settings)
     if tokenizer.fingerprint != fingerprint:
         raise RuntimeError("this worker's tokenizer differs from the driver's: install the same spaCy everywhere")
+    # What is loaded stays: the garbage collector need not look through spaCy's rules again and again.
+    gc.freeze()
     return tokenizer
 
 

@@ -1,6 +1,10 @@
-"""Phase 2 of tokenizing: add up the types (distinct tokens) of all shards. No process ever holds all types."""
+"""Phase 2 of tokenizing: add up the types (distinct tokens) of all shards.
 
-from collections.abc import Iterator, Sequence
+A few types are added up by the driver in less time than Ray needs to begin. Of many no process ever holds all: they
+are hashed into partitions, which Ray's workers add up.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -21,6 +25,8 @@ from ulmfit_ray.text.vocab import Vocab, build_vocab, most_frequent
 TYPES_SCHEMA = pa.schema([("token", pa.string()), ("count", pa.int64()), ("documents", pa.int64())])
 RETRIES = 30
 """How often Ray starts a task again whose worker died. Nothing else bounds it here; a dead node costs a few."""
+MAX_SHARDS_HERE, MAX_TYPES_HERE = 1_000, 4_000_000
+"""What the driver adds up by itself: 4 million types take about 500 MB and ten seconds."""
 MAX_PARTITIONS = 200
 """Ray's default. Fewer for few shards: on a laptop 200 partitions take seconds longer."""
 
@@ -34,7 +40,10 @@ def count_vocabulary(folder: Folder, counted: Sequence[Receipt], *, max_vocab: i
     num_tokens = sum(receipt.num_tokens for receipt in counted)
     parts: list[pa.Table] = [TYPES_SCHEMA.empty_table()]
     found = 0
-    for part in _partitions(folder, [receipt.shard for receipt in counted], max_vocab, min_freq):
+    shards = [receipt.shard for receipt in counted]
+    types = _types_here(folder, shards)
+    chosen = partial(_most_frequent_and_total, max_vocab=max_vocab, min_freq=min_freq)
+    for part in [chosen(types)] if types is not None else _partitions(folder, shards, chosen):
         is_total = pc.is_null(part["token"])
         found += pc.sum(part.filter(is_total)["count"]).as_py() or 0
         parts.append(part.filter(pc.invert(is_total)))
@@ -52,7 +61,26 @@ def count_vocabulary(folder: Folder, counted: Sequence[Receipt], *, max_vocab: i
     )
 
 
-def _partitions(folder: Folder, shards: list[str], max_vocab: int, min_freq: int) -> Iterator[pa.Table]:
+def _types_here(folder: Folder, shards: Sequence[str]) -> pa.Table | None:
+    """Return the types of all shards, added up in this process, or None if they are too many for it."""
+    if len(shards) > MAX_SHARDS_HERE:
+        return None
+    summed, waiting = TYPES_SCHEMA.empty_table(), [TYPES_SCHEMA.empty_table()]
+    for number, shard in enumerate(shards, 1):
+        waiting.append(tried(partial(_types, folder, f"work/{shard}.types.parquet")))
+        if number == len(shards) or sum(table.num_rows for table in waiting) > MAX_TYPES_HERE:
+            summed, waiting = _added_up([summed, *waiting]), []
+            if summed.num_rows > MAX_TYPES_HERE:
+                return None
+    return summed
+
+
+def _added_up(types: list[pa.Table]) -> pa.Table:
+    sums = pa.concat_tables(types).group_by("token").aggregate([("count", "sum"), ("documents", "sum")])
+    return sums.rename_columns({"count_sum": "count", "documents_sum": "documents"})
+
+
+def _partitions(folder: Folder, shards: list[str], chosen: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
     """Hash the types into partitions, sum them there, and yield the most frequent ones and the total of each."""
     context = ray.data.DataContext.get_current()
     context.default_hash_shuffle_parallelism = min(MAX_PARTITIONS, len(shards))
@@ -64,12 +92,7 @@ def _partitions(folder: Folder, shards: list[str], max_vocab: int, min_freq: int
         .map_batches(partial(_read_types, output=folder.uri), batch_size=None, max_retries=RETRIES)
         .groupby("token")
         .aggregate(Sum("count", alias_name="count"), Sum("documents", alias_name="documents"))
-        .map_batches(
-            partial(_most_frequent_and_total, max_vocab=max_vocab, min_freq=min_freq),
-            batch_size=None,
-            batch_format="pyarrow",
-            max_retries=RETRIES,
-        )
+        .map_batches(chosen, batch_size=None, batch_format="pyarrow", max_retries=RETRIES)
     )
     try:
         yield from blocks_as_they_come(totals)

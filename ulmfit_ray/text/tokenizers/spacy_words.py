@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-import spacy
+from ulmfit_ray.text.tokenizers.light_spacy import spacy  # isort: skip
 from spacy.symbols import ORTH
 
 from ulmfit_ray.text.rules import SPECIAL_TOKENS, clean, rules_fingerprint
