@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
 WORDS = """
+word, (word) "word" word. (word, word] [word word? "word!' 'word' eff. (eff. goin' (goin' abc: :abc
+abc; .abc abc.) ((abc ma'am
 no No NO no! no, (no a A I the 3 33 333 3.5 1234444 x2 C# C++ don't DON'T 's he's o'clock '' ' " `` a.m. 10a.m. e.g.
 i.e., U.S.A. z. :) :( :O((( 2) :-) : ) ( - )-: <3 < </3 >.< ^_^ = D :D 8) / # \\ /path\\to and/or w/o .... ... ..
 !!! ??? aaaa zzz nooooo -- \u2014 http://a.b/c?d=e www.example.com me@example.org 1/2 $5 5km 10% a-b day-Nov.

@@ -8,7 +8,7 @@ that holds one is cleaned, or cut, as a whole.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -174,15 +174,19 @@ class WordTable:
     def _add_spans(self, spans: list[str]) -> None:
         """Cut new spans, each by itself. Most are one token; spaCy gets the others."""
         self._spans.update(zip(spans, range(len(self._spans), len(self._spans) + len(spans)), strict=True))
-        is_token = np.array([self._cases.is_token(span) for span in spans])
+        known = [self._cases.known_tokens(span) for span in spans]
+        lengths = np.array([len(tokens) for tokens in known])
+        tokens = np.array([self._number(token) for token in chain.from_iterable(known)], np.int32)
+        is_known = lengths > 0
+        ends = np.cumsum(lengths)[is_known]
         rows = np.zeros(len(spans), SPAN)
-        tokens = np.array([self._number(span) for span, one in zip(spans, is_token, strict=True) if one], np.int32)
-        rows["start"][is_token], rows["length"][is_token] = len(self._flat) + np.arange(len(tokens)), 1
-        rows["first"][is_token] = rows["last"][is_token] = tokens
+        rows["length"] = lengths
+        rows["start"][is_known] = len(self._flat) + ends - lengths[is_known]
+        rows["first"][is_known], rows["last"][is_known] = tokens[ends - lengths[is_known]], tokens[ends - 1]
         self._flat.append(tokens)
-        others = [span for span, one in zip(spans, is_token, strict=True) if not one]
+        others = [span for span, tokens_of_it in zip(spans, known, strict=True) if not tokens_of_it]
         if others:
-            rows[~is_token] = self._cut_spans(others)
+            rows[~is_known] = self._cut_spans(others)
         self._span_table.append(rows)
 
     def _cut_spans(self, spans: list[str]) -> np.ndarray:
