@@ -4,9 +4,10 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+FASTAI ?= .venv-fastai
 OUTPUT ?= build/quickstart
 
-.PHONY: install quickstart test test-cluster lint bench clean
+.PHONY: install quickstart test test-cluster conformance lint bench clean
 
 install: $(INSTALLED)
 
@@ -35,6 +36,18 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# All tokens of the data sets that lie beside the repository, and of 220,000 random texts, against fastai's own.
+conformance: install $(FASTAI)/.installed
+	mkdir -p build
+	$(FASTAI)/bin/python tests/conformance/with_fastai.py build/fastai.json
+	$(BIN)/python tests/conformance/compare.py build/fastai.json --output benchmarks/results/conformance.json
+
+$(FASTAI)/.installed:
+	$(PYTHON) -m venv $(FASTAI)
+	$(FASTAI)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 torchvision==0.28.0
+	$(FASTAI)/bin/pip install --quiet --disable-pip-version-check fastai==2.8.12 spacy==3.8.18
+	touch $@
+
 bench: install
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/training_step.py
@@ -42,4 +55,4 @@ bench: install
 	$(BIN)/python benchmarks/tokenization.py
 
 clean:
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) $(FASTAI)

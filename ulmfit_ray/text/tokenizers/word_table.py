@@ -95,7 +95,7 @@ class WordTable:
         pieces = cut([self._prepared(text) for text in texts])
         facts = self._facts(pieces.distinct)
         odd = self._odd_texts(pieces, facts)
-        starts, lengths = facts["start"][pieces.index], facts["length"][pieces.index]
+        starts, lengths = facts["start"].copy()[pieces.index], facts["length"].copy()[pieces.index]
         self._pad_whitespace(pieces, facts, starts, lengths)
         tokens, bounds = self._gathered(pieces.bounds, starts, lengths)
         if len(odd):
@@ -252,18 +252,19 @@ class WordTable:
 
     def _odd_texts(self, pieces: Pieces, facts: np.ndarray) -> np.ndarray:
         """Return the numbers of texts in which a word must be cut together with its neighbour."""
-        words = np.flatnonzero(~facts["is_blank"][pieces.index])
+        words = np.flatnonzero(np.logical_not(facts["is_blank"])[pieces.index])
         index = pieces.index[words]
-        repeats = facts["whole"][index[:-1]] == facts["lead"][index[1:]]
-        repeats[facts["lead"][index[1:]] == 0] = False
-        several = facts["is_several"][index]
-        follows = several[:-1] | several[1:]
-        follows[:-1] |= repeats[1:]
-        odd = [words[:-1][repeats & follows], words[facts["is_odd"][index]]]
+        # Columns of a table of rows are far apart in memory: copied together they are gathered faster.
+        whole = np.where(facts["whole"] == 0, -1, facts["whole"])
+        repeats = whole[index[:-1]] == facts["lead"].copy()[index[1:]]
+        lefts = np.flatnonzero(repeats)
+        follows = np.append(repeats, False)[lefts + 1]
+        follows |= facts["is_several"][index[lefts]] | facts["is_several"][index[lefts + 1]]
+        odd = [words[lefts[follows]], words[np.flatnonzero(facts["is_odd"].copy()[index])]]
         if self._cases.are_joined.any():
             lefts = np.arange(len(index) - 1)
         else:
-            holding = np.flatnonzero(facts["holds_case"][index])
+            holding = np.flatnonzero(facts["holds_case"].copy()[index])
             lefts = np.concatenate([holding - 1, holding])
             lefts = lefts[(lefts >= 0) & (lefts < len(index) - 1)]
         odd.append(words[lefts[self._meet(facts[index[lefts]], facts[index[lefts + 1]])]])
