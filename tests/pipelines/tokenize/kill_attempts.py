@@ -11,7 +11,6 @@ what was done as JSON. A program of its own: it forks, so it must have no thread
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import time
@@ -36,6 +35,7 @@ PHASES = {"tokenize": ("work", "work/done"), "numericalize": ("shards", "done")}
 
 def main() -> None:
     """Make everything once undisturbed, then kill."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, seed, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     pa.set_cpu_count(1)
     job = make_job(folder / "disturbed")
@@ -110,7 +110,7 @@ def disturb(
         phase, number = draw.choice(list(PHASES)), draw.randrange(NUM_UNITS)
         forget(job, phase, number, draw)
         victims = [forked(partial(make_work, phase, number)) for _ in range(2 if kill % 3 == 0 else 1)]
-        time.sleep(draw.uniform(0, longest[phase] * len(victims)))
+        time.sleep(draw.uniform(0, 0.7 * longest[phase] * len(victims)))
         sent = draw.choice(SIGNALS)
         os.kill(victims[0], sent)
         statuses = [os.waitpid(victim, 0)[1] for victim in victims]
@@ -137,12 +137,15 @@ def forget(job: TokenizeJob, phase: str, number: int, draw: random.Random) -> No
 
 def forked(work: partial[None]) -> int:
     """Do some work in a forked process, which ends with status 0 if it came to its end; return its process id."""
+    # A signal waits until the child can end by itself: before, it would go on as this program.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return child
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         work()
     except BaseException:
         os._exit(1)
@@ -156,7 +159,4 @@ def timed(work: partial[None]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    finally:
-        shutil.rmtree(Path(sys.argv[1]) / "disturbed", ignore_errors=True)
+    main()
