@@ -81,7 +81,9 @@ def our_steps(architecture: Architecture, windows: Callable[[int], Iterator[np.n
 
     def run(steps: int) -> None:
         size = len(next(windows(1)))
-        config = LanguageModelTraining(global_batch_size=size, activation_reg=0, temporal_activation_reg=0)
+        config = LanguageModelTraining(
+            num_epochs=1, global_batch_size=size, bptt=72, activation_reg=0, temporal_activation_reg=0
+        )
         task = LanguageModelTask(
             model,
             config,

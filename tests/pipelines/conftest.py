@@ -85,7 +85,7 @@ def small_architecture() -> Architecture:
 @pytest.fixture(scope="session")
 def small_training() -> LanguageModelTraining:
     """51 steps over the abstracts: windows of 2 x 16 x 26 tokens."""
-    return LanguageModelTraining(global_batch_size=16, bptt=52, learning_rate=1e-2)
+    return LanguageModelTraining(num_epochs=1, global_batch_size=16, bptt=52, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="session")

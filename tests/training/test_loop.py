@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.files import load_tensors, save_tensors
-from ulmfit_ray.training.config import LanguageModelTraining, TrainingConfig
+from ulmfit_ray.training.config import RetrieverTraining, TrainingConfig
 from ulmfit_ray.training.loop import NotFiniteError, Report, train
 from ulmfit_ray.training.optimizer import load_optimizer, make_optimizer
 from ulmfit_ray.training.schedules import one_cycle
@@ -249,4 +249,4 @@ def test_the_resume_test_would_notice_a_stream_that_starts_over(make_task, train
 @pytest.mark.parametrize("name", ["num_epochs", "global_batch_size", "checkpoint_every_steps", "report_every_steps"])
 def test_a_count_below_one_is_refused_by_its_name(name: str):
     with pytest.raises(ValueError, match=rf"training\.{name} must be at least 1, not 0"):
-        LanguageModelTraining(**{name: 0})
+        RetrieverTraining(**{name: 0})

@@ -1,6 +1,6 @@
 """How training is configured: what every task shares, and what each adds. Loads no torch, so that --help is quick."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -33,26 +33,51 @@ class TrainingConfig:
     """Steps between two rows of the training log."""
 
     def __post_init__(self) -> None:
-        for name in ("num_epochs", "global_batch_size", "checkpoint_every_steps", "report_every_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
+        self._check_counts(
+            {"num_epochs": 1, "global_batch_size": 1, "checkpoint_every_steps": 1, "report_every_steps": 1}
+        )
+
+    def _check_counts(self, least: dict[str, int]) -> None:
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ValueError(f"training.{name} must be at least {number}, not {getattr(self, name)}")
+
+
+SMALL_TOKENS = 10_000_000
+"""A corpus with fewer tokens wants small steps: with 4,608 tokens a step it has too few of them to learn anything."""
+SMALL_BATCH, SMALL_BPTT = 20, 50
+LARGE_BATCH, LARGE_BPTT = 64, 72
+STEPS_AIMED_AT, MOST_EPOCHS = 1_200, 8
+"""So many steps taught the sample's model what it knows; after eight epochs a small model knows its text by heart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LanguageModelTraining(TrainingConfig):
     """How a language model is trained."""
 
-    bptt: int = 72
-    """Tokens of each row in one step; gradients go back through at most this many tokens."""
+    num_epochs: int = 0
+    """Passes over the training documents (0: as many as make 1,200 steps, 8 at most)."""
+    global_batch_size: int = 0
+    """Rows of a batch, over all workers (0: 64, or 20 for a corpus of under 10 million tokens)."""
+    bptt: int = 0
+    """Tokens of each row in one step; gradients go back through at most this many tokens (0: 72, or 50 for a small
+    corpus)."""
     activation_reg: float = 2.0
     """Activation regularization (AR, alpha): factor of the mean square of the last layer's outputs after dropout."""
     temporal_activation_reg: float = 1.0
     """Temporal AR (TAR, beta): factor of the mean square of these outputs' change, before dropout, between tokens."""
 
     def __post_init__(self) -> None:
-        TrainingConfig.__post_init__(self)
-        if self.bptt < 1:
-            raise ValueError(f"training.bptt must be at least 1, not {self.bptt}")
+        chosen = dict.fromkeys(("num_epochs", "global_batch_size", "bptt"), 0)
+        self._check_counts(chosen | {"checkpoint_every_steps": 1, "report_every_steps": 1})
+
+    def chosen_for(self, num_tokens: int) -> "LanguageModelTraining":
+        """Return the config with what is 0 chosen for a corpus of so many tokens."""
+        is_small = num_tokens < SMALL_TOKENS
+        batch = self.global_batch_size or (SMALL_BATCH if is_small else LARGE_BATCH)
+        bptt = self.bptt or (SMALL_BPTT if is_small else LARGE_BPTT)
+        epochs = self.num_epochs or min(MOST_EPOCHS, max(1, round(STEPS_AIMED_AT * batch * bptt / max(1, num_tokens))))
+        return replace(self, num_epochs=epochs, global_batch_size=batch, bptt=bptt)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

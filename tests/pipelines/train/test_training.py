@@ -125,8 +125,8 @@ def test_a_checkpoint_of_other_tokens_is_not_gone_on_from(config: PretrainConfig
 def test_sizes_that_cannot_be_are_refused_with_the_option_named() -> None:
     with pytest.raises(ConfigError, match=r"scaling.num-workers"):
         Scaling(num_workers=0)
-    with pytest.raises(ValueError, match=r"training.bptt must be at least 1"):
-        LanguageModelTraining(bptt=0)
+    with pytest.raises(ValueError, match=r"training.bptt must be at least 0"):
+        LanguageModelTraining(bptt=-1)
     with pytest.raises(ValueError, match=r"vocab_size must be at least 0"):
         Architecture(vocab_size=-5)
 

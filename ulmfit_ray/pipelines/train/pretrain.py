@@ -26,6 +26,7 @@ from ulmfit_ray.training.tasks.language_model import LanguageModelTask
 def run(config: PretrainConfig) -> Manifest | None:
     """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
     tokens, valid = _open_tokens(config)
+    config = replace(config, training=config.training.chosen_for(tokens.manifest.counts.num_tokens))
     vocab = tokens.folder.read_json("vocab.json")
     architecture = _resolve(config.architecture, len(vocab["tokens"]))
     verb = TrainingVerb(
