@@ -66,7 +66,8 @@ def test_embedding_survives_a_node_that_is_killed_with_shards_in_its_queue(
 def test_tokenizing_uses_a_node_that_comes_later_and_survives_one_that_goes(
     start_nodes: Callable, start_job: Callable, tmp_path: Path
 ) -> None:
-    path = corpus(tmp_path / "corpus", 4, 24)
+    # Large enough that one core is not done before the other node is there.
+    path = corpus(tmp_path / "corpus", 40, 24)
     whole = start_job("whole", *tokenize(path))
     whole.finish()
     nodes = start_nodes(1)

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import smart_open
 import smart_open.compression
 
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 UTF8_BOM = b"\xef\xbb\xbf"
 
 

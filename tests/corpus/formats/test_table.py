@@ -56,7 +56,7 @@ def test_an_unknown_extension_is_refused_with_all_formats_and_extensions() -> No
     assert "b.json " in str(error.value)
     assert str(error.value).splitlines()[1:] == [
         "    Formats and their names: txt (.txt), lines (no name), csv (.csv), jsonl (.jsonl .ndjson);"
-        " .gz .bz2 .xz .zst .lz4 may follow"
+        " .gz .bz2 .xz .zst may follow"
     ]
 
 
