@@ -66,12 +66,13 @@ def test_embedding_survives_a_node_that_is_killed_with_shards_in_its_queue(
 def test_tokenizing_uses_a_node_that_comes_later_and_survives_one_that_goes(
     start_nodes: Callable, start_job: Callable, tmp_path: Path
 ) -> None:
-    # Large enough that one core is not done before the other node is there.
-    path = corpus(tmp_path / "corpus", 40, 24)
-    whole = start_job("whole", *tokenize(path))
+    path = corpus(tmp_path / "corpus", 4, 24)
+    # Cut into characters, the slowest way: one core must not be done before the other node is there.
+    slowly = [*tokenize(path), "--lang", "zh"]
+    whole = start_job("whole", *slowly)
     whole.finish()
     nodes = start_nodes(1)
-    job = start_job("tokens", *tokenize(path), nodes=nodes)
+    job = start_job("tokens", *slowly, nodes=nodes)
     job.wait_until(lambda: job.receipts("work/done") >= 2)
 
     def simultaneous() -> int:
