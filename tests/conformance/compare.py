@@ -42,6 +42,8 @@ def main() -> int:
     for name, theirs in json.loads(options.fastai.read_text()).items():
         lang, texts = CORPORA[name]
         given = list(texts())
+        if digest(given) != theirs["texts"]:
+            raise SystemExit(f"{name}: fastai was given other texts; run with_fastai.py again")
         ours, seconds = our_digests(lang, given)
         pairs = zip(given, ours, theirs["digests"], strict=True)
         differing = [text for text, own, other in pairs if own != other]

@@ -65,6 +65,6 @@ CORPORA: dict[str, tuple[str, Callable[[], Iterable[str]]]] = {
 """Name -> language and texts."""
 
 
-def digest(tokens: Iterable[str]) -> str:
-    """Return a short hash of a text's tokens."""
-    return hashlib.blake2b(json.dumps(list(tokens)).encode(), digest_size=8).hexdigest()
+def digest(strings: Iterable[str]) -> str:
+    """Return a short hash of strings in their order, such as a text's tokens."""
+    return hashlib.blake2b(json.dumps(list(strings)).encode(), digest_size=8).hexdigest()

@@ -27,6 +27,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         # fastai's list begins with xxbos, ours gets it when fields are put together.
         found[name] = {
+            "texts": digest(given),
             "digests": [digest(text[1:]) for text in tokens],
             "tokens": sum(map(len, tokens)) - len(tokens),
             "seconds": seconds,

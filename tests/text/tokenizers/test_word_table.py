@@ -14,7 +14,7 @@ from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
 from ulmfit_ray.text.tokenizers.letters import begins_with_no_letter, finds_nothing_in_letters, marks_that_fall_off
 from ulmfit_ray.text.tokenizers.pieces import cut
 from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer
-from ulmfit_ray.text.tokenizers.word_table import ranges
+from ulmfit_ray.text.tokenizers.spans import ranges
 
 TESTS = Path(__file__).parents[2]
 GOLDEN = json.loads((TESTS / "golden/fastai_tokens.json").read_text())

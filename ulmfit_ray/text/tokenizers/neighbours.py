@@ -30,8 +30,6 @@ from ulmfit_ray.text.tokenizers.letters import (
     marks_that_fall_off,
 )
 
-LEADING_WORD = re.compile(r"\w+")
-
 
 class _Switched:
     """A search of a tokenizer that finds nothing until it is switched on."""

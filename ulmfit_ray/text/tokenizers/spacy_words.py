@@ -24,7 +24,8 @@ from spacy.symbols import ORTH
 
 from ulmfit_ray.text.rules import SPECIAL_TOKENS, clean, rules_fingerprint
 from ulmfit_ray.text.tokenizers.kinds import Tokenized, TokenizerSettings, tokenized
-from ulmfit_ray.text.tokenizers.word_table import MAX_ROWS, WordTable, spelling
+from ulmfit_ray.text.tokenizers.spans import SpanTable, spelling
+from ulmfit_ray.text.tokenizers.word_table import MAX_ROWS, WordTable
 
 MAX_STRINGS = 5_000_000
 """spaCy keeps every string it has seen; a worker that lives for days starts over at this many (about 1 GB)."""
@@ -70,7 +71,7 @@ class SpacyTokenizer:
         self._table: WordTable | None = None
         if self._takes_special_tokens:
             with contextlib.suppress(ValueError):
-                self._table = WordTable(self._tokenizer, self.settings.rules)
+                self._table = WordTable(SpanTable(self._tokenizer), self.settings.rules)
 
     def _versions(self) -> dict[str, str]:
         """Return the versions of the packages whose dictionary or model cuts the language (none for most)."""
