@@ -25,7 +25,7 @@ from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
 from ulmfit_ray.storage.plan import unit_stem
 from ulmfit_ray.storage.receipts import Receipt
-from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset, list_array, token_schema, write_arrow
+from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset, token_schema, write_arrow
 
 SCIFACT = Path(__file__).parents[1] / "jobs/sample/scifact"
 NUM_ABSTRACTS = 200
@@ -66,7 +66,7 @@ def make_token_dataset(tmp_path: Path) -> MakeTokenDataset:
                 tokens.append(np.array([2, *(token_id for field in fields for token_id in field)], np.uint32))
             arrays: list[Any] = [
                 pa.array([doc_id for doc_id, _ in documents], pa.string()),
-                list_array(tokens, token_id_type or pa.uint16()),
+                pa.array(tokens, pa.list_(token_id_type or pa.uint16())),
             ]
             if FIELD_COLUMNS[0] in schema.names:
                 arrays += [pa.array(places, pa.list_(pa.uint32())) for places in (starts, ends)]

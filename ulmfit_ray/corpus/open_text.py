@@ -1,13 +1,23 @@
 """Text inputs as byte streams: the one module that speaks smart_open (any URL, any compression)."""
 
 import io
+import lzma
 import os
+import sys
+import zlib
 from typing import Any, BinaryIO
 
 import smart_open
 import smart_open.compression
 
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdError
+else:
+    from backports.zstd import ZstdError
+
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+CONTENT_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, ZstdError)
+"""What the libraries raise about the bytes of a compressed file; gzip and bz2 raise an OSError of no file."""
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -41,8 +51,7 @@ def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
     stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=kind)
     try:
         return stream.raw.read1(num_bytes)
-    except Exception:
-        # No file is read here that could fail; for what is wrong with the bytes each library has its own exceptions.
+    except CONTENT_ERRORS:
         return b""
 
 

@@ -30,14 +30,6 @@ def token_schema(
     return pa.schema([*fields, *kept], metadata={"format_version": str(FORMAT_VERSION)} | metadata)
 
 
-def list_array(values: Sequence[np.ndarray], item: pa.DataType) -> pa.Array:
-    """Return a list array of integer arrays without making Python lists of them."""
-    offsets = np.zeros(len(values) + 1, np.int32)
-    np.cumsum([len(value) for value in values], out=offsets[1:])
-    flat = np.concatenate(values) if values else np.empty(0, np.uint32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat).cast(item))
-
-
 def write_arrow(table: pa.Table, path: Path) -> None:
     """Write one table as an Arrow IPC file of one record batch; equal tables give equal bytes."""
     with pa.ipc.new_file(path, table.schema) as writer:

@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ def main() -> None:
     units = write_corpus(folder, random.Random(seed))
     # Loaded before the first fork, so that an attempt takes milliseconds.
     make_work = partial(work_of, job, units)
-    undisturbed(make_work)
+    timed(partial(undisturbed, make_work))
     expected = {phase: hashes(job, phase) for phase in PHASES}
     print(json.dumps(disturb(job, make_work, expected, random.Random(seed), kills)))
 
@@ -118,7 +119,7 @@ def disturb(
         assert not any(statuses[1:]), "the attempt beside the killed one failed"
         # Whatever has a receipt now is whole, and none of the others was touched.
         assert all(hashes(job, each).items() <= expected[each].items() for each in PHASES)
-        make_work(phase, number)
+        timed(partial(make_work, phase, number))
         assert all(hashes(job, each) == expected[each] for each in PHASES), f"after kill {kill}"
     return dict(done)
 
@@ -144,9 +145,11 @@ def forked(work: partial[None]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return child
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         work()
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
     except BaseException:
         os._exit(1)
     os._exit(0)

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import pkgutil
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import spacy.lang
 from trap_texts import SPACES, trap_texts
 
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
@@ -52,6 +54,18 @@ def test_traps_give_the_plain_tokenizers_tokens(lang: str, rules: str) -> None:
     assert tokenizer._table is not None
     special = [word for case in tokenizer._tokenizer.rules for word in case.split()]
     assert differing(tokenizer, list(trap_texts(1000, seed=7, more=special))) == []
+
+
+@pytest.mark.slow
+def test_traps_give_the_plain_tokenizers_tokens_in_every_language_that_spacy_cuts_by_rules() -> None:
+    others = {"zh", "ja", "ko", "th", "vi"}
+    languages = {module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg} - others
+    assert len(languages) > 70
+    for lang in sorted(languages):
+        tokenizer = SpacyTokenizer(TokenizerSettings(lang=lang))
+        assert tokenizer._table is not None, lang
+        special = [word for case in tokenizer._tokenizer.rules for word in case.split()]
+        assert differing(tokenizer, list(trap_texts(300, seed=11, more=special))) == [], lang
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,6 @@ def _without_search(tokenizer: Any) -> Any:
     copy = Tokenizer(tokenizer.vocab, rules=tokenizer.rules, **switched, **matches)
     for search in switched.values():
         search.is_on = True
-    copy.max_cache_size = tokenizer.max_cache_size
     return copy
 
 
