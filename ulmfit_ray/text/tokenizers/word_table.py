@@ -8,7 +8,7 @@ that holds one is cleaned, or cut, as a whole.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
@@ -77,15 +77,16 @@ class WordTable:
     def _facts(self, distinct: list[str]) -> np.ndarray:
         """Return the rows of pieces; those that are new are added."""
         rows = np.fromiter(map(self._rows.get, distinct, repeat(-1)), np.int64, len(distinct))
-        new = [distinct[place] for place in np.flatnonzero(rows < 0)]
-        if new:
-            first = len(self._table)
-            blanks = [piece for piece in new if piece[0].isspace()]
-            words = [piece for piece in new if not piece[0].isspace()]
+        places = np.flatnonzero(rows < 0)
+        if len(places):
+            new = [distinct[place] for place in places.tolist()]
+            is_blank = np.array([piece[0].isspace() for piece in new])
+            words = [new[place] for place in np.flatnonzero(~is_blank).tolist()]
+            numbers = range(len(self._table), len(self._table) + len(words))
             self._add_words(words)
-            self._rows.update(zip(words, range(first, first + len(words)), strict=True))
-            self._add_blanks(blanks)
-            rows = np.array([self._rows[piece] for piece in distinct], np.int64)
+            self._rows.update(zip(words, numbers, strict=True))
+            rows[places[~is_blank]] = numbers
+            rows[places[is_blank]] = [self._add_blank_piece(new[place]) for place in np.flatnonzero(is_blank).tolist()]
         return self._table.values[rows]
 
     def _add_words(self, pieces: list[str]) -> None:
@@ -124,16 +125,16 @@ class WordTable:
                 rows["is_odd"][place] = PATTERNS["replace_wrep"].search(marked) is not None
         rows["lead"], rows["whole"] = lead, whole
 
-    def _add_blanks(self, pieces: Iterable[str]) -> None:
+    def _add_blank_piece(self, piece: str) -> int:
         """Add whitespace: without the space that belongs to the word before it, spaCy makes tokens of it."""
-        for piece in pieces:
-            blank = piece
-            if self._rules == "fastai-v2":
-                blank = PATTERNS["rm_useless_spaces"].sub(" ", piece.lstrip(" "))
-            row = self._add_blank(blank)
-            padded = row if not blank or blank.endswith(" ") else self._add_blank(blank + " ")
-            self._table.values["padded"][row] = padded
-            self._rows[piece] = row
+        blank = piece
+        if self._rules == "fastai-v2":
+            blank = PATTERNS["rm_useless_spaces"].sub(" ", piece.lstrip(" "))
+        row = self._add_blank(blank)
+        padded = row if not blank or blank.endswith(" ") else self._add_blank(blank + " ")
+        self._table.values["padded"][row] = padded
+        self._rows[piece] = row
+        return row
 
     def _add_blank(self, blank: str) -> int:
         tokens = self._spans.cut_text(blank)
