@@ -49,7 +49,9 @@ def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
     place = tmp_path_factory.mktemp("tokens")
     folder, tokenizer = Folder(str(place / "tokens")), make_tokenizer(TokenizerSettings())
     columns = Columns(("title", "text"), "_id", ("title",), ("string",))
-    facts = CorpusFacts(format="jsonl", columns=columns, num_files=NUM_SHARDS, num_bytes=0, unit_bytes=1 << 20)
+    facts = CorpusFacts(
+        format="jsonl", columns=columns, num_files=NUM_SHARDS, num_bytes=0, text_bytes=0, unit_bytes=1 << 20
+    )
     shards = [f"part-{number:07d}" for number in range(NUM_SHARDS)]
     plan = write_plan(folder, pa.table({"shard": shards}), identity={})
     job = TokenizeJob(

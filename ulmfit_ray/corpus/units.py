@@ -16,9 +16,12 @@ import pyarrow as pa
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.format import Format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends
+from ulmfit_ray.corpus.open_text import is_compressed
 from ulmfit_ray.storage.plan import Plan, unit_stem
 
 MIN_UNIT_BYTES, MAX_UNIT_BYTES, UNITS_AIMED_AT = 1 << 20, 64 << 20, 64
+COMPRESSION = 3
+"""Bytes of text that a byte of a compressed file is taken for."""
 UNITS_SCHEMA = pa.schema(
     [
         ("unit", pa.int64()),
@@ -67,6 +70,8 @@ class CorpusFacts:
     columns: Columns
     num_files: int
     num_bytes: int
+    text_bytes: int
+    """What `num_bytes` hold when they are decompressed: a guess."""
     unit_bytes: int
     """A streamed file's shard is closed after the record that brings it to this size."""
 
@@ -80,9 +85,14 @@ class CorpusFacts:
         return cls(**content | {"columns": Columns.from_json(content["columns"])})
 
 
+def text_bytes(files: Iterable[InputFile]) -> int:
+    """Return how much text the files hold, compressed ones by a guess."""
+    return sum(file.size * (COMPRESSION if is_compressed(file.path) else 1) for file in files)
+
+
 def unit_bytes(files: Iterable[InputFile]) -> int:
-    """Return the size of a unit: a 64th of the listed bytes, at least 1 MiB, at most 64 MiB."""
-    return min(MAX_UNIT_BYTES, max(MIN_UNIT_BYTES, -(-sum(file.size for file in files) // UNITS_AIMED_AT)))
+    """Return the size of a unit: a 64th of the text, at least 1 MiB, at most 64 MiB."""
+    return min(MAX_UNIT_BYTES, max(MIN_UNIT_BYTES, -(-text_bytes(files) // UNITS_AIMED_AT)))
 
 
 def cut_into_units(files: Sequence[InputFile], file_format: Format) -> Iterator[Unit]:

@@ -53,7 +53,7 @@ def main() -> None:
 
 def make_job(output: Path) -> TokenizeJob:
     settings = TokenizerSettings()
-    facts = CorpusFacts(format="jsonl", columns=Columns(), num_files=1, num_bytes=0, unit_bytes=1 << 20)
+    facts = CorpusFacts(format="jsonl", columns=Columns(), num_files=1, num_bytes=0, text_bytes=0, unit_bytes=1 << 20)
     fingerprint = make_tokenizer(settings).fingerprint
     return TokenizeJob(output=str(output), plan="p", corpus=facts, settings=settings, tokenizer_fingerprint=fingerprint)
 

@@ -37,6 +37,7 @@ def job(tmp_path: Path, fingerprint: str) -> TokenizeJob:
         columns=Columns(keep=("n",), keep_types=("int64",)),
         num_files=1,
         num_bytes=0,
+        text_bytes=0,
         unit_bytes=1 << 20,
     )
     output = str(tmp_path / "out")

@@ -15,7 +15,7 @@ from ulmfit_ray.corpus.columns import id_column_hint, resolve_columns
 from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.formats.table import FORMATS, detect_format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
-from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, unit_bytes, units_table
+from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
 from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
@@ -135,6 +135,7 @@ def _look_at_input(config: TokenizeConfig) -> _Corpus:
         columns=columns,
         num_files=len(files),
         num_bytes=sum(file.size for file in files),
+        text_bytes=text_bytes(files),
         unit_bytes=unit_bytes(files),
     )
     return _Corpus(files, facts)
@@ -218,7 +219,7 @@ def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> Pha
     work = partial(numericalize_shard, job, vocab.fingerprint)
 
     def numericalizing(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
-        return map_shards(phase, pending, work)
+        return map_shards(phase, pending, work, job.corpus.unit_bytes)
 
     return run_phase(phase, units, numericalizing, lambda unit: f"{job.output}/work/{unit.stem}.arrow")
 
