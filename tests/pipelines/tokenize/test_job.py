@@ -191,6 +191,17 @@ def test_a_given_vocabulary_is_used_as_it_is(tokens: str, tmp_path: Path) -> Non
     assert documents(str(tmp_path / "out")) == {"in.txt#0": ["xxbos", "the", "cells", "xxunk"]}
 
 
+def test_an_output_begun_with_another_vocabulary_is_not_gone_on_with(tokens: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("the cells qwertyuiop")
+    config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), vocab=tokens)
+    tokenized(config)
+    (tmp_path / "out/manifest.json").unlink()
+    vocab = Folder(config.output).read_json("vocab.json")
+    Folder(config.output).publish_json(vocab | {"tokens": vocab["tokens"][:-1]}, "vocab.json")
+    with pytest.raises(ConfigError, match="was begun with another vocabulary than --vocab has now"):
+        run(config)
+
+
 def test_a_corpus_without_documents_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
     with pytest.raises(ConfigError, match=r"in\.csv has a header and no rows"):

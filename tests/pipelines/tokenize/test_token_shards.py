@@ -1,6 +1,7 @@
 """One shard of a token dataset, made in this process: text -> local ids -> global ids, and what stops it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,19 @@ def test_a_numericalized_shard_has_the_vocabularys_ids_and_keeps_the_rest(job: T
     assert set(receipt.files) == {f"quarantine/{STEM}.jsonl", f"shards/{STEM}.arrow"}
     assert receipt.quarantined == before.quarantined
     assert receipt.seconds > before.seconds
+
+
+def test_with_a_given_vocabulary_a_shard_is_made_in_one_phase_and_has_the_same_bytes(
+    job: TokenizeJob, tmp_path: Path
+) -> None:
+    counted(job, tmp_path)
+    vocab = vocab_of(job)
+    in_two = numericalize_shard(job, vocab.fingerprint, STEM)
+    Folder(str(tmp_path / "other")).publish_json(vocab.to_json(), "vocab.json")
+    at_once = counted(replace(job, output=str(tmp_path / "other"), vocab=vocab.fingerprint), tmp_path)
+    assert replace(at_once, seconds=0) == replace(in_two, seconds=0)
+    assert not (tmp_path / "other/work").exists()
+    assert read_receipts(Folder(str(tmp_path / "other")), "p") == {STEM: at_once}
 
 
 def test_two_attempts_at_a_shard_write_the_same_bytes(job: TokenizeJob, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
     plan -> tokenize (read | count, per shard) -> vocabulary (group by token) -> numericalize (per shard) -> manifest
 
-A restart enters the first phase that is incomplete and does only the shards that have no receipt.
+A restart enters the first phase that is incomplete and does only the shards that have no receipt. With a given
+vocabulary the first phase makes the finished shards, and there is no other.
 """
 
 import sys
@@ -103,11 +104,17 @@ def _run_phases(
         corpus=CorpusFacts.from_json(plan.facts.corpus),
         settings=tokenizer.settings,
         tokenizer_fingerprint=tokenizer.fingerprint,
+        vocab=None if given_vocab is None else given_vocab.fingerprint,
     )
+    if given_vocab is not None:
+        _claim_vocab(folder, given_vocab)
     counted = _count(config, job, plan)
     if not any(receipt.num_documents for receipt in counted.receipts):
         raise RuntimeError("the input holds no document that can be read: nothing to tokenize")
-    vocab = _vocabulary(config, folder, counted.receipts, given_vocab)
+    if given_vocab is not None:
+        manifest = _finish(folder, job, counted.receipts, counted.receipts, given_vocab)
+        return manifest, {"shards found written": counted.num_found}
+    vocab = _vocabulary(config, folder, counted.receipts)
     written = _numericalize(job, counted.receipts, vocab)
     manifest = _finish(folder, job, counted.receipts, written.receipts, vocab)
     return manifest, {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
@@ -154,6 +161,14 @@ def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:
         )
 
 
+def _claim_vocab(folder: Folder, given: Vocab) -> None:
+    """Write vocab.json, or refuse to go on with another vocabulary than the first shards have."""
+    if not folder.exists("vocab.json"):
+        folder.publish_json(given.to_json(), "vocab.json")
+    elif Vocab.from_json(folder.read_json("vocab.json")).fingerprint != given.fingerprint:
+        raise ConfigError(f"{folder.uri} was begun with another vocabulary than --vocab has now: use --overwrite")
+
+
 def _given_vocab(config: TokenizeConfig) -> Vocab | None:
     if config.vocab is None:
         return None
@@ -184,29 +199,29 @@ def _planned_work(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> st
     else:
         num_units, num_done = len(plan.units), len(read_receipts(folder, plan.fingerprint))
     work = f"{corpus.facts.num_files:,} files in {num_units:,} units, {num_done:,} shards written"
-    return f"{work}; disk while it runs: about three times the result"
+    return work if config.vocab else f"{work}; disk while it runs: about three times the result"
 
 
 def _count(config: TokenizeConfig, job: TokenizeJob, plan: Plan) -> PhaseResult:
-    """Phase 1: tokenize every shard that has no receipt in work/done."""
+    """Phase 1: tokenize every shard that has no receipt in work/done, or in done/ with a given vocabulary."""
     phase = Phase(
         job="tokenize",
-        stage="1 tokenize",
+        stage="1 tokenize" if job.vocab is None else "tokenize",
         output=job.output,
         plan=job.plan,
-        where=WORK_RECEIPTS,
+        where=WORK_RECEIPTS if job.vocab is None else "done",
         max_bad_fraction=config.max_bad_fraction,
     )
     flow = partial(count_shards, phase, job, plan)
     return run_phase(phase, plan.units, flow, lambda unit: plan.rows(unit)["path"][0].as_py())
 
 
-def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt], given: Vocab | None) -> Vocab:
+def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt]) -> Vocab:
     """Phase 2: write vocab.json, unless it is there."""
     if folder.exists("vocab.json"):
         return Vocab.from_json(folder.read_json("vocab.json"))
     with Bar("2 vocabulary", len(counted), "shards") as bar:
-        vocab = given or count_vocabulary(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
+        vocab = count_vocabulary(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
         bar.advance(len(counted), note=f"{len(vocab):,} entries")
     folder.publish_json(vocab.to_json(), "vocab.json")
     return vocab

@@ -1,5 +1,7 @@
 """What happens to one shard of a token dataset: text -> local ids (phase 1), local ids -> global ids (phase 3).
 
+With a given vocabulary phase 1 does both.
+
 Ray's workers run these functions; nothing here imports Ray. Each writes the same bytes whenever it runs, and its
 receipt last, so it may be run again, or twice at once.
 """
@@ -9,7 +11,7 @@ import gc
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +49,8 @@ class TokenizeJob:
     corpus: CorpusFacts
     settings: TokenizerSettings
     tokenizer_fingerprint: str
+    vocab: str | None = None
+    """Fingerprint of a given vocabulary, which vocab.json holds from the beginning; None: it is counted."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -61,7 +65,10 @@ def _tokenizer(settings: TokenizerSettings, fingerprint: str) -> Tokenizer:
 
 
 def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, shard: str) -> Receipt:
-    """Phase 1: clean, tokenize and count one shard's documents; ids are the shard's own."""
+    """Phase 1: clean, tokenize and count one shard's documents.
+
+    Ids are the shard's own, and go to work/. With a given vocabulary they are that one's, and the shard is finished.
+    """
     began = time.monotonic()
     tokenizer = _tokenizer(job.settings, job.tokenizer_fingerprint)
     tokenizer.forget()
@@ -86,6 +93,12 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     if not bad:
         folder.delete(quarantine)
     files: dict[str, WriteFile] = {quarantine: partial(_write_quarantine, bad)} if bad else {}
+    if job.vocab is not None:
+        vocab = _vocab(job.output, job.vocab)
+        table = _with_global_ids(job, table, vocab.ids_of(types.to_table()["token"].combine_chunks()), vocab, shard)
+        receipt = replace(receipt, num_unknown=_num_unknown(table))
+        files[f"shards/{shard}.arrow"] = partial(write_arrow, table)
+        return commit_shard(folder, receipt, files, began=began)
     files[f"work/{shard}.arrow"] = partial(write_arrow, table)
     files[f"work/{shard}.types.parquet"] = partial(pq.write_table, types.to_table())
     return commit_shard(folder, receipt, files, began=began, where=WORK_RECEIPTS)
@@ -168,13 +181,12 @@ def numericalize_shard(job: TokenizeJob, vocab_fingerprint: str, shard: str) -> 
     with folder.open(f"work/{shard}.arrow") as source:
         local = pa.ipc.open_file(source).read_all().combine_chunks()
         table = _with_global_ids(job, local, global_ids, vocab, shard)
-        ids = table["tokens"].combine_chunks().values.to_numpy()
         receipt = Receipt(
             plan=job.plan,
             shard=shard,
             num_documents=table.num_rows,
-            num_tokens=len(ids),
-            num_unknown=int(np.count_nonzero(ids == UNK_ID)),
+            num_tokens=len(_token_ids(table)),
+            num_unknown=_num_unknown(table),
             quarantined=counted.quarantined,
             num_bytes=counted.num_bytes,
             seconds=counted.seconds,
@@ -197,3 +209,13 @@ def _with_global_ids(job: TokenizeJob, local: pa.Table, global_ids: np.ndarray, 
     arrays = [local[name] for name in schema.names]
     arrays[schema.names.index("tokens")] = pa.ListArray.from_arrays(tokens.offsets, ids)
     return pa.table(arrays, schema=schema)
+
+
+def _token_ids(table: pa.Table) -> np.ndarray:
+    """Return the ids of all documents of a shard, joined."""
+    ids: np.ndarray = table["tokens"].combine_chunks().values.to_numpy()
+    return ids
+
+
+def _num_unknown(table: pa.Table) -> int:
+    return int(np.count_nonzero(_token_ids(table) == UNK_ID))
