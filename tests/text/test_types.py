@@ -68,8 +68,17 @@ def test_eos_line_ends_each_line_and_no_xxbos_begins_the_document(text: str, exp
 
 def test_each_line_is_cleaned_by_itself() -> None:
     ending = make_tokenizer(TokenizerSettings(eos="line"))
-    assert document_tokens(ending, ["No no no\nno  \n\\n"]) == "xxmaj no no no xxeos no xxeos xxeos".split()
-    assert document_tokens(ending, ["a\na\na"]) == "a xxeos a xxeos a xxeos".split()
+    assert document_tokens(ending, ["No no no\nno  \n\\n"]) == [
+        "xxmaj",
+        "no",
+        "no",
+        "no",
+        "xxeos",
+        "no",
+        "xxeos",
+        "xxeos",
+    ]
+    assert document_tokens(ending, ["a\na\na"]) == ["a", "xxeos", "a", "xxeos", "a", "xxeos"]
 
 
 @pytest.mark.parametrize("eos", ["none", "line", "document"])

@@ -40,7 +40,15 @@ def test_characters_are_code_points_and_a_space_is_visible() -> None:
 
 
 def test_words_of_a_tokenized_text_stay_as_they_are() -> None:
-    assert make("whitespace")("The <unk> of N.Y. @-@ xxmaj THE") == "The <unk> of N.Y. @-@ xxmaj THE".split()
+    assert make("whitespace")("The <unk> of N.Y. @-@ xxmaj THE") == [
+        "The",
+        "<unk>",
+        "of",
+        "N.Y.",
+        "@-@",
+        "xxmaj",
+        "THE",
+    ]
     assert make("characters")("xxup") == ["x", "x", "u", "p"]
 
 
