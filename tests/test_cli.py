@@ -163,7 +163,11 @@ REFUSED_VALUES = [
     (["--max-vocab", "9"], "--max-vocab must be over 9"),
     (["--max-vocab", "many"], "--max-vocab"),
     (["--max-bad-fraction", "1.5"], "--max-bad-fraction must lie between 0 and 1"),
-    (["--rules", "fastai-v3"], "--rules"),
+    (["--rules", "fastai-v3"], "--rules: there is no rule 'fastai-v3'; did you mean fastai-v2?"),
+    (["--rules", "lowercase", "fix_hmtl"], "--rules: there is no rule 'fix_hmtl'; did you mean fix_html?"),
+    (["--rules", "none", "lowercase"], "--rules: none is a preset"),
+    (["--tokenizer.kind", "words"], "--tokenizer.kind"),
+    (["--tokenizer.kin", "spacy"], "did you mean --tokenizer.kind?"),
 ]
 
 

@@ -14,7 +14,7 @@ from trap_texts import SPACES, trap_texts
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
 from ulmfit_ray.text.tokenizers.pieces import cut
 from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer
-from ulmfit_ray.text.tokenizers.spans import ranges
+from ulmfit_ray.text.tokenizers.tokenized import ranges
 
 TESTS = Path(__file__).parents[2]
 GOLDEN = json.loads((TESTS / "golden/fastai_tokens.json").read_text())
@@ -45,10 +45,10 @@ def test_real_abstracts_give_the_plain_tokenizers_tokens(tokenizer: SpacyTokeniz
     assert differing(tokenizer, texts) == []
 
 
-@pytest.mark.parametrize("rules", ["fastai-v2", "none"])
+@pytest.mark.parametrize("rules", ["fastai-v2", "fastai-v1", "fastai-0.7", "none"])
 @pytest.mark.parametrize("lang", ["en", "de", "es", "fr", "ru", "tr", "ar"])
 def test_traps_give_the_plain_tokenizers_tokens(lang: str, rules: str) -> None:
-    tokenizer = SpacyTokenizer(TokenizerSettings(lang=lang, rules=rules))
+    tokenizer = SpacyTokenizer(TokenizerSettings(lang=lang, rules=(rules,)))
     assert tokenizer._table is not None
     special = [word for case in tokenizer._tokenizer.rules for word in case.split()]
     assert differing(tokenizer, list(trap_texts(1000, seed=7, more=special))) == []

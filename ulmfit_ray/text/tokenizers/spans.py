@@ -11,6 +11,7 @@ import numpy as np
 from spacy.symbols import ORTH
 
 from ulmfit_ray.text.tokenizers.neighbours import SpecialCases
+from ulmfit_ray.text.tokenizers.tokenized import ranges
 
 SPAN = np.dtype(
     [
@@ -179,17 +180,6 @@ class SpanTable:
             number = self._numbers[token] = len(self.tokens)
             self.tokens.append(token)
         return number
-
-
-def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the indices of ranges, joined.
-
-    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
-    [5, 6, 0, 1, 2]
-    """
-    places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
-    places += np.arange(len(places))
-    return places
 
 
 def spelling(spacy_tokenizer: Any, token_hash: int) -> str:

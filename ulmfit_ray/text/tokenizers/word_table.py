@@ -13,10 +13,11 @@ from itertools import repeat
 
 import numpy as np
 
-from ulmfit_ray.text.rules import PATTERNS, clean, clean_words, fix_html, replace_rep
-from ulmfit_ray.text.tokenizers.kinds import Tokenized
+from ulmfit_ray.text.presets import FASTAI_V2, clean
+from ulmfit_ray.text.rules import PATTERNS, clean_words, fix_html, replace_rep
 from ulmfit_ray.text.tokenizers.pieces import Pieces, cut
-from ulmfit_ray.text.tokenizers.spans import SPAN, Growing, SpanTable, ranges
+from ulmfit_ray.text.tokenizers.spans import SPAN, Growing, SpanTable
+from ulmfit_ray.text.tokenizers.tokenized import Tokenized, ranges
 
 ROW = np.dtype(
     [
@@ -37,12 +38,12 @@ MAX_ROWS = 1_000_000
 
 
 class WordTable:
-    """Words and whitespace with their tokens, for one preset of rules."""
+    """Words and whitespace with their tokens, of texts that are cleaned here by fastai 2's rules, or not at all."""
 
-    def __init__(self, spans: SpanTable, rules: str) -> None:
-        self._spans, self._rules = spans, rules
+    def __init__(self, spans: SpanTable, *, cleans: bool) -> None:
+        self._spans, self._cleans = spans, cleans
         # Texts in which words repeat are cleaned as a whole; then their words are cut one by one again.
-        self._cleaned = WordTable(spans, "none") if rules != "none" else None
+        self._cleaned = WordTable(spans, cleans=False) if cleans else None
         self._rows: dict[str, int] = {}
         self._words: dict[str, int] = {}
         self._table = Growing(ROW)
@@ -72,7 +73,7 @@ class WordTable:
 
     def _prepared(self, text: str) -> str:
         """Run what looks at a whole text: fix_html, and the stripping that ends the rules."""
-        return fix_html(text).strip() if self._rules == "fastai-v2" else text
+        return fix_html(text).strip() if self._cleans else text
 
     def _facts(self, distinct: list[str]) -> np.ndarray:
         """Return the rows of pieces; those that are new are added."""
@@ -96,7 +97,7 @@ class WordTable:
         words = [piece.removesuffix(" ") for piece in pieces]
         joined = "\n".join(words)
         lines = repeats = words
-        if self._rules == "fastai-v2":
+        if self._cleans:
             repeats = replace_rep(joined).split("\n")
             lines = clean_words("\n".join(repeats)).split("\n")
         cleaned = [line.strip(" ") for line in lines]
@@ -105,7 +106,7 @@ class WordTable:
         for name in SPAN.names or ():
             rows[name] = spans[name]
         rows["is_padded"] = [line[0] == " " for line in lines]
-        if self._rules == "fastai-v2":
+        if self._cleans:
             self._note_repetition(rows, words, repeats)
         self._table.append(rows)
 
@@ -128,7 +129,7 @@ class WordTable:
     def _add_blank_piece(self, piece: str) -> int:
         """Add whitespace: without the space that belongs to the word before it, spaCy makes tokens of it."""
         blank = piece
-        if self._rules == "fastai-v2":
+        if self._cleans:
             blank = PATTERNS["rm_useless_spaces"].sub(" ", piece.lstrip(" "))
         row = self._add_blank(blank)
         padded = row if not blank or blank.endswith(" ") else self._add_blank(blank + " ")
@@ -175,7 +176,7 @@ class WordTable:
         """Return the tokens of texts in which words must be cut together."""
         if self._cleaned is None:
             return [self._spans.cut_text(text) for text in texts]
-        tokens, bounds = self._cleaned._tokens_of([clean(text, self._rules) for text in texts])
+        tokens, bounds = self._cleaned._tokens_of([clean(text, FASTAI_V2) for text in texts])
         return np.split(tokens, bounds[1:-1])
 
     def _numbered(self, tokens: np.ndarray, bounds: np.ndarray) -> Tokenized:
