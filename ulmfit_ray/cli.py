@@ -4,7 +4,9 @@
 its help printed, before the module that does the work is imported: that one brings torch and Ray.
 """
 
+import atexit
 import difflib
+import gc
 import importlib
 import logging
 import os
@@ -111,6 +113,8 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
 
     A person's mistake becomes a line or two, never a traceback (unless --debug asks for it).
     """
+    # At its end Python looks through all objects for cycles to free, a second where Ray is loaded: they go anyway.
+    atexit.register(gc.freeze)
     debug = "--debug" in arguments
     configure_logging(logging.INFO if debug else logging.WARNING)
     try:
