@@ -7,7 +7,7 @@ A restart enters the first phase that is incomplete and does only the shards tha
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ulmfit_ray.config import ConfigError, to_dict
@@ -20,10 +20,12 @@ from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lea
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
+from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.counting import count_shards
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard
-from ulmfit_ray.pipelines.tokenize.vocabulary import count_vocabulary
+from ulmfit_ray.pipelines.tokenize.vocabulary import CountedTypes, count_types
+from ulmfit_ray.reporting.corpus import corpus_rows, print_corpus
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder
@@ -36,6 +38,8 @@ from ulmfit_ray.text.vocab import Vocab
 
 UNKNOWN_WARNED = 0.2
 """Part of the tokens that may be unknown without a warning."""
+COUNTED_TYPES = "work/types.json"
+"""What phase 2 counted and vocab.json does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ def _run(
     with ray_session(config.ray):
         require_resources(config.ray, num_cpus=1, what="a tokenizer")
         manifest, found = _run_phases(config, folder, plan, tokenizer, given_vocab)
+    print_corpus(manifest)
     print_summary("tokenize", _summary(folder, manifest, found))
     _warn(config, folder, manifest)
     return manifest
@@ -86,7 +91,7 @@ def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest) -> None:
         found = manifest.counts.num_documents + len(bad)
         print(f"warning: {len(bad):,} of {found:,} documents cannot be read: see quarantine/", file=sys.stderr)
         print(bad.named(folder), file=sys.stderr)
-    unknown = int(manifest.figures["num_unknown"]) / max(1, manifest.counts.num_tokens)
+    unknown = manifest.figures["unknown_rate"]
     if unknown > UNKNOWN_WARNED:
         remedy = "count one of its own (without --vocab)" if config.vocab else "raise --max-vocab or lower --min-freq"
         print(f"warning: {unknown:.0%} of all tokens are not in the vocabulary: {remedy}", file=sys.stderr)
@@ -107,9 +112,9 @@ def _run_phases(
     counted = _count(config, job, plan)
     if not any(receipt.num_documents for receipt in counted.receipts):
         raise RuntimeError("the input holds no document that can be read: nothing to tokenize")
-    vocab = _vocabulary(config, folder, counted.receipts, given_vocab)
-    written = _numericalize(job, counted.receipts, vocab)
-    manifest = _finish(folder, job, counted.receipts, written.receipts, vocab)
+    types = _count_types(config, folder, counted.receipts, given_vocab)
+    written = _numericalize(job, counted.receipts, types.vocab)
+    manifest = _finish(folder, job, counted.receipts, written.receipts, types)
     return manifest, {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
 
 
@@ -200,15 +205,19 @@ def _count(config: TokenizeConfig, job: TokenizeJob, plan: Plan) -> PhaseResult:
     return run_phase(phase, plan.units, flow, lambda unit: plan.rows(unit)["path"][0].as_py())
 
 
-def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt], given: Vocab | None) -> Vocab:
-    """Phase 2: write vocab.json, unless it is there."""
-    if folder.exists("vocab.json"):
-        return Vocab.from_json(folder.read_json("vocab.json"))
+def _count_types(config: TokenizeConfig, folder: Folder, counted: list[Receipt], given: Vocab | None) -> CountedTypes:
+    """Phase 2: add up the types, unless that is done; the vocabulary is the one that is there, or given, or counted."""
+    vocab = Vocab.from_json(folder.read_json("vocab.json")) if folder.exists("vocab.json") else given
+    if vocab is not None and folder.exists(COUNTED_TYPES):
+        return CountedTypes(**folder.read_json(COUNTED_TYPES), vocab=vocab)
     with Bar("2 vocabulary", len(counted), "shards") as bar:
-        vocab = given or count_vocabulary(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
-        bar.advance(len(counted), note=f"{len(vocab):,} entries")
-    folder.publish_json(vocab.to_json(), "vocab.json")
-    return vocab
+        types = count_types(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
+        types = replace(types, vocab=vocab or types.vocab)
+        bar.advance(len(counted), note=f"{len(types.vocab):,} entries")
+    folder.publish_json(types.vocab.to_json(), "vocab.json")
+    counts = {"num_types": types.num_types, "most_frequent_tokens": types.most_frequent_tokens}
+    folder.publish_json(counts, COUNTED_TYPES)
+    return types
 
 
 def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> PhaseResult:
@@ -223,27 +232,34 @@ def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> Pha
     return run_phase(phase, units, numericalizing, lambda unit: f"{job.output}/work/{unit.stem}.arrow")
 
 
-def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: list[Receipt], vocab: Vocab) -> Manifest:
+def _finish(
+    folder: Folder, job: TokenizeJob, counted: list[Receipt], written: list[Receipt], types: CountedTypes
+) -> Manifest:
     """Check that nothing was lost on the way, write the manifest, and clear away what it makes superfluous."""
     if [receipt.num_tokens for receipt in counted] != [receipt.num_tokens for receipt in written]:
         raise RuntimeError(f"{folder.uri}: phases 1 and 3 counted different tokens; start afresh with --overwrite")
+    num_unknown = sum(receipt.num_unknown for receipt in written)
     manifest = Manifest(
         job="tokenize",
-        vocab=vocab.fingerprint,
+        vocab=types.vocab.fingerprint,
         tokenizer=job.tokenizer_fingerprint,
         plan=job.plan,
         files={},
         figures={
-            "vocab_size": len(vocab),
-            "num_unknown": sum(receipt.num_unknown for receipt in written),
+            "vocab_size": len(types.vocab),
             "num_bytes": job.corpus.num_bytes,
             "seconds": round(sum(receipt.seconds for receipt in written), 3),
+            "num_types": types.num_types,
+            "most_frequent_tokens": types.most_frequent_tokens,
+            "num_unknown": num_unknown,
+            "unknown_rate": round(num_unknown / max(1, sum(receipt.num_tokens for receipt in written)), 6),
+            **corpus_census(folder, written).figures(),
         },
     )
     manifest = write_dataset_manifest(folder, written, "arrow", manifest)
     for name in ("work", "started"):
         folder.delete(name)
-    for name in ("", "shards", "done", "quarantine"):
+    for name in ("", "shards", "done", "census", "quarantine"):
         folder.sweep(name)
     return manifest
 
@@ -251,11 +267,7 @@ def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: l
 def _summary(folder: Folder, manifest: Manifest, found: dict[str, int] | None = None) -> dict[str, object]:
     counts, seconds = manifest.counts, float(manifest.figures["seconds"])
     return {
-        "documents": counts.num_documents,
-        "tokens": counts.num_tokens,
-        "vocabulary": manifest.figures["vocab_size"],
-        "unknown tokens": manifest.figures["num_unknown"],
-        "quarantined": counts.num_quarantined,
+        **corpus_rows(manifest),
         "shards": counts.num_shards,
         **(found or {}),
         "tokenizer seconds": seconds,
