@@ -23,6 +23,7 @@ from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.files import save_tensors
 from ulmfit_ray.model.kinds import describe
 from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, numericalize_shard, tokenize_shard
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.embedding_dataset import embedding_table, write_parquet
@@ -75,7 +76,7 @@ def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
         tokenizer=tokenizer.fingerprint,
         plan=plan.fingerprint,
         files={},
-        figures={"vocab_size": len(vocab)},
+        figures={"vocab_size": len(vocab), **corpus_census(folder, receipts).figures()},
     )
     folder.publish_json(tokenizer.to_json(), "tokenizer.json")
     write_dataset_manifest(folder, receipts, "arrow", manifest)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_ray.pipelines.tokenize import vocabulary
-from ulmfit_ray.pipelines.tokenize.vocabulary import TYPES_SCHEMA, count_vocabulary
+from ulmfit_ray.pipelines.tokenize.vocabulary import TYPES_SCHEMA, count_types
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt
 
@@ -34,12 +34,29 @@ def test_the_types_of_all_shards_are_added_up(
     folder: Folder, counted: list[Receipt], monkeypatch: pytest.MonkeyPatch, max_types: int
 ) -> None:
     monkeypatch.setattr(vocabulary, "MAX_TYPES_HERE", max_types + 1)
-    vocab = count_vocabulary(folder, counted, max_vocab=100, min_freq=2)
-    expected = sum(map(Counter, SHARDS), Counter())
+    found_types = count_types(folder, counted, max_vocab=100, min_freq=2)
+    vocab, expected = found_types.vocab, sum(map(Counter, SHARDS), Counter())
     found = dict(zip(vocab.itos, vocab.counts.tolist(), strict=True))
     assert {token: found[token] for token in vocab.itos[9:]} == {t: n for t, n in expected.items() if n >= 2}
     assert vocab.itos[9:] == ["the", "cat", "mat", "sat"]
     assert dict(zip(vocab.itos, vocab.documents.tolist(), strict=True))["the"] == 2
+    assert found_types.num_types == len(expected)
+    # The rare ones too, as long as there are not twenty others.
+    assert found_types.most_frequent_tokens == {"the": 9, "cat": 4, "mat": 3, "sat": 3, "rare": 1}
+    assert list(found_types.most_frequent_tokens) == ["the", "cat", "mat", "sat", "rare"]
+
+
+@pytest.mark.parametrize("max_vocab", [12, 1000])
+def test_the_most_frequent_of_many_types_are_named_however_small_the_vocabulary(folder: Folder, max_vocab: int) -> None:
+    Path(folder.path("work")).mkdir(parents=True)
+    counts = {"xxbos": 7} | {f"w{number:03}": 1 + number // 3 for number in range(100)}
+    table = pa.table([list(counts), list(counts.values()), [1] * len(counts)], schema=TYPES_SCHEMA)
+    pq.write_table(table, folder.path("work/part-0.types.parquet"))
+    receipt = Receipt(plan="p", shard="part-0", num_documents=1, num_tokens=sum(counts.values()))
+    found = count_types(folder, [receipt], max_vocab=max_vocab, min_freq=1)
+    expected = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:20]
+    assert list(found.most_frequent_tokens.items()) == expected
+    assert (found.num_types, len(found.vocab)) == (101, min(max_vocab, 109))
 
 
 def test_more_types_than_the_driver_should_hold_are_left_to_ray(
@@ -69,13 +86,13 @@ def test_a_shard_that_cannot_be_read_is_tried_again_and_then_named(
     monkeypatch.setattr(pq, "read_table", failing)
     monkeypatch.setattr("ulmfit_ray.pipelines.attempts.time.sleep", lambda seconds: None)
     if times == 1:
-        assert count_vocabulary(folder, counted, max_vocab=100, min_freq=1).num_tokens == 20
+        assert count_types(folder, counted, max_vocab=100, min_freq=1).vocab.num_tokens == 20
     else:
         with pytest.raises(RuntimeError, match=r"work/part-0\.types\.parquet cannot be read: OSError: injected fault"):
-            count_vocabulary(folder, counted, max_vocab=100, min_freq=1)
+            count_types(folder, counted, max_vocab=100, min_freq=1)
 
 
 def test_counts_that_do_not_add_up_fail(folder: Folder, counted: list[Receipt]) -> None:
     counted[0] = replace(counted[0], num_tokens=counted[0].num_tokens + 1)
     with pytest.raises(RuntimeError, match="have 20 occurrences, the shards 21 tokens: something was lost"):
-        count_vocabulary(folder, counted, max_vocab=100, min_freq=1)
+        count_types(folder, counted, max_vocab=100, min_freq=1)

@@ -21,10 +21,12 @@ from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lea
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
+from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.counting import count_shards
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard
-from ulmfit_ray.pipelines.tokenize.vocabulary import count_vocabulary
+from ulmfit_ray.pipelines.tokenize.vocabulary import CountedTypes, count_types
+from ulmfit_ray.reporting.corpus import corpus_rows, print_corpus
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder
@@ -37,6 +39,8 @@ from ulmfit_ray.text.vocab import Vocab
 
 UNKNOWN_WARNED = 0.2
 """Part of the tokens that may be unknown without a warning."""
+COUNTED_TYPES = "work/types.json"
+"""What phase 2 counted and vocab.json does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ def _run(
     with ray_session(config.ray):
         require_resources(config.ray, num_cpus=1, what="a tokenizer")
         manifest, found = _run_phases(config, folder, plan, tokenizer, given_vocab)
+    print_corpus(manifest)
     print_summary("tokenize", _summary(folder, manifest, found))
     _warn(config, folder, manifest)
     return manifest
@@ -87,7 +92,7 @@ def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest) -> None:
         found = manifest.counts.num_documents + len(bad)
         print(f"warning: {len(bad):,} of {found:,} documents cannot be read: see quarantine/", file=sys.stderr)
         print(bad.named(folder), file=sys.stderr)
-    unknown = int(manifest.figures["num_unknown"]) / max(1, manifest.counts.num_tokens)
+    unknown = manifest.figures["unknown_rate"]
     if unknown > UNKNOWN_WARNED:
         remedy = "count one of its own (without --vocab)" if config.vocab else "raise --max-vocab or lower --min-freq"
         print(f"warning: {unknown:.0%} of all tokens are not in the vocabulary: {remedy}", file=sys.stderr)
@@ -112,11 +117,11 @@ def _run_phases(
     if not any(receipt.num_documents for receipt in counted.receipts):
         raise RuntimeError("the input holds no document that can be read: nothing to tokenize")
     if given_vocab is not None:
-        manifest = _finish(folder, job, counted.receipts, counted.receipts, given_vocab)
+        manifest = _finish(folder, job, counted.receipts, counted.receipts, CountedTypes(given_vocab))
         return manifest, {"shards found written": counted.num_found}
-    vocab = _vocabulary(config, folder, counted.receipts)
-    written = _numericalize(job, counted.receipts, vocab)
-    manifest = _finish(folder, job, counted.receipts, written.receipts, vocab)
+    types = _count_types(config, folder, counted.receipts)
+    written = _numericalize(job, counted.receipts, types.vocab)
+    manifest = _finish(folder, job, counted.receipts, written.receipts, types)
     return manifest, {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
 
 
@@ -216,15 +221,17 @@ def _count(config: TokenizeConfig, job: TokenizeJob, plan: Plan) -> PhaseResult:
     return run_phase(phase, plan.units, flow, lambda unit: plan.rows(unit)["path"][0].as_py())
 
 
-def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt]) -> Vocab:
-    """Phase 2: write vocab.json, unless it is there."""
+def _count_types(config: TokenizeConfig, folder: Folder, counted: list[Receipt]) -> CountedTypes:
+    """Phase 2: add up the types and write vocab.json, unless that is done."""
     if folder.exists("vocab.json"):
-        return Vocab.from_json(folder.read_json("vocab.json"))
+        return CountedTypes(Vocab.from_json(folder.read_json("vocab.json")), **folder.read_json(COUNTED_TYPES))
     with Bar("2 vocabulary", len(counted), "shards") as bar:
-        vocab = count_vocabulary(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
-        bar.advance(len(counted), note=f"{len(vocab):,} entries")
-    folder.publish_json(vocab.to_json(), "vocab.json")
-    return vocab
+        types = count_types(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
+        bar.advance(len(counted), note=f"{len(types.vocab):,} entries")
+    # vocab.json comes last: it says that this phase is over.
+    folder.publish_json(types.figures(), COUNTED_TYPES)
+    folder.publish_json(types.vocab.to_json(), "vocab.json")
+    return types
 
 
 def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> PhaseResult:
@@ -239,27 +246,33 @@ def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> Pha
     return run_phase(phase, units, numericalizing, lambda unit: f"{job.output}/work/{unit.stem}.arrow")
 
 
-def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: list[Receipt], vocab: Vocab) -> Manifest:
+def _finish(
+    folder: Folder, job: TokenizeJob, counted: list[Receipt], written: list[Receipt], types: CountedTypes
+) -> Manifest:
     """Check that nothing was lost on the way, write the manifest, and clear away what it makes superfluous."""
     if [receipt.num_tokens for receipt in counted] != [receipt.num_tokens for receipt in written]:
         raise RuntimeError(f"{folder.uri}: phases 1 and 3 counted different tokens; start afresh with --overwrite")
+    num_unknown = sum(receipt.num_unknown for receipt in written)
     manifest = Manifest(
         job="tokenize",
-        vocab=vocab.fingerprint,
+        vocab=types.vocab.fingerprint,
         tokenizer=job.tokenizer_fingerprint,
         plan=job.plan,
         files={},
         figures={
-            "vocab_size": len(vocab),
-            "num_unknown": sum(receipt.num_unknown for receipt in written),
+            "vocab_size": len(types.vocab),
             "num_bytes": job.corpus.num_bytes,
             "seconds": round(sum(receipt.seconds for receipt in written), 3),
+            **types.figures(),
+            "num_unknown": num_unknown,
+            "unknown_rate": round(num_unknown / max(1, sum(receipt.num_tokens for receipt in written)), 6),
+            **corpus_census(folder, written).figures(),
         },
     )
     manifest = write_dataset_manifest(folder, written, "arrow", manifest)
     for name in ("work", "started"):
         folder.delete(name)
-    for name in ("", "shards", "done", "quarantine"):
+    for name in ("", "shards", "done", "census", "quarantine"):
         folder.sweep(name)
     return manifest
 
@@ -267,11 +280,7 @@ def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: l
 def _summary(folder: Folder, manifest: Manifest, found: dict[str, int] | None = None) -> dict[str, object]:
     counts, seconds = manifest.counts, float(manifest.figures["seconds"])
     return {
-        "documents": counts.num_documents,
-        "tokens": counts.num_tokens,
-        "vocabulary": manifest.figures["vocab_size"],
-        "unknown tokens": manifest.figures["num_unknown"],
-        "quarantined": counts.num_quarantined,
+        **corpus_rows(manifest),
         "shards": counts.num_shards,
         **(found or {}),
         "tokenizer seconds": seconds,

@@ -27,7 +27,8 @@ from ulmfit_ray.corpus.units import CorpusFacts, Unit
 from ulmfit_ray.storage.commit import WriteFile, commit_shard
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt, read_receipt
-from ulmfit_ray.storage.token_dataset import token_schema, write_arrow
+from ulmfit_ray.storage.token_dataset import census_file, token_schema, write_arrow, write_census
+from ulmfit_ray.text.census import Census, checksums
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.types import NumberedDocuments, TypeTable
 from ulmfit_ray.text.vocab import UNK_ID, Vocab
@@ -78,7 +79,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     found = documents_of(unit, streamed, FORMATS[job.corpus.format], job.corpus.columns)
     for block in blocks(_good(found, bad)):
         rows.add(block, types.add([document.fields for document in block]))
-    table = rows.to_table(shard)
+    table, census = rows.to_table(shard), rows.census()
     reasons = [document.reason for document in bad]
     receipt = Receipt(
         plan=job.plan,
@@ -93,6 +94,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     if not bad:
         folder.delete(quarantine)
     files: dict[str, WriteFile] = {quarantine: partial(_write_quarantine, bad)} if bad else {}
+    files[census_file(shard)] = partial(write_census, census.to_table())
     if job.vocab is not None:
         vocab = _vocab(job.output, job.vocab)
         table = _with_global_ids(job, table, vocab.ids_of(types.to_table()["token"].combine_chunks()), vocab, shard)
@@ -133,6 +135,8 @@ class _LocalRows:
     def __init__(self, corpus: CorpusFacts) -> None:
         self._columns = corpus.columns
         self._blocks: list[list[pa.Array]] = []
+        self._lengths = [np.empty(0, np.int64)]
+        self._checksums = [np.empty(0, np.uint64)]
         self.num_tokens = 0
 
     def add(self, block: list[Document], numbered: NumberedDocuments) -> None:
@@ -143,6 +147,8 @@ class _LocalRows:
         for number, field in enumerate(self._columns.kept_fields()):
             arrays.append(pa.array([document.kept[number] for document in block], field.type))
         self._blocks.append(arrays)
+        self._lengths.append(np.diff(numbered.bounds))
+        self._checksums.append(checksums(document.fields for document in block))
         self.num_tokens += len(numbered.ids)
 
     def to_table(self, shard: str) -> pa.Table:
@@ -150,6 +156,10 @@ class _LocalRows:
         if not self._blocks:
             return schema.empty_table()
         return pa.table([pa.concat_arrays(arrays) for arrays in zip(*self._blocks, strict=True)], schema=schema)
+
+    def census(self) -> Census:
+        """Return how long the documents are, and which of them are duplicates."""
+        return Census.of(np.concatenate(self._lengths), np.concatenate(self._checksums))
 
 
 def _places(places: np.ndarray) -> pa.Array:
@@ -191,7 +201,7 @@ def numericalize_shard(job: TokenizeJob, vocab_fingerprint: str, shard: str) -> 
             num_bytes=counted.num_bytes,
             seconds=counted.seconds,
             last=counted.last,
-            files={name: digest for name, digest in counted.files.items() if name.startswith("quarantine/")},
+            files={name: digest for name, digest in counted.files.items() if not name.startswith("work/")},
         )
         found, expected = (receipt.num_documents, receipt.num_tokens), (counted.num_documents, counted.num_tokens)
         if found != expected:

@@ -1,11 +1,13 @@
-"""Phase 2 of tokenizing: add up the types (distinct tokens) of all shards.
+"""Phase 2 of tokenizing: add up the types (distinct tokens) of all shards, for the vocabulary and the manifest.
 
 A few types are added up by the driver in less time than Ray needs to begin. Of many no process ever holds all: they
 are hashed into partitions, which Ray's workers add up.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,36 +31,62 @@ MAX_SHARDS_HERE, MAX_TYPES_HERE = 1_000, 4_000_000
 """What the driver adds up by itself: 4 million types take about 500 MB and ten seconds."""
 MAX_PARTITIONS = 200
 """Ray's default. Fewer for few shards: on a laptop 200 partitions take seconds longer."""
+NUM_NAMED = 20
+"""How many of the most frequent tokens the manifest names."""
+PART_SCHEMA = TYPES_SCHEMA.append(pa.field("types", pa.int64()))
 
 
-def count_vocabulary(folder: Folder, counted: Sequence[Receipt], *, max_vocab: int, min_freq: int) -> Vocab:
-    """Return the vocabulary of all counted shards.
+@dataclass(frozen=True, slots=True)
+class CountedTypes:
+    """What the types of a corpus, added up, say of it; with a given vocabulary they are not counted."""
+
+    vocab: Vocab
+    num_types: int | None = None
+    most_frequent_tokens: dict[str, int] = field(default_factory=dict)
+    """With their counts, in falling order."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the manifest says, beside the vocabulary."""
+        if self.num_types is None:
+            return {}
+        return {"num_types": self.num_types, "most_frequent_tokens": self.most_frequent_tokens}
+
+
+def count_types(folder: Folder, counted: Sequence[Receipt], *, max_vocab: int, min_freq: int) -> CountedTypes:
+    """Add up the types of all counted shards.
 
     Raises:
         RuntimeError: a shard's types cannot be read, or the counts do not add up to the tokens of the receipts.
     """
     num_tokens = sum(receipt.num_tokens for receipt in counted)
-    parts: list[pa.Table] = [TYPES_SCHEMA.empty_table()]
-    found = 0
     shards = [receipt.shard for receipt in counted]
     types = _types_here(folder, shards)
     chosen = partial(_most_frequent_and_total, max_vocab=max_vocab, min_freq=min_freq)
-    for part in [chosen(types)] if types is not None else _partitions(folder, shards, chosen):
-        is_total = pc.is_null(part["token"])
-        found += pc.sum(part.filter(is_total)["count"]).as_py() or 0
-        parts.append(part.filter(pc.invert(is_total)))
+    parts = [chosen(types)] if types is not None else _partitions(folder, shards, chosen)
+    rows = pa.concat_tables([PART_SCHEMA.empty_table(), *parts])
+    is_total = pc.is_null(rows["token"])
+    totals, frequent = rows.filter(is_total), rows.filter(pc.invert(is_total)).select(TYPES_SCHEMA.names)
+    found = pc.sum(totals["count"]).as_py() or 0
     if found != num_tokens:
         raise RuntimeError(
             f"{folder.uri}: the types of all shards have {found:,} occurrences, the shards {num_tokens:,} tokens:"
             " something was lost on the way. Run the same command again."
         )
-    return build_vocab(
-        parts,
+    vocab = build_vocab(
+        [frequent],
         max_vocab=max_vocab,
         min_freq=min_freq,
         num_documents=sum(receipt.num_documents for receipt in counted),
         num_tokens=num_tokens,
     )
+    named = _first(frequent, NUM_NAMED)
+    counts = dict(zip(named["token"].to_pylist(), named["count"].to_pylist(), strict=True))
+    return CountedTypes(vocab, pc.sum(totals["types"]).as_py() or 0, counts)
+
+
+def _first(types: pa.Table, number: int) -> pa.Table:
+    """Return the most frequent types; of equal count, those that come first by code point."""
+    return types.take(pc.select_k_unstable(types, number, [("count", "descending"), ("token", "ascending")]))
 
 
 def _types_here(folder: Folder, shards: Sequence[str]) -> pa.Table | None:
@@ -103,10 +131,18 @@ def _partitions(folder: Folder, shards: list[str], chosen: Callable[[pa.Table], 
 
 
 def _most_frequent_and_total(types: pa.Table, max_vocab: int, min_freq: int) -> pa.Table:
-    """Return the most frequent types of a partition, and one row more, without a token, that counts all of them."""
-    total = {"token": [None], "count": [pc.sum(types["count"]).as_py() or 0], "documents": [0]}
-    chosen = most_frequent(types.select(TYPES_SCHEMA.names).cast(TYPES_SCHEMA), max_vocab=max_vocab, min_freq=min_freq)
-    return pa.concat_tables([chosen, pa.table(total, schema=TYPES_SCHEMA)])
+    """Return the most frequent types of a partition, and one row more, without a token, that counts all of them.
+
+    Rare ones are among them only where the partition has too few others to name.
+    """
+    types = types.select(TYPES_SCHEMA.names).cast(TYPES_SCHEMA)
+    total = {"token": [None], "count": [pc.sum(types["count"]).as_py() or 0], "documents": [0], "types": [len(types)]}
+    chosen = most_frequent(types, max_vocab=max_vocab, min_freq=min_freq)
+    named = _first(types, NUM_NAMED)
+    more = named.filter(pc.invert(pc.is_in(named["token"], value_set=chosen["token"])))
+    rows = pa.concat_tables([chosen, more])
+    rows = rows.append_column(PART_SCHEMA.field("types"), pa.nulls(len(rows), pa.int64()))
+    return pa.concat_tables([rows, pa.table(total, schema=PART_SCHEMA)])
 
 
 def _read_types(batch: dict[str, list[str]], output: str) -> Iterator[pa.Table]:
