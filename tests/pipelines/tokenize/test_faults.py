@@ -26,7 +26,7 @@ PHASES = {
 @pytest.fixture(autouse=True)
 def _types_are_added_up_by_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Ray count the few types of these shards, too; `tokens` had them counted by the driver."""
-    monkeypatch.setattr(vocabulary, "MAX_SHARDS_HERE", 0)
+    monkeypatch.setattr(vocabulary, "MAX_BYTES_HERE", 0)
 
 
 @pytest.fixture

@@ -76,7 +76,6 @@ def test_a_counted_shard_has_ids_of_its_own_types_and_a_receipt_that_says_so(job
         f"census/{STEM}.parquet",
         f"work/{STEM}.arrow",
         f"work/{STEM}.types.parquet",
-        f"census/{STEM}.parquet",
     ]
     assert all(sha256_file(Path(job.output, name)) == digest for name, digest in receipt.files.items())
     assert read_receipts(Folder(job.output), "p", WORK_RECEIPTS) == {STEM: receipt}
