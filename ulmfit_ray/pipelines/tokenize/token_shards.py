@@ -84,7 +84,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     )
     folder, quarantine = Folder(job.output), f"quarantine/{shard}.jsonl"
     if not bad:
-        folder.delete(quarantine)
+        folder.delete_file(quarantine)
     files: dict[str, WriteFile] = {quarantine: partial(_write_quarantine, bad)} if bad else {}
     files[f"work/{shard}.arrow"] = partial(write_arrow, table)
     files[f"work/{shard}.types.parquet"] = partial(pq.write_table, types.to_table())
