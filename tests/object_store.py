@@ -4,12 +4,15 @@ A fault names the requests that it meets by a part of "METHOD /bucket/key?query"
 """
 
 import http.client
-import os
+import json
+import logging
 import socketserver
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,13 +28,17 @@ CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 FOR_EVER = 1_000_000
-UNAVAILABLE = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+REFUSALS = {
+    "unavailable": (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"),
+    "refused": (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"),
+}
 END_OF_CHUNKS = b"\r\n0\r\n\r\n"
 
 
 @contextmanager
-def object_store() -> Iterator[str]:
+def running() -> Iterator[str]:
     """Run an S3 endpoint and give its URL."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -48,13 +55,37 @@ def client(endpoint: str) -> Any:
     )
 
 
-def environment(endpoint: str) -> dict[str, str]:
-    """Return what a process that works with this endpoint has in its environment."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_ADDRESS"))} | {
-        **CREDENTIALS,
-        "AWS_ENDPOINT_URL": endpoint,
-        "RAY_AUTH_MODE": "disabled",
-    }
+def variables(endpoint: str) -> dict[str, str]:
+    """Return what stands in the environment of a process that works with this endpoint."""
+    return CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
+
+
+def user(endpoint: str, allowed: Sequence[str]) -> tuple[str, str]:
+    """Make a user who may do what is `allowed` and nothing else; return the key and its secret."""
+    users = boto3.client("iam", endpoint_url=endpoint, region_name=REGION)
+    name = uuid.uuid4().hex
+    users.create_user(UserName=name)
+    statement = {"Effect": "Allow", "Action": list(allowed), "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    users.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=policy)
+    key = users.create_access_key(UserName=name)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+@contextmanager
+def asking_for_keys(endpoint: str) -> Iterator[None]:
+    """Let the store look at keys and rights, which it does not do otherwise."""
+
+    def begin_after(num_requests: bytes) -> None:
+        headers = {"content-type": "text/plain"}
+        url = f"{endpoint}/moto-api/reset-auth"
+        urllib.request.urlopen(urllib.request.Request(url, num_requests, headers, method="POST")).close()
+
+    begin_after(b"0")
+    try:
+        yield
+    finally:
+        begin_after(b"inf")
 
 
 @dataclass(kw_only=True)
@@ -63,8 +94,8 @@ class Fault:
 
     where: str
     """Part of "METHOD /bucket/key?query"."""
-    what: Literal["cut", "unavailable", "stall"]
-    """cut: the connection ends in the middle of the answer; unavailable: 503; stall: the request's body stops."""
+    what: Literal["cut", "unavailable", "refused", "stall"]
+    """cut: the connection ends in the middle of the answer; unavailable: 503; refused: 403; stall: no answer, ever."""
     after_bytes: int = 0
     """Bytes of a body that pass before."""
     times: int = FOR_EVER
@@ -80,6 +111,8 @@ class Proxy:
         self.latency_seconds = latency_seconds
         self.requests: list[str] = []
         """"METHOD /bucket/key?query" of each request."""
+        self.signed: list[bool] = []
+        """Whether each request says who asks."""
         self.faults: list[Fault] = []
         self.released = threading.Event()
         """Set to let go of what stalls."""
@@ -96,10 +129,11 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def begin(self, line: str) -> Fault | None:
+    def begin(self, line: str, is_signed: bool) -> Fault | None:
         """Note a request; return the fault that it meets."""
         with self._lock:
             self.requests.append(line)
+            self.signed.append(is_signed)
             for fault in self.faults:
                 if fault.where in line and fault.count < fault.times:
                     fault.count += 1
@@ -142,7 +176,7 @@ class _Connection(socketserver.StreamRequestHandler):
         headers = dict(iter(self._header, None))
         if "expect" in headers:
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        fault = proxy.begin(f"{method} {urllib.parse.unquote(path)}")
+        fault = proxy.begin(f"{method} {urllib.parse.unquote(path)}", "authorization" in headers)
         if fault is not None and fault.what == "stall":
             self.rfile.read(fault.after_bytes)
             fault.met.set()
@@ -150,9 +184,10 @@ class _Connection(socketserver.StreamRequestHandler):
             return False
         body = self._body(headers)
         time.sleep(proxy.latency_seconds)
-        if fault is not None and fault.what == "unavailable":
+        if fault is not None and fault.what in REFUSALS:
             fault.met.set()
-            self._answer(503, {"content-type": "application/xml"}, UNAVAILABLE if method != "HEAD" else b"")
+            status, content = REFUSALS[fault.what]
+            self._answer(status, {"content-type": "application/xml"}, content if method != "HEAD" else b"")
             return True
         answer = proxy.forward(method, path, headers, body)
         content, size = answer.read(), None

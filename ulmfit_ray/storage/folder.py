@@ -103,8 +103,10 @@ class Folder:
 
     def read_bytes(self, name: str) -> bytes:
         """Return the whole of a small file."""
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
-            return stream.read()
+        if self.is_local:
+            return Path(self.path(name)).read_bytes()
+        with self.filesystem.open_input_file(self.path(name)) as file:
+            return remote.read_whole(file)
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file."""
@@ -122,7 +124,7 @@ class Folder:
         if self.is_local:
             return pa.memory_map(self.path(name))
         file = self.filesystem.open_input_file(self.path(name))
-        return pa.BufferReader(file.read_buffer()) if file.size() <= remote.SMALL_BYTES else file
+        return pa.BufferReader(remote.read_whole(file)) if file.size() <= remote.SMALL_BYTES else file
 
     def sha256(self, name: str) -> str:
         """Return the SHA-256 of a file as hexadecimal digits."""

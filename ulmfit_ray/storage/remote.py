@@ -7,6 +7,7 @@ says "slow down" again every 0.2 seconds, and waits 100 seconds for one that doe
 import functools
 import os
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ CONNECTIONS = 64
 """Requests of one process at once."""
 SMALL_BYTES = 8 << 20
 """What is smaller is uploaded by one PUT, and read by one GET. pyarrow's limit for a PUT is 10 MB."""
+PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 REFUSALS = (
@@ -72,6 +74,21 @@ def upload(filesystem: pyarrow.fs.FileSystem, content: pa.Buffer, path: str) -> 
 
     with ThreadPoolExecutor(1) as uploading:
         uploading.submit(write).result()
+
+
+def read_whole(file: pa.NativeFile) -> bytes:
+    """Return all bytes of an open file.
+
+    pyarrow does not ask again when a store says "slow down" in more bytes than it was asked for.
+    """
+    for seconds in PAUSES_SECONDS:
+        try:
+            return file.read_at(file.size(), 0)
+        except OSError as error:
+            if "Failed to flush response stream" not in str(error):
+                raise
+        time.sleep(seconds)
+    return file.read_at(file.size(), 0)
 
 
 @functools.lru_cache
