@@ -5,14 +5,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# For job_config.py and trap_texts.py.
+# For job_config.py, object_store.py and trap_texts.py.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
@@ -36,6 +37,28 @@ MakeTokenDataset = Callable[..., TokenDataset]
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path / "output"))
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """URL of an object store, which s3:// URIs lead to from here on, in this process and those it starts."""
+    # moto takes half a second to import.
+    import object_store
+
+    with pytest.MonkeyPatch.context() as patch, object_store.running() as url:
+        for name, value in object_store.variables(url).items():
+            patch.setenv(name, value)
+        yield url
+
+
+@pytest.fixture
+def bucket(endpoint: str) -> str:
+    """URI of a new bucket."""
+    import object_store
+
+    name = f"test-{uuid.uuid4().hex}"
+    object_store.client(endpoint).create_bucket(Bucket=name)
+    return f"s3://{name}"
 
 
 @pytest.fixture

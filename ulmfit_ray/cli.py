@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ulmfit_ray.config import Config, ConfigError, parse_config
+from ulmfit_ray.config import Config, ConfigError, check_places, parse_config
 from ulmfit_ray.reporting.logs import configure_logging
 
 
@@ -118,7 +118,9 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
     debug = "--debug" in arguments
     configure_logging(logging.INFO if debug else logging.WARNING)
     try:
-        run(parse_config(config_class, arguments, program))
+        config = parse_config(config_class, arguments, program)
+        check_places(config)
+        run(config)
     except KeyboardInterrupt as interrupt:
         said = str(interrupt) or "interrupted; run the same command again to go on from here"
         print(f"\n{said}", file=sys.stderr)

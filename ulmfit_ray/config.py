@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import tyro
 
-from ulmfit_ray.storage.folder import absolute_uri
+from ulmfit_ray.storage.folder import absolute_uri, check_place
 
 Config = TypeVar("Config")
 PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels")
@@ -192,20 +192,41 @@ def absolute_places(config: Config) -> Config:
         ConfigError: a path is relative in a submitted job, whose working directory Ray deletes.
     """
     changes: dict[str, Any] = {}
-    for item in fields(config):  # type: ignore[arg-type]
-        value = getattr(config, item.name)
-        if item.name not in PLACES or value is None:
-            continue
-        places = value if isinstance(value, tuple) else (value,)
+    for name, places in _places(config):
         for place in places:
             if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
                 raise ConfigError(
-                    f"--{item.name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is"
+                    f"--{name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is"
                     " deleted; name an absolute path or a URI that all nodes see"
                 )
         absolute = tuple(map(absolute_uri, places))
-        changes[item.name] = absolute if isinstance(value, tuple) else absolute[0]
+        changes[name] = absolute if isinstance(getattr(config, name), tuple) else absolute[0]
     return replace(config, **changes)  # type: ignore[type-var]
+
+
+def check_places(config: Any) -> None:
+    """Ask each object store that the config names for its place there.
+
+    Raises:
+        ConfigError: there is no such bucket, or we may not use it.
+        ConnectionError: a store does not answer.
+    """
+    for name, places in _places(config):
+        for place in places:
+            try:
+                check_place(place)
+            except ConnectionError as error:
+                raise ConnectionError(f"{name} {error}") from error
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{name} {error}") from error
+
+
+def _places(config: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the name of each field that has paths or URIs, and what it has."""
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if item.name in PLACES and value is not None:
+            yield item.name, value if isinstance(value, tuple) else (value,)
 
 
 def _refuse_unknown(arguments: Sequence[str], config_class: type, program: str) -> None:

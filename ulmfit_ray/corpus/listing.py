@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.fs
 
-from ulmfit_ray.storage.folder import absolute_uri
+from ulmfit_ray.storage.folder import absolute_uri, file_system
 
 END_BYTES = 1 << 20
 READING_THREADS = 32
@@ -48,7 +48,7 @@ def list_inputs(inputs: Sequence[str]) -> list[InputFile]:
 def _list_one(uri: str) -> list[InputFile]:
     if "://" not in uri and not os.path.exists(uri) and glob.has_magic(uri):
         return [file for match in sorted(glob.glob(uri, recursive=True)) for file in _list_one(match)]
-    filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
+    filesystem, path = file_system(uri)
     info = filesystem.get_file_info(path)
     if info.type == pyarrow.fs.FileType.Directory:
         selector = pyarrow.fs.FileSelector(path, recursive=True)
@@ -80,7 +80,7 @@ def open_stored(path: str) -> pa.NativeFile:
 
 @functools.lru_cache
 def _file_system(root: str) -> pyarrow.fs.FileSystem:
-    return pyarrow.fs.FileSystem.from_uri(root)[0]
+    return file_system(root)[0]
 
 
 def hashes_of_ends(files: Sequence[InputFile]) -> dict[str, str]:

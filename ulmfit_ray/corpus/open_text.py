@@ -1,4 +1,8 @@
-"""Text inputs as byte streams: the one module that speaks smart_open (any URL, any compression)."""
+"""Text inputs as byte streams: the one module that speaks smart_open (any compression, files of the web).
+
+What lies in a file system that pyarrow opens, an object store above all, is read through pyarrow: a process has one
+client of the store, with the settings of storage.remote.
+"""
 
 import io
 import lzma
@@ -15,9 +19,14 @@ if sys.version_info >= (3, 14):
 else:
     from backports.zstd import ZstdError
 
+from ulmfit_ray.corpus.listing import open_stored
+
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 CONTENT_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, ZstdError)
 """What the libraries raise about the bytes of a compressed file; gzip and bz2 raise an OSError of no file."""
+WEB = ("http://", "https://", "ftp://", "ftps://", "sftp://", "ssh://", "scp://")
+STORED_BYTES = 8 << 20
+"""Read of a file in an object store at once: a request waits about 25 ms, as long as 2 MB take."""
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -36,8 +45,11 @@ def base_extension(path: str) -> str:
 
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
+    is_stored = "://" in path and not path.startswith(WEB)
+    source = io.BufferedReader(open_stored(path), STORED_BYTES) if is_stored else path
     # Explicit, because smart_open would also decompress other extensions, whose files were planned as uncompressed.
-    return smart_open.open(path, "rb", compression="infer_from_extension" if is_compressed(path) else "disable")
+    kind = os.path.splitext(path.lower())[1] if is_compressed(path) else "disable"
+    return smart_open.open(source, "rb", compression=kind)
 
 
 def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:

@@ -6,7 +6,7 @@ attempts.py has what happens on a worker; one bad shard does not end the job.
     receipts on disk -> pending units -> groups -> map_batches -> outcomes -> tally -> receipts on disk, read again
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TypeVar
@@ -22,7 +22,7 @@ from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipt, read_receipts, shards_of
+from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipts, shards_of
 
 Unit = TypeVar("Unit")
 MAX_GROUPS = 2000
@@ -77,8 +77,8 @@ def run_phase(
 ) -> PhaseResult:
     """Run what is pending, and once more what is still missing; return the receipts of all units.
 
-    The receipts are read from the disk at the end, so that only what is really there counts. `source_of` names the
-    file that a unit is made from, for the message about a unit that cannot be made.
+    At the end the receipts are listed, so that only what is really there counts, and those that no outcome brought are
+    read. `source_of` names the file that a unit is made from, for the message about a unit that cannot be made.
 
     Raises:
         RuntimeError: shards failed or are missing, or too many documents are bad.
@@ -101,11 +101,19 @@ def run_phase(
                     receipts[outcome.shard] = outcome.receipt
                     spans += [(outcome.began, outcome.ended, outcome.receipt.num_tokens)] if outcome.ended else []
             pending = pending_units(units, receipts)
-        receipts = read_receipts(folder, phase.plan, phase.where)
+        receipts = read_receipts(folder, phase.plan, phase.where, known=receipts)
         missing = pending_units(units, receipts)
+        _forget_failures(folder, receipts)
         tally.finish(folder, {unit.stem: source_of(unit) for unit in missing})
     done = [receipts[shard] for unit in units for shard in shards_of(unit, receipts) or ()]
     return PhaseResult(done, num_found, _rate(spans, done))
+
+
+def _forget_failures(folder: Folder, receipts: Mapping[str, Receipt]) -> None:
+    """Delete the tracebacks of shards that have been made since."""
+    for name in folder.names("failed"):
+        if name.removesuffix(".txt") in receipts:
+            folder.delete_file(f"failed/{name}")
 
 
 def _rate(spans: list[tuple[float, float, int]], receipts: list[Receipt]) -> float:
@@ -186,20 +194,7 @@ class _ShardActor:
 def _work_on_group(group: pa.Table, *, phase: Phase, work: ShardWork) -> pa.Table:
     """Make the shards of a group, on a worker, each committed by itself."""
     configure_logging()
-    found = []
-    for shard in group["shard"].to_pylist():
-        found.append(outcome_of(phase, shard, partial(work, shard)))
-    return outcomes_table(found)
-
-
-def outcome_of(phase: Phase, shard: str, work: Callable[[], Receipt]) -> Outcome:
-    """Make a shard, on a worker, unless it is made: an earlier worker may have died at a later shard of the group."""
-    folder = Folder(phase.output)
-    if folder.exists(f"{phase.where}/{shard}.json"):
-        receipt = read_receipt(folder, shard, phase.where)
-        if receipt.plan == phase.plan:
-            return Outcome(shard=shard, receipt=receipt)
-    return attempt(phase, shard, work)
+    return outcomes_table(attempt(phase, shard, partial(work, shard)) for shard in group["shard"].to_pylist())
 
 
 def outcomes(dataset: ray.data.Dataset) -> Iterator[Outcome]:

@@ -18,8 +18,8 @@ from ulmfit_ray.corpus.formats.table import FORMATS
 from ulmfit_ray.corpus.reading import StreamedText, stream_shards
 from ulmfit_ray.corpus.units import Piece, Unit, units_of
 from ulmfit_ray.lifecycle import Outcome
-from ulmfit_ray.pipelines.attempts import ATTEMPTS, Phase, WorkerEndedError, counted_start, failure
-from ulmfit_ray.pipelines.shards import FOR_EVER, grouped, outcome_of, outcomes, outcomes_table, units_per_task
+from ulmfit_ray.pipelines.attempts import ATTEMPTS, Phase, WorkerEndedError, attempt, counted_start, failure
+from ulmfit_ray.pipelines.shards import FOR_EVER, grouped, outcomes, outcomes_table, units_per_task
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, tokenize_shard
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.storage.plan import Plan, PlannedUnit, shard_stem
@@ -164,4 +164,4 @@ def _outcome(phase: Phase, job: TokenizeJob, row: dict[str, Any]) -> Outcome:
         return failure(phase, unit.stem, row["problem"], f"while reading {pieces[0].path}")
     streamed = None if row["streamed"] is None else StreamedText(**row["streamed"])
     shard = unit.stem if streamed is None else shard_stem(unit.stem, streamed.part)
-    return outcome_of(phase, shard, partial(tokenize_shard, job, unit, streamed, shard))
+    return attempt(phase, shard, partial(tokenize_shard, job, unit, streamed, shard))

@@ -92,7 +92,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     )
     folder, quarantine = Folder(job.output), f"quarantine/{shard}.jsonl"
     if not bad:
-        folder.delete(quarantine)
+        folder.delete_file(quarantine)
     files: dict[str, WriteFile] = {quarantine: partial(_write_quarantine, bad)} if bad else {}
     files[census_file(shard)] = partial(write_census, census.to_table())
     if job.vocab is not None:
