@@ -185,8 +185,10 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
         raise ConfigError(str(error)) from error
 
 
-def absolute_places(config: Config) -> Config:
+def absolute_places(config: Config, table: str = "") -> Config:
     """Return the config with its local paths made absolute: workers have other working directories.
+
+    `table` stands in front of the names of its options ("tokenizer.").
 
     Raises:
         ConfigError: a path is relative in a submitted job, whose working directory Ray deletes.
@@ -194,14 +196,17 @@ def absolute_places(config: Config) -> Config:
     changes: dict[str, Any] = {}
     for item in fields(config):  # type: ignore[arg-type]
         value = getattr(config, item.name)
+        if is_dataclass(value):
+            changes[item.name] = absolute_places(value, f"{table}{item.name}.")
+            continue
         if item.name not in PLACES or value is None:
             continue
         places = value if isinstance(value, tuple) else (value,)
         for place in places:
             if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
                 raise ConfigError(
-                    f"--{item.name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is"
-                    " deleted; name an absolute path or a URI that all nodes see"
+                    f"--{table}{item.name} {place} is relative: a submitted job runs in a folder of Ray's cache, which"
+                    " is deleted; name an absolute path or a URI that all nodes see"
                 )
         absolute = tuple(map(absolute_uri, places))
         changes[item.name] = absolute if isinstance(value, tuple) else absolute[0]
