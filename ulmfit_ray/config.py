@@ -185,23 +185,32 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
         raise ConfigError(str(error)) from error
 
 
-def absolute_places(config: Config) -> Config:
+def absolute_places(config: Config, table: str = "") -> Config:
     """Return the config with its local paths made absolute: workers have other working directories.
+
+    `table` stands in front of the names of its options ("tokenizer.").
 
     Raises:
         ConfigError: a path is relative in a submitted job, whose working directory Ray deletes.
     """
     changes: dict[str, Any] = {}
-    for name, places in _places(config):
-        for place in places:
-            if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
-                raise ConfigError(
-                    f"--{name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is"
-                    " deleted; name an absolute path or a URI that all nodes see"
-                )
-        absolute = tuple(map(absolute_uri, places))
-        changes[name] = absolute if isinstance(getattr(config, name), tuple) else absolute[0]
+    for item in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            changes[item.name] = absolute_places(value, f"{table}{item.name}.")
+        elif item.name in PLACES and value is not None:
+            absolute = tuple(_absolute(f"{table}{item.name}", place) for place in _listed(value))
+            changes[item.name] = absolute if isinstance(value, tuple) else absolute[0]
     return replace(config, **changes)  # type: ignore[type-var]
+
+
+def _absolute(name: str, place: str) -> str:
+    if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
+        raise ConfigError(
+            f"--{name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is deleted;"
+            " name an absolute path or a URI that all nodes see"
+        )
+    return absolute_uri(place)
 
 
 def check_places(config: Any) -> None:
@@ -221,12 +230,18 @@ def check_places(config: Any) -> None:
                 raise ConfigError(f"{name} {error}") from error
 
 
-def _places(config: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _places(config: Any, table: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the name of each field that has paths or URIs, and what it has."""
     for item in fields(config):
         value = getattr(config, item.name)
-        if item.name in PLACES and value is not None:
-            yield item.name, value if isinstance(value, tuple) else (value,)
+        if is_dataclass(value):
+            yield from _places(value, f"{table}{item.name}.")
+        elif item.name in PLACES and value is not None:
+            yield f"{table}{item.name}", _listed(value)
+
+
+def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _refuse_unknown(arguments: Sequence[str], config_class: type, program: str) -> None:

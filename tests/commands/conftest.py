@@ -116,6 +116,7 @@ def _write_model(place: Path, tokens: str, kind: str) -> str:
         weights=place / "weights",
         vocab=vocab.to_json(),
         tokenizer=dataset.folder.read_json("tokenizer.json"),
+        tokenizer_model=None,
         log=[],
         card="",
         manifest=Manifest(job=verb, vocab=vocab.fingerprint, tokenizer=dataset.manifest.tokenizer, files={}),

@@ -7,7 +7,7 @@ from ulmfit_ray.config import ConfigError, operational
 from ulmfit_ray.pipelines.options import RayRun
 from ulmfit_ray.text.presets import FASTAI_07, FASTAI_V2, NONE, rule_names
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
-from ulmfit_ray.text.tokenizers.kinds import Eos, Kind, TokenizerSettings
+from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Eos, Kind, ModelType, TokenizerSettings
 
 AUTO = ("auto",)
 
@@ -17,9 +17,36 @@ class TokenizerOptions:
     """What cuts the text into tokens."""
 
     kind: Kind = "spacy"
-    """spacy: words as spaCy cuts them; whitespace: text that is tokenized already; characters: one by one."""
+    """spacy: words as spaCy cuts them; sentencepiece: pieces of words; whitespace: text that is tokenized already;
+    characters: one by one."""
     eos: Eos = "none"
     """Put xxeos behind each document, or behind each line; with line, no xxbos stands in front of documents."""
+    model: str | None = None
+    """sentencepiece: an existing model file, path or URI (default: one is trained on a sample of the text)."""
+    model_type: ModelType = "unigram"
+    """sentencepiece: the kind of model that is trained."""
+    vocab_size: int = 0
+    """sentencepiece: how many pieces the model gets (0: a quarter of the sample's distinct words, 30,000 at most)."""
+    sample_bytes: int = 64 << 20
+    """sentencepiece: how much text the model is trained on."""
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < 0 or self.sample_bytes < 1:
+            raise ConfigError("--tokenizer.vocab-size must not be negative, --tokenizer.sample-bytes at least 1")
+        trained = [name for name in ("model_type", "vocab_size", "sample_bytes") if self._is_given(name)]
+        if self.kind != "sentencepiece":
+            self._refuse([*trained, *filter(self._is_given, ["model"])], "is for --tokenizer.kind sentencepiece")
+        elif self.model is not None:
+            self._refuse(
+                trained, "says how a model is trained, and --tokenizer.model names one that is: name one of both"
+            )
+
+    def _is_given(self, name: str) -> bool:
+        return bool(getattr(self, name) != self.__dataclass_fields__[name].default)
+
+    def _refuse(self, given: list[str], why: str) -> None:
+        if given:
+            raise ConfigError(f"--tokenizer.{given[0].replace('_', '-')} {why}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,12 +69,12 @@ class TokenizeConfig(RayRun):
     """spaCy's code of the language, such as en or de; ja, ko, th and vi need the extra of that name."""
     rules: tuple[str, ...] = AUTO
     """Cleaning rules: fastai-v2, fastai-v1, fastai-0.7, none, or rules by name, in the order in which they run.
-    auto: fastai-v2 with spacy, none with whitespace and characters."""
+    auto: fastai-v2 with spacy and sentencepiece, none with whitespace and characters."""
     tokenizer: TokenizerOptions = field(default_factory=TokenizerOptions)
     mark_fields: Literal["auto", "yes", "no"] = "auto"
     """Put `xxfld n` in front of each field (auto: with several text columns, and with the rules of fastai-0.7)."""
     vocab: str | None = None
-    """Use the vocabulary of this token dataset or model instead of counting one."""
+    """Use the vocabulary of this token dataset or model, and its tokenizer.model, instead of making them."""
     max_vocab: int = 60_000
     """Size of the vocabulary, the nine special tokens included."""
     min_freq: int = 3
@@ -63,6 +90,12 @@ class TokenizeConfig(RayRun):
         if not 0 <= self.max_bad_fraction <= 1:
             raise ConfigError("--max-bad-fraction must lie between 0 and 1")
 
+        if (
+            self.vocab is not None
+            and self.tokenizer.kind in WITH_MODEL
+            and self.tokenizer != TokenizerOptions(kind=self.tokenizer.kind, eos=self.tokenizer.eos)
+        ):
+            raise ConfigError("--vocab brings its own tokenizer.model: leave out what --tokenizer says of one")
         try:
             rule_names(self._rules())
         except ValueError as error:
@@ -71,7 +104,7 @@ class TokenizeConfig(RayRun):
     def _rules(self) -> tuple[str, ...]:
         if self.rules != AUTO:
             return self.rules
-        return FASTAI_V2 if self.tokenizer.kind == "spacy" else NONE
+        return FASTAI_V2 if self.tokenizer.kind in ("spacy", "sentencepiece") else NONE
 
     def tokenizer_settings(self) -> TokenizerSettings:
         """Return what decides how texts are cut."""

@@ -2,8 +2,9 @@
 
     plan -> tokenize (read | count, per shard) -> vocabulary (group by token) -> numericalize (per shard) -> manifest
 
-A restart enters the first phase that is incomplete and does only the shards that have no receipt. With a given
-vocabulary the first phase makes the finished shards, and there is no other.
+Where pieces of words are wanted, their model comes first (subwords.py). A restart enters the first phase that is
+incomplete and does only the shards that have no receipt. With a given vocabulary the first phase makes the finished
+shards, and there is no other.
 """
 
 import sys
@@ -24,6 +25,7 @@ from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
 from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.counting import count_shards
+from ulmfit_ray.pipelines.tokenize.subwords import claimed_model, given_model
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard
 from ulmfit_ray.pipelines.tokenize.vocabulary import CountedTypes, count_types
 from ulmfit_ray.reporting.corpus import corpus_rows, print_corpus
@@ -34,7 +36,7 @@ from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_dataset_m
 from ulmfit_ray.storage.model_directory import JOBS as MODEL_JOBS
 from ulmfit_ray.storage.plan import Plan, PlannedUnit, read_plan, whole_units, write_plan
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
-from ulmfit_ray.text.tokenizers.kinds import Tokenizer, make_tokenizer
+from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab
 
 UNKNOWN_WARNED = 0.2
@@ -51,21 +53,29 @@ class _Corpus:
     facts: CorpusFacts
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the config names and the job need not make: a vocabulary, the content of a tokenizer.model."""
+
+    vocab: Vocab | None
+    model: bytes | None
+
+
 def run(config: TokenizeConfig) -> Manifest | None:
     """Tokenize the corpus, or what is missing of it, and return the manifest (None after --dry-run)."""
     refuse_output_inside(config.output, config.input)
     is_finished = Folder(config.output).exists("manifest.json") and not config.overwrite
     # A finished output does not need its input any more.
     corpus = None if is_finished else _look_at_input(config)
-    tokenizer = make_tokenizer(config.tokenizer_settings())
-    given_vocab = _given_vocab(config)
+    given = _Given(_given_vocab(config), None if is_finished else given_model(config))
+    # What must be trained first comes later; a mistake in all else is found now.
+    waits = config.tokenizer.kind in WITH_MODEL and given.model is None
+    tokenizer = None if waits else make_tokenizer(config.tokenizer_settings(), given.model)
     with output_lease("tokenize", config):
-        return _run(config, corpus, tokenizer, given_vocab)
+        return _run(config, corpus, given, tokenizer)
 
 
-def _run(
-    config: TokenizeConfig, corpus: _Corpus | None, tokenizer: Tokenizer, given_vocab: Vocab | None
-) -> Manifest | None:
+def _run(config: TokenizeConfig, corpus: _Corpus | None, given: _Given, tokenizer: Tokenizer | None) -> Manifest | None:
     folder, manifest = claim_output("tokenize", config)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))
@@ -75,10 +85,12 @@ def _run(
         print_dry_run(config, _planned_work(config, folder, corpus))
         return None
     plan = _plan(config, folder, corpus)
+    model = claimed_model(config, folder, plan, given.model)
+    tokenizer = tokenizer or make_tokenizer(config.tokenizer_settings(), model)
     _claim_tokenizer(folder, tokenizer)
     with ray_session(config.ray):
         require_resources(config.ray, num_cpus=1, what="a tokenizer")
-        manifest, found = _run_phases(config, folder, plan, tokenizer, given_vocab)
+        manifest, found = _run_phases(config, folder, plan, tokenizer, given.vocab)
     print_corpus(manifest)
     print_summary("tokenize", _summary(folder, manifest, found))
     _warn(config, folder, manifest)
@@ -258,7 +270,7 @@ def _finish(
         vocab=types.vocab.fingerprint,
         tokenizer=job.tokenizer_fingerprint,
         plan=job.plan,
-        files={},
+        files={name: folder.sha256(name) for name in ("tokenizer.model",) if folder.exists(name)},
         figures={
             "vocab_size": len(types.vocab),
             "num_bytes": job.corpus.num_bytes,

@@ -26,10 +26,11 @@ from ulmfit_ray.corpus.reading import StreamedText, documents_of
 from ulmfit_ray.corpus.units import CorpusFacts, Unit
 from ulmfit_ray.storage.commit import WriteFile, commit_shard
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.model_directory import read_tokenizer_model
 from ulmfit_ray.storage.receipts import Receipt, read_receipt
 from ulmfit_ray.storage.token_dataset import census_file, token_schema, write_arrow, write_census
 from ulmfit_ray.text.census import Census, checksums
-from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
+from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.types import NumberedDocuments, TypeTable
 from ulmfit_ray.text.vocab import UNK_ID, Vocab
 
@@ -55,11 +56,12 @@ class TokenizeJob:
 
 
 @functools.lru_cache(maxsize=1)
-def _tokenizer(settings: TokenizerSettings, fingerprint: str) -> Tokenizer:
+def _tokenizer(settings: TokenizerSettings, fingerprint: str, model_folder: str | None) -> Tokenizer:
     """Return this process's tokenizer; it keeps its cache from shard to shard."""
-    tokenizer = make_tokenizer(settings)
+    model = None if model_folder is None else read_tokenizer_model(Folder(model_folder))
+    tokenizer = make_tokenizer(settings, model)
     if tokenizer.fingerprint != fingerprint:
-        raise RuntimeError("this worker's tokenizer differs from the driver's: install the same spaCy everywhere")
+        raise RuntimeError("this worker's tokenizer differs from the driver's: install the same packages everywhere")
     # What is loaded stays: the garbage collector need not look through spaCy's rules again and again.
     gc.freeze()
     return tokenizer
@@ -71,7 +73,8 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     Ids are the shard's own, and go to work/. With a given vocabulary they are that one's, and the shard is finished.
     """
     began = time.monotonic()
-    tokenizer = _tokenizer(job.settings, job.tokenizer_fingerprint)
+    model_folder = job.output if job.settings.kind in WITH_MODEL else None
+    tokenizer = _tokenizer(job.settings, job.tokenizer_fingerprint, model_folder)
     tokenizer.forget()
     types = TypeTable(tokenizer)
     rows = _LocalRows(job.corpus)

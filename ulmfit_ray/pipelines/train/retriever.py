@@ -47,6 +47,7 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
         pooling="idf-mean",
         vocab=model.vocab,
         tokenizer=model.tokenizer,
+        tokenizer_model=model.tokenizer_model,
         vocab_fingerprint=model.manifest.vocab,
         tokenizer_fingerprint=model.manifest.tokenizer,
         figures=partial(_figures, num_pairs=len(pairs), base=model.fingerprint),

@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol
 from ulmfit_ray.text.presets import FASTAI_V2, PRESETS, rules_fingerprint
 from ulmfit_ray.text.tokenizers.tokenized import Tokenized
 
-Kind = Literal["spacy", "whitespace", "characters"]
+Kind = Literal["spacy", "whitespace", "characters", "sentencepiece"]
+ModelType = Literal["unigram", "bpe"]
 Eos = Literal["none", "line", "document"]
 
 
@@ -85,8 +86,11 @@ KINDS = {
     "spacy": "ulmfit_ray.text.tokenizers.spacy_words:SpacyTokenizer",
     "whitespace": "ulmfit_ray.text.tokenizers.whitespace:WhitespaceTokenizer",
     "characters": "ulmfit_ray.text.tokenizers.characters:CharacterTokenizer",
+    "sentencepiece": "ulmfit_ray.text.tokenizers.subwords:SentencePieceTokenizer",
 }
 """Kind -> the module and class that make it."""
+WITH_MODEL = ("sentencepiece",)
+"""Kinds that cut by a trained model, the file tokenizer.model beside tokenizer.json."""
 
 
 def description(tokenizer: Tokenizer, *packages: str) -> dict[str, Any]:
@@ -96,28 +100,31 @@ def description(tokenizer: Tokenizer, *packages: str) -> dict[str, Any]:
     return {"format_version": 1, **tokenizer.settings.to_json(), **facts}
 
 
-def make_tokenizer(settings: TokenizerSettings) -> Tokenizer:
-    """Return a new tokenizer.
+def make_tokenizer(settings: TokenizerSettings, model: bytes | None = None) -> Tokenizer:
+    """Return a new tokenizer; `model` is the content of tokenizer.model, for kinds WITH_MODEL.
 
     Raises:
         ImportError: the language is not known, or needs a package that is not installed; the message names it.
-        ValueError: the kind is not known to this version.
+        ValueError: the kind is not known to this version, or the model is not there or does not suit the rules.
     """
     if settings.kind not in KINDS:
         known = ", ".join(KINDS)
         raise ValueError(f"tokenizer kind {settings.kind!r} is not known to this version of ulmfit-ray ({known})")
     module, name = KINDS[settings.kind].split(":")
-    tokenizer: Tokenizer = getattr(importlib.import_module(module), name)(settings)
+    if settings.kind in WITH_MODEL and model is None:
+        raise ValueError(f"a tokenizer of kind {settings.kind} needs its tokenizer.model, which is missing")
+    parts = (settings, model) if settings.kind in WITH_MODEL else (settings,)
+    tokenizer: Tokenizer = getattr(importlib.import_module(module), name)(*parts)
     return tokenizer
 
 
-def load_tokenizer(description: Mapping[str, Any]) -> Tokenizer:
-    """Return the tokenizer that tokenizer.json describes.
+def load_tokenizer(description: Mapping[str, Any], model: bytes | None = None) -> Tokenizer:
+    """Return the tokenizer that tokenizer.json describes, with the tokenizer.model beside it if there is one.
 
     Raises:
         ValueError: this machine's tokenizer would cut texts otherwise than the one that was recorded.
     """
-    tokenizer = make_tokenizer(TokenizerSettings.from_json(description))
+    tokenizer = make_tokenizer(TokenizerSettings.from_json(description), model)
     if tokenizer.fingerprint != description["fingerprint"]:
         ours, theirs = _versions(tokenizer.to_json()), _versions(description)
         remedy = f"install {theirs}" if ours != theirs else "use the version of ulmfit-ray that recorded it"
