@@ -15,13 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_ray.corpus.contents import check_contents
-from ulmfit_ray.corpus.formats.csv_rows import CSV
-from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.formats.jsonl import JSONL
-from ulmfit_ray.corpus.formats.lines import LINES
-from ulmfit_ray.corpus.formats.table import FORMATS
-from ulmfit_ray.corpus.formats.txt import TXT
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import FORMATS, make_format
 from ulmfit_ray.corpus.listing import list_inputs
+
+CSV, JSONL, LINES, TXT = (make_format(name) for name in ("csv", "jsonl", "lines", "txt"))
 
 
 def written(write: Callable[[io.BytesIO], object]) -> bytes:
@@ -38,10 +36,10 @@ def as_zip(target: io.BytesIO) -> None:
 TABLE = pa.table({"text": ["a", "b"]})
 TEXT = '{"text": "zw\u00f6lf"}\n'
 OTHER_KINDS = [
-    (TEXT.encode("utf-16"), "text in UTF-16, not UTF-8: convert it, as with iconv -f utf-16 -t utf-8"),
-    ("\ufeff".encode("utf-16-be") + TEXT.encode("utf-16-be"), "text in UTF-16, not UTF-8"),
-    (TEXT.encode("utf-32"), "text in UTF-32, not UTF-8: convert it, as with iconv -f utf-32 -t utf-8"),
-    ("\ufeff".encode("utf-32-be") + TEXT.encode("utf-32-be"), "text in UTF-32, not UTF-8"),
+    (TEXT.encode("utf-16"), "text in UTF-16: convert it, as with iconv -f utf-16 -t utf-8"),
+    ("\ufeff".encode("utf-16-be") + TEXT.encode("utf-16-be"), "text in UTF-16"),
+    (TEXT.encode("utf-32"), "text in UTF-32: convert it, as with iconv -f utf-32 -t utf-8"),
+    ("\ufeff".encode("utf-32-be") + TEXT.encode("utf-32-be"), "text in UTF-32"),
     (TEXT.encode("utf-16-le"), "binary, or text in UTF-16"),
     (written(lambda target: pq.write_table(TABLE, target)), "a Parquet file, which is not supported yet"),
     (written(lambda target: pq.write_table(TABLE.slice(0, 0), target)), "a Parquet file"),
@@ -57,13 +55,11 @@ OTHER_KINDS = [
 
 
 @pytest.mark.parametrize(("content", "message"), OTHER_KINDS, ids=[message[:24] for _, message in OTHER_KINDS])
-@pytest.mark.parametrize("file_format", FORMATS.values(), ids=FORMATS)
-def test_what_is_no_text_in_utf8_is_called_what_it_is(
-    tmp_path: Path, file_format: Format, content: bytes, message: str
-) -> None:
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_no_text_in_utf8_is_called_what_it_is(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / "in.jsonl").write_bytes(content)
     with pytest.raises(ValueError, match=r"in\.jsonl is ") as error:
-        check_contents(list_inputs([str(tmp_path)]), file_format)
+        check_contents(list_inputs([str(tmp_path)]), make_format(name))
     assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
@@ -111,3 +107,17 @@ def test_of_many_files_the_first_wrong_one_is_named(tmp_path: Path) -> None:
         (tmp_path / f"{number:03}.txt").write_bytes(b"PK\x03\x04" if number in (40, 41, 90) else b"text")
     with pytest.raises(ValueError, match=r"040\.txt is a zip archive"):
         check_contents(list_inputs([str(tmp_path)]), TXT)
+
+
+def test_text_that_says_it_is_utf8_is_not_read_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffzw\u00f6lf".encode())
+    files = list_inputs([str(tmp_path)])
+    check_contents(files, TXT)
+    with pytest.raises(ValueError, match=r"a\.txt is text in UTF-8, as its first bytes say, and not in cp1252"):
+        check_contents(files, make_format("txt", ReadingOptions(encoding="cp1252")))
+
+
+def test_text_in_the_encoding_that_is_said_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes('[\u201c\n{"text": "zw\u00f6lf"}\n'.encode("cp1252"))
+    for encoding in ("cp1252", "gb18030"):
+        check_contents(list_inputs([str(tmp_path)]), make_format("jsonl", ReadingOptions(encoding=encoding)))

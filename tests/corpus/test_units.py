@@ -9,11 +9,9 @@ import pytest
 
 from ulmfit_ray.corpus import units as units_module
 from ulmfit_ray.corpus.columns import Columns
-from ulmfit_ray.corpus.formats.csv_rows import CSV
 from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.formats.jsonl import JSONL
-from ulmfit_ray.corpus.formats.lines import LINES
-from ulmfit_ray.corpus.formats.txt import TXT
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import (
     CorpusFacts,
@@ -27,6 +25,8 @@ from ulmfit_ray.corpus.units import (
 )
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import Plan, write_plan
+
+CSV, JSONL, LINES, TXT = (make_format(name) for name in ("csv", "jsonl", "lines", "txt"))
 
 MIB = 1 << 20
 
@@ -122,7 +122,8 @@ def test_the_rows_of_each_planned_unit_are_that_unit(folder: Folder, file_format
 
 def test_json_gives_the_facts_of_a_corpus_back() -> None:
     columns = Columns(("title", "text"), "id", ("n",), ("int64",))
-    facts = CorpusFacts(format="jsonl", columns=columns, num_files=3, num_bytes=70, unit_bytes=MIB)
+    options = ReadingOptions(columns=("text",), delimiter="\t", header=False, classes=("World", "Sports"))
+    facts = CorpusFacts(format="csv", options=options, columns=columns, num_files=3, num_bytes=70, unit_bytes=MIB)
     assert CorpusFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
 
 

@@ -78,6 +78,15 @@ def open_stored(path: str) -> pa.NativeFile:
     return _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/").open_input_file(inside)
 
 
+def read_beside(folder: str, name: str) -> bytes | None:
+    """Return the content of a small file in the folder of a listed one, or None if there is none of that name."""
+    try:
+        with open_stored(f"{folder}/{name}") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
 @functools.lru_cache
 def _file_system(root: str) -> pyarrow.fs.FileSystem:
     return pyarrow.fs.FileSystem.from_uri(root)[0]

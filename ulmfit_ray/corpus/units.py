@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.format import Format
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends
 from ulmfit_ray.storage.plan import Plan, unit_stem
 
@@ -64,6 +66,7 @@ class CorpusFacts:
     """What plan.json says of the corpus."""
 
     format: str
+    options: ReadingOptions
     columns: Columns
     num_files: int
     num_bytes: int
@@ -77,7 +80,12 @@ class CorpusFacts:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "CorpusFacts":
         """Rebuild the facts from plan.json's "corpus"."""
-        return cls(**content | {"columns": Columns.from_json(content["columns"])})
+        columns, options = Columns.from_json(content["columns"]), ReadingOptions.from_json(content["options"])
+        return cls(**content | {"columns": columns, "options": options})
+
+    def file_format(self) -> Format:
+        """Return the format that the corpus's files are read in."""
+        return make_format(self.format, self.options)
 
 
 def unit_bytes(files: Iterable[InputFile]) -> int:
