@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -90,7 +91,9 @@ def documents_of(
     if streamed is not None:
         piece = unit.pieces[0]
         records = file_format.records(io.BytesIO(streamed.text), streamed.offset, None)
-        yield from read_documents(records, piece.name, file_format, columns, Source(piece.path, streamed.header))
+        # The text of a shard is no whole file: what is damaged was found when the file was read.
+        with suppress(DamagedFileError):
+            yield from read_documents(records, piece.name, file_format, columns, Source(piece.path, streamed.header))
         if streamed.damage:
             yield BadDocument(piece.name, streamed.damaged_at, "corrupt file", streamed.damage)
         return

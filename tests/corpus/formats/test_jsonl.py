@@ -60,7 +60,7 @@ def test_a_sample_is_of_the_lines_that_begin_in_the_first_megabyte() -> None:
     ],
 )
 def test_a_json_array_is_not_taken_for_lines(content: bytes) -> None:
-    assert JSONL.mistake(content).startswith("a JSON array, not one object per line: convert it, as with jq -c '.[]'")
+    assert JSONL.mistake(content) == "a JSON array, not one object per line: say --format json"
 
 
 @pytest.mark.parametrize(

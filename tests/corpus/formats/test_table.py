@@ -78,10 +78,11 @@ def test_an_unknown_extension_is_refused_with_the_option_to_use() -> None:
 
 def test_an_unknown_extension_is_refused_with_all_formats_and_extensions() -> None:
     with pytest.raises(ValueError, match="known by its name") as error:
-        detect_format(files("a.jsonl", "b.json"), "auto")
-    assert "b.json " in str(error.value)
+        detect_format(files("a.jsonl", "b.xml"), "auto")
+    assert "b.xml " in str(error.value)
     assert str(error.value).splitlines()[1:] == [
-        "    Formats and their names: txt (.txt), lines (no name), csv (.csv), tsv (.tsv .tab), jsonl (.jsonl .ndjson);"
+        "    Formats and their names: txt (.txt), lines (no name), csv (.csv), tsv (.tsv .tab), jsonl (.jsonl .ndjson),"
+        " json (.json);"
         " .gz .bz2 .xz .zst may follow"
     ]
 

@@ -19,10 +19,10 @@ from ulmfit_ray.corpus.formats.format import (
     Values,
     all_strings,
     from_the_front,
+    never_cut,
     no_header,
 )
 from ulmfit_ray.corpus.formats.options import ReadingOptions
-from ulmfit_ray.corpus.listing import InputFile
 from ulmfit_ray.corpus.open_text import CountedLines
 from ulmfit_ray.corpus.records import (
     MAX_RECORD_BYTES,
@@ -55,7 +55,7 @@ def _rows_format(name: str, extensions: tuple[str, ...], taken: tuple[str, ...],
     return Format(
         name=name,
         extensions=extensions,
-        cut=_from_the_front_only if rows.is_quoted else cut_at_lines,
+        cut=never_cut if rows.is_quoted else cut_at_lines,
         locate=from_the_front if rows.is_quoted else next_line,
         header=rows.header if rows.options.header else no_header,
         records=rows.quoted_records if rows.is_quoted else read_lines,
@@ -64,10 +64,6 @@ def _rows_format(name: str, extensions: tuple[str, ...], taken: tuple[str, ...],
         options=taken,
         encoding=rows.options.encoding,
     )
-
-
-def _from_the_front_only(file: InputFile, unit_bytes: int) -> None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,10 @@ def from_the_front(stream: BinaryIO, start: int) -> int:
     raise AssertionError(f"a range that begins at byte {start}")
 
 
+def never_cut(file: InputFile, unit_bytes: int) -> None:
+    """Return no ranges: such a file can only be read from its front."""
+
+
 def all_strings(column: str) -> str:
     """Return the type of a column of text."""
     return "string"

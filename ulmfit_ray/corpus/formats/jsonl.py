@@ -1,7 +1,7 @@
 """jsonl: a line is a JSON object, its keys are the columns."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import BinaryIO
 
@@ -31,9 +31,16 @@ def object_of(text: str) -> Values:
     return value
 
 
-def sample_of(found: Iterable[Values]) -> Sample:
-    """Return what some objects say of the columns."""
-    rows = list(found)
+def sample_of(records: Iterable[Record], values: Callable[[Record, Source], Values | None]) -> Sample:
+    """Return what the objects among some records say of the columns."""
+    rows = []
+    for record in islice(records, SAMPLE_RECORDS):
+        try:
+            row = values(record, Source())
+        except BadRecordError:
+            continue
+        if row is not None:
+            rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row))
     return Sample(names, bool(rows), lambda column: type_name([row.get(column) for row in rows]))
 
@@ -46,15 +53,7 @@ def make_jsonl(options: ReadingOptions) -> Format:
         return object_of(line) if line.strip() else None
 
     def sample(stream: BinaryIO) -> Sample:
-        rows = []
-        for record in islice(read_lines(first_lines(stream)), SAMPLE_RECORDS):
-            try:
-                row = values(record, Source())
-            except BadRecordError:
-                continue
-            if row is not None:
-                rows.append(row)
-        return sample_of(rows)
+        return sample_of(read_lines(first_lines(stream)), values)
 
     def mistake(head: bytes) -> str:
         return _array(head.decode(options.encoding, "replace"))
@@ -81,11 +80,12 @@ def _array(head: str) -> str:
         is_array = any(isinstance(item, dict) for item in json.loads(lines[0]))
     except (ValueError, RecursionError):
         # A bad first line among good ones costs itself only.
-        is_array = lines[0].strip() == "[" or not any(map(_is_object, lines))
-    return "a JSON array, not one object per line: convert it, as with jq -c '.[]'" if is_array else ""
+        is_array = lines[0].strip() == "[" or not any(map(is_object, lines))
+    return "a JSON array, not one object per line: say --format json" if is_array else ""
 
 
-def _is_object(line: str) -> bool:
+def is_object(line: str) -> bool:
+    """Tell whether a line is a JSON object."""
     try:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ulmfit_ray.corpus.formats.csv_rows import make_csv, make_tsv
 from ulmfit_ray.corpus.formats.format import Format
+from ulmfit_ray.corpus.formats.json_array import make_json
 from ulmfit_ray.corpus.formats.jsonl import make_jsonl
 from ulmfit_ray.corpus.formats.lines import make_lines
 from ulmfit_ray.corpus.formats.options import OPTION_FLAGS, ReadingOptions
@@ -17,6 +18,7 @@ FORMATS: dict[str, Callable[[ReadingOptions], Format]] = {
     "csv": make_csv,
     "tsv": make_tsv,
     "jsonl": make_jsonl,
+    "json": make_json,
 }
 MAX_TXT_BYTES = 64 << 20
 
