@@ -82,7 +82,7 @@ def test_an_unknown_extension_is_refused_with_all_formats_and_extensions() -> No
     assert "b.xml " in str(error.value)
     assert str(error.value).splitlines()[1:] == [
         "    Formats and their names: txt (.txt), lines (no name), csv (.csv), tsv (.tsv .tab), jsonl (.jsonl .ndjson),"
-        " json (.json);"
+        " json (.json), wikitext (no name);"
         " .gz .bz2 .xz .zst may follow"
     ]
 

@@ -9,6 +9,7 @@ from ulmfit_ray.corpus.formats.jsonl import make_jsonl
 from ulmfit_ray.corpus.formats.lines import make_lines
 from ulmfit_ray.corpus.formats.options import OPTION_FLAGS, ReadingOptions
 from ulmfit_ray.corpus.formats.txt import make_txt
+from ulmfit_ray.corpus.formats.wikitext import make_wikitext
 from ulmfit_ray.corpus.listing import InputFile
 from ulmfit_ray.corpus.open_text import COMPRESSIONS, base_extension
 
@@ -19,6 +20,7 @@ FORMATS: dict[str, Callable[[ReadingOptions], Format]] = {
     "tsv": make_tsv,
     "jsonl": make_jsonl,
     "json": make_json,
+    "wikitext": make_wikitext,
 }
 MAX_TXT_BYTES = 64 << 20
 
