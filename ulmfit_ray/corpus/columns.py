@@ -1,6 +1,6 @@
 """The columns of a corpus: which hold text, which is the id, which are kept, and of what type the kept ones are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +10,7 @@ import pyarrow as pa
 from ulmfit_ray.corpus.column_types import arrow_type
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.formats.format import Format, Sample
-from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.corpus.listing import InputFile, open_stored
 
 ID_COLUMNS = ("_id", "id", "doc_id")
 """Names of columns that mostly hold the documents' ids."""
@@ -48,6 +48,14 @@ class Columns:
             names = ", ".join(sorted(missing))
             raise ValueError(f"{path} has no column {names}; its columns are {', '.join(header)}")
 
+    def check_types(self, types: Mapping[str, str], path: str) -> None:
+        """Raise ValueError if a file says that one of these columns is of another type; it may say nothing of some."""
+        expected = dict.fromkeys(self.text, "string") | dict(zip(self.keep, self.keep_types, strict=True))
+        for name, kind in expected.items():
+            found = types.get(name) or kind
+            if found != kind:
+                raise ValueError(f"column {name!r} of {path} is of type {found} and not {kind}")
+
 
 def resolve_columns(
     files: Sequence[InputFile], file_format: Format, *, text: Sequence[str], id_column: str | None, keep: Sequence[str]
@@ -79,7 +87,9 @@ def resolve_columns(
             kinds.append(sample.type_of(name))
         except ValueError as error:
             raise ValueError(f"column {name!r} cannot be kept: {error}") from error
-    return Columns(tuple(text), id_column, tuple(keep), tuple(kinds))
+    columns = Columns(tuple(text), id_column, tuple(keep), tuple(kinds))
+    columns.check_types(dict(zip(sample.names, sample.types, strict=False)), path)
+    return columns
 
 
 def id_column_hint(files: Sequence[InputFile], file_format: Format, columns: Columns) -> str | None:
@@ -98,8 +108,11 @@ def _first_sample(files: Sequence[InputFile], file_format: Format) -> tuple[str,
     assert file_format.sample is not None
     with_header = ""
     for file in files:
-        with open_checked(file.path, file.size) as stream:
-            sample = file_format.sample(stream)
+        with open_stored(file.path) if file_format.is_binary else open_checked(file.path, file.size) as stream:
+            try:
+                sample = file_format.sample(stream)
+            except pa.ArrowException as error:
+                raise ValueError(f"{file.path} cannot be read: {error}") from error
         if sample.names and sample.has_records:
             return file.path, sample
         with_header = with_header or (file.path if sample.names else "")

@@ -10,6 +10,7 @@ from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.documents import BadDocument, Document, read_documents
 from ulmfit_ray.corpus.formats.format import Format, Source
+from ulmfit_ray.corpus.listing import open_stored
 from ulmfit_ray.corpus.open_text import is_compressed, open_text
 from ulmfit_ray.corpus.units import Piece, Unit
 
@@ -60,7 +61,7 @@ def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_byte
     damage, damaged_at = "", 0
     with open_piece(piece) as stream:
         try:
-            header, offset = file_format.header(stream)
+            header, offset, _ = file_format.header(stream)
             columns.check_header(header, piece.path)
             for record in file_format.records(stream, offset, None):
                 # A closed shard is given away when the next record is there: only then it is known not to be the last.
@@ -102,10 +103,11 @@ def documents_of(
 
 
 def _documents_of_piece(piece: Piece, file_format: Format, columns: Columns) -> Iterator[Document | BadDocument]:
-    with open_piece(piece) as stream:
+    with open_stored(piece.path) if file_format.is_binary else open_piece(piece) as stream:
         try:
-            header, offset = file_format.header(stream)
+            header, offset, types = file_format.header(stream)
             columns.check_header(header, piece.path)
+            columns.check_types(dict(zip(header, types, strict=False)), piece.path)
             if piece.start > offset:
                 offset = file_format.locate(stream, piece.start)
             # A compressed file is a piece as a whole, and its size says nothing about its content.

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ulmfit_ray.corpus.damage import DamagedFileError
 from ulmfit_ray.corpus.listing import InputFile
@@ -24,12 +24,13 @@ MAX_RECORD_BYTES = 64 << 20
 class Record:
     """One line, row or file: its byte offset in the decompressed file, and its bytes.
 
-    A csv row also has its `cells`, or in `problem` the reason why it cannot be parsed.
+    A csv row also has its `cells`, or in `problem` the reason why it cannot be parsed. A row of a Parquet file has its
+    number and its cells only.
     """
 
     offset: int
     raw: bytes
-    cells: list[str] | None = None
+    cells: list[Any] | None = None
     problem: str = ""
 
     def text(self, encoding: str = "utf-8") -> str:

@@ -11,7 +11,7 @@ import pytest
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.documents import Document
 from ulmfit_ray.corpus.formats import csv_rows
-from ulmfit_ray.corpus.formats.format import Source, Values
+from ulmfit_ray.corpus.formats.format import Header, Source, Values
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile, list_inputs
@@ -121,7 +121,7 @@ def test_bytes_that_are_not_utf8_survive_in_raw() -> None:
 def test_the_header_is_the_first_row_and_the_rows_begin_behind_it(
     content: bytes, expected: tuple[list[str], int]
 ) -> None:
-    assert CSV.header(io.BytesIO(content)) == expected
+    assert CSV.header(io.BytesIO(content)) == Header(*expected)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def values_of(content: bytes, name: str, **options: Any) -> list[Values | str | 
     """Return what each row of a file holds, or why it cannot be read."""
     file_format = make_format(name, ReadingOptions(**options))
     stream = io.BytesIO(content)
-    names, offset = file_format.header(stream)
+    names, offset, _ = file_format.header(stream)
     found: list[Values | str | None] = []
     for record in file_format.records(stream, offset, None):
         try:

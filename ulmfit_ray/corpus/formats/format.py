@@ -18,6 +18,8 @@ class Header(NamedTuple):
 
     names: list[str]
     offset: int
+    types: Sequence[str] = ()
+    """The columns' types, where the file itself knows them; "" is any type."""
 
 
 class Source(NamedTuple):
@@ -35,6 +37,8 @@ class Sample:
     has_records: bool
     type_of: Callable[[str], str]
     """column -> the name of its type, as columns of that type are kept. Raises ValueError if it cannot be kept."""
+    types: Sequence[str] = ()
+    """The columns' types, where the file itself knows them; "" is any type."""
 
 
 def no_header(stream: BinaryIO) -> Header:
@@ -89,5 +93,7 @@ class Format:
     options: tuple[str, ...] = ("encoding",)
     """Which of ReadingOptions change how it is read; the others are refused."""
     encoding: str = "utf-8"
+    is_binary: bool = False
+    """Whether its files are no text: read as they are stored, at random, and never compressed as a whole."""
     is_bundled: bool = False
     """Whether a file is one document, however large."""

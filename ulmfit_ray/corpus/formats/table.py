@@ -8,10 +8,11 @@ from ulmfit_ray.corpus.formats.json_array import make_json
 from ulmfit_ray.corpus.formats.jsonl import make_jsonl
 from ulmfit_ray.corpus.formats.lines import make_lines
 from ulmfit_ray.corpus.formats.options import OPTION_FLAGS, ReadingOptions
+from ulmfit_ray.corpus.formats.parquet import make_parquet
 from ulmfit_ray.corpus.formats.txt import make_txt
 from ulmfit_ray.corpus.formats.wikitext import make_wikitext
 from ulmfit_ray.corpus.listing import InputFile
-from ulmfit_ray.corpus.open_text import COMPRESSIONS, base_extension
+from ulmfit_ray.corpus.open_text import COMPRESSIONS, base_extension, is_compressed
 
 FORMATS: dict[str, Callable[[ReadingOptions], Format]] = {
     "txt": make_txt,
@@ -20,6 +21,7 @@ FORMATS: dict[str, Callable[[ReadingOptions], Format]] = {
     "tsv": make_tsv,
     "jsonl": make_jsonl,
     "json": make_json,
+    "parquet": make_parquet,
     "wikitext": make_wikitext,
 }
 MAX_TXT_BYTES = 64 << 20
@@ -46,8 +48,16 @@ def detect_format(files: Sequence[InputFile], wanted: str, options: ReadingOptio
         ValueError: an extension says nothing, two formats are mixed, a .txt is too large for one document, or the
             format does not take one of the options.
     """
-    if wanted != "auto":
-        return make_format(wanted, options)
+    chosen = make_format(_name_by_extension(files) if wanted == "auto" else wanted, options)
+    for file in files:
+        if chosen.is_binary and is_compressed(file.path):
+            raise ValueError(f"{file.path}: a {chosen.name} file is read at random, not from its front: decompress it")
+        if chosen.is_bundled and wanted == "auto" and file.size > MAX_TXT_BYTES:
+            raise ValueError(f"{file.path} is over 64 MiB: with --format lines each line is a document, not the file")
+    return chosen
+
+
+def _name_by_extension(files: Sequence[InputFile]) -> str:
     known = [make_format(name) for name in FORMATS]
     by_extension = {extension: entry.name for entry in known for extension in entry.extensions}
     found: dict[str, str] = {}
@@ -62,8 +72,4 @@ def detect_format(files: Sequence[InputFile], wanted: str, options: ReadingOptio
         found.setdefault(by_extension[extension], file.path)
     if len(found) > 1:
         raise ValueError(f"inputs of several formats ({', '.join(found.values())}): tokenize each format by itself")
-    chosen = make_format(next(iter(found)), options)
-    largest = max(files, key=lambda file: file.size)
-    if chosen.is_bundled and largest.size > MAX_TXT_BYTES:
-        raise ValueError(f"{largest.path} is over 64 MiB: with --format lines each line is a document, not the file")
-    return chosen
+    return next(iter(found))

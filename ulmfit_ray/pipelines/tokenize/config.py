@@ -18,9 +18,9 @@ class TokenizeConfig(RayRun):
     """Files, globs, folders, or URIs of a file system (s3://, gs://, hdfs://); compressed files too."""
     output: str = operational()
     """Directory or URI of the token dataset."""
-    format: Literal["auto", "txt", "lines", "csv", "tsv", "jsonl", "json", "wikitext"] = "auto"
-    """auto: by extension; txt: a document per file; lines, jsonl: per line; csv, tsv: per row; json: per element of an
-    array; wikitext: per article."""
+    format: Literal["auto", "txt", "lines", "csv", "tsv", "jsonl", "json", "parquet", "wikitext"] = "auto"
+    """auto: by extension; txt: a document per file; lines, jsonl: per line; csv, tsv, parquet: per row; json: per
+    element of an array; wikitext: per article."""
     encoding: str = "utf-8"
     """Encoding of the text, such as latin-1, cp1252, gb18030 or shift_jis."""
     delimiter: str | None = None
