@@ -6,9 +6,12 @@ import os
 import sys
 import zlib
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import smart_open
 import smart_open.compression
+
+from ulmfit_ray.corpus.web import TIMEOUT_SECONDS, is_on_the_web
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError
@@ -23,21 +26,41 @@ UTF8_BOM = b"\xef\xbb\xbf"
 
 def is_compressed(path: str) -> bool:
     """Tell by its name whether a file must be read from the front."""
-    return path.lower().endswith(COMPRESSIONS)
+    return _stored_name(path).endswith(COMPRESSIONS)
 
 
 def base_extension(path: str) -> str:
     """Return the extension that names the format, whatever the compression: ".jsonl" of "a.jsonl.gz"."""
-    path = path.lower()
+    path = _stored_name(path)
     for suffix in COMPRESSIONS:
         path = path.removesuffix(suffix)
     return os.path.splitext(path)[1]
 
 
+def _stored_name(path: str) -> str:
+    """Return a path in lower case, without what stands behind a ? or # in the address of a file on the web."""
+    return (urlsplit(path).path if is_on_the_web(path) else path).lower()
+
+
+def _compression(path: str) -> str:
+    """Return the extension that names the compression of a compressed file."""
+    return os.path.splitext(_stored_name(path))[1]
+
+
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
     # Explicit, because smart_open would also decompress other extensions, whose files were planned as uncompressed.
-    return smart_open.open(path, "rb", compression="infer_from_extension" if is_compressed(path) else "disable")
+    return _open(path, _compression(path) if is_compressed(path) else "disable")
+
+
+def open_on_the_web(url: str) -> BinaryIO:
+    """Open a file on a web server for reading its bytes as they are stored; seeking asks the server for a range."""
+    return _open(url, "disable")
+
+
+def _open(path: str, compression: str) -> BinaryIO:
+    parameters = {"timeout": TIMEOUT_SECONDS} if is_on_the_web(path) else {}
+    return smart_open.open(path, "rb", compression=compression, transport_params=parameters)
 
 
 def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
@@ -47,8 +70,7 @@ def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
     """
     if not is_compressed(path):
         return stored[:num_bytes]
-    kind = os.path.splitext(path.lower())[1]
-    stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=kind)
+    stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=_compression(path))
     try:
         return stream.raw.read1(num_bytes)
     except CONTENT_ERRORS:

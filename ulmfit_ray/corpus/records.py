@@ -68,8 +68,8 @@ def first_lines(stream: BinaryIO) -> BinaryIO:
 
 
 def cut_at_lines(file: InputFile, unit_bytes: int) -> list[tuple[int, int]] | None:
-    """Return byte ranges of `unit_bytes`; None for a compressed file, which can only be read from the front."""
-    if is_compressed(file.path):
+    """Return byte ranges of `unit_bytes`; None for a file that can only be read from the front."""
+    if is_compressed(file.path) or not file.has_ranges:
         return None
     return [(start, min(start + unit_bytes, file.size)) for start in range(0, max(file.size, 1), unit_bytes)]
 

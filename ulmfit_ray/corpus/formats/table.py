@@ -52,6 +52,8 @@ def detect_format(files: Sequence[InputFile], wanted: str, options: ReadingOptio
     for file in files:
         if chosen.is_binary and is_compressed(file.path):
             raise ValueError(f"{file.path}: a {chosen.name} file is read at random, not from its front: decompress it")
+        if chosen.is_binary and not file.has_ranges:
+            raise ValueError(f"{file.path}: the server sends no parts of files, which {chosen.name} needs: download it")
         if chosen.is_bundled and wanted == "auto" and file.size > MAX_TXT_BYTES:
             raise ValueError(f"{file.path} is over 64 MiB: with --format lines each line is a document, not the file")
     return chosen

@@ -15,7 +15,7 @@ class TokenizeConfig(RayRun):
     """Turn raw text into a token dataset: cleaned, tokenized, counted and numericalized."""
 
     input: tuple[str, ...]
-    """Files, globs, folders, or URIs of a file system (s3://, gs://, hdfs://); compressed files too."""
+    """Files, folders, globs, URIs of a file system (s3://, gs://, hdfs://) or http(s)://; compressed files too."""
     output: str = operational()
     """Directory or URI of the token dataset."""
     format: Literal["auto", "txt", "lines", "csv", "tsv", "jsonl", "json", "parquet", "wikitext"] = "auto"
