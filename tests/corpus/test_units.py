@@ -94,6 +94,40 @@ def test_files_that_must_be_read_from_the_front_are_one_streamed_unit(path: str,
     assert unit.stem == "part-0000000"
 
 
+@pytest.mark.usefixtures("small_units")
+@pytest.mark.parametrize("name", ["csv", "tsv", "jsonl", "json", "lines", "wikitext", "parquet"])
+def test_small_files_of_any_format_are_bundled(name: str) -> None:
+    size = 0 if name == "parquet" else 3
+    files = [file(path, size) for path in "abcdefg"]
+    units = list(cut_into_units(files, make_format(name)))
+    expected = ["abcdefg"] if name == "parquet" else ["abcd", "efg"]
+    assert ["".join(piece.path for piece in unit.pieces) for unit in units] == expected
+    assert all((piece.start, piece.stop) == (0, size) for unit in units for piece in unit.pieces)
+    assert not any(unit.is_streamed for unit in units)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_large_files_between_small_ones_keep_their_place() -> None:
+    names = (
+        ("a.csv", 3),
+        ("b.csv.gz", 1),
+        ("c.csv", 10),
+        ("d.csv", 9),
+        ("e.csv.gz", 2),
+        ("f.csv.gz", 1),
+        ("g.csv.gz", 1),
+    )
+    units = list(cut_into_units([file(name, size) for name, size in names], CSV))
+    assert [("".join(piece.path[0] for piece in unit.pieces), unit.is_streamed) for unit in units] == [
+        ("ab", False),
+        ("c", True),
+        ("d", False),
+        ("e", True),
+        ("fg", False),
+    ]
+    assert [unit.number for unit in units] == [0, 1, 2, 3, 4]
+
+
 def test_an_empty_file_is_a_unit_too() -> None:
     assert list(cut_into_units([file("a", 0)], LINES)) == [Unit(0, (Piece("a", "a", 0, 0),))]
 

@@ -96,4 +96,4 @@ class Format:
     is_binary: bool = False
     """Whether its files are no text: read as they are stored, at random, and never compressed as a whole."""
     is_bundled: bool = False
-    """Whether a file is one document, however large."""
+    """Whether a file is one document: it is never cut, and shares its unit with others, however large."""
