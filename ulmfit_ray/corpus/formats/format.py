@@ -56,6 +56,11 @@ def from_the_front(stream: BinaryIO, start: int) -> int:
     raise AssertionError(f"a range that begins at byte {start}")
 
 
+def at_a_record(stream: BinaryIO, start: int) -> int:
+    """Move the stream to `start`, where a record begins."""
+    return stream.seek(start)
+
+
 def never_cut(file: InputFile, unit_bytes: int) -> None:
     """Return no ranges: such a file can only be read from its front."""
 

@@ -74,6 +74,8 @@ def check_encoding(name: str) -> None:
 
 
 def stands_alone(character: str, encoding: str) -> bool:
-    """Tell whether a byte of this ASCII character is always that character, and never a part of another one."""
+    """Tell whether a character is one byte, and that byte always this character and never a part of another one."""
+    if not character.isascii():
+        return False
     found = (bytes([lead]) + character.encode() for lead in LEAD_BYTES)
     return all(two.decode(encoding, "replace").endswith(character) for two in found)

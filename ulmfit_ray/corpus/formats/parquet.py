@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ulmfit_ray.corpus.column_types import kept_type, plain_values
-from ulmfit_ray.corpus.formats.format import Format, Header, Range, Sample, Source, Values
+from ulmfit_ray.corpus.formats.format import Format, Header, Range, Sample, Source, Values, at_a_record
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.listing import InputFile, open_stored
 from ulmfit_ray.corpus.records import Record
@@ -34,7 +34,7 @@ def make_parquet(options: ReadingOptions) -> Format:
         name="parquet",
         extensions=(".parquet", ".pq"),
         cut=cut_at_row_groups,
-        locate=lambda stream, start: start,
+        locate=at_a_record,
         header=_header,
         records=records,
         values=values,
