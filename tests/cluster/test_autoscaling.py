@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from ulmfit_ray.corpus.units import MIN_UNIT_BYTES
+
 pytestmark = pytest.mark.cluster
 MARK = "ULMFIT_RAY_TEST_AUTOSCALER"
 LISTS = ("cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands", "setup_commands")
@@ -89,7 +91,9 @@ def test_jobs_bring_the_nodes_they_need(autoscaler: SimpleNamespace, start_job: 
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number in range(4):
-        (corpus / f"{number}.jsonl").write_text(json.dumps({"text": f"some words, number {number}"}) + "\n")
+        # Blanks fill each file to the size of a unit: smaller ones would share it.
+        line = json.dumps({"text": f"some words, number {number}"}) + "\n"
+        (corpus / f"{number}.jsonl").write_text(line.ljust(MIN_UNIT_BYTES - 1) + "\n")
     tokens = start_job("tokens", "tokenize", "--input", str(corpus), "--min-freq", "1", nodes=autoscaler)
     assert "waiting: a tokenizer needs 1 CPUs and 0 GPUs; there are 0 and 0" in tokens.finish()
     small = ["--architecture.embedding-dim", "8", "--architecture.hidden-size", "8", "--architecture.num-layers", "1"]

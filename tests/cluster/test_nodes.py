@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ulmfit_ray.corpus.units import MIN_UNIT_BYTES
 from ulmfit_ray.storage.folder import sha256_file
 
 SAMPLE = Path(__file__).parents[2] / "jobs/sample/scifact/corpus.jsonl.gz"
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.cluster
 
 
 def corpus(path: Path, times: int, files: int) -> Path:
-    """Write the sample's abstracts `times` over, into some uncompressed files."""
+    """Write the sample's abstracts `times` over, into some uncompressed files, none smaller than a unit."""
     with gzip.open(SAMPLE, "rt") as lines:
         rows = [json.loads(line) for line in lines]
     path.mkdir()
@@ -31,6 +32,7 @@ def corpus(path: Path, times: int, files: int) -> Path:
                     json.dumps({"id": f"{repeat}-{row['_id']}", "text": row["text"]}) + "\n"
                     for row in rows[number::files]
                 )
+            file.write(" " * (MIN_UNIT_BYTES - 1 - file.tell()) + "\n")
     return path
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit
 from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.model.architecture import Architecture
@@ -50,8 +51,15 @@ def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
     place = tmp_path_factory.mktemp("tokens")
     folder, tokenizer = Folder(str(place / "tokens")), make_tokenizer(TokenizerSettings())
     columns = Columns(("title", "text"), "_id", ("title",), ("string",))
+    options = ReadingOptions(columns=("title", "text", "_id"))
     facts = CorpusFacts(
-        format="jsonl", columns=columns, num_files=NUM_SHARDS, num_bytes=0, text_bytes=0, unit_bytes=1 << 20
+        format="jsonl",
+        options=options,
+        columns=columns,
+        num_files=NUM_SHARDS,
+        num_bytes=0,
+        text_bytes=0,
+        unit_bytes=1 << 20,
     )
     shards = [f"part-{number:07d}" for number in range(NUM_SHARDS)]
     plan = write_plan(folder, pa.table({"shard": shards}), identity={})

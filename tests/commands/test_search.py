@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -203,3 +204,15 @@ def test_a_kept_column_called_like_a_hits_own_is_shown_beside_it(
     (row,) = search.run(SearchConfig(embeddings=str(renamed), model=retriever, query=(title,), k=1))
     assert isinstance(row["score"], float)
     assert row["document_score"] in [abstract["title"] for abstract in abstracts]
+
+
+def test_dates_and_times_are_text_in_json(
+    embeddings: str, retriever: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dated = Path(shutil.copytree(embeddings, tmp_path / "dated"))
+    for path in (dated / "shards").iterdir():
+        table = pq.read_table(path)
+        column = table.schema.get_field_index("title")
+        pq.write_table(table.set_column(column, "day", pa.array([1] * table.num_rows, pa.date32())), path)
+    search.run(SearchConfig(embeddings=str(dated), model=retriever, query=("fat",), k=1, json=True))
+    assert json.loads(capsys.readouterr().out)["day"] == "1970-01-02"

@@ -3,18 +3,17 @@
 import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from ulmfit_ray.corpus.columns import Columns, arrow_type, id_column_hint, resolve_columns, type_name
-from ulmfit_ray.corpus.formats.csv_rows import CSV
+from ulmfit_ray.corpus.columns import Columns, id_column_hint, resolve_columns
 from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.formats.jsonl import JSONL, SAMPLE_BYTES
-from ulmfit_ray.corpus.formats.lines import LINES
-from ulmfit_ray.corpus.formats.txt import TXT
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import list_inputs
+from ulmfit_ray.corpus.records import SAMPLE_BYTES
+
+CSV, JSONL, LINES, TXT = (make_format(name) for name in ("csv", "jsonl", "lines", "txt"))
 
 
 def columns_of(path: Path, content: str, file_format: Format = JSONL, **asked: object) -> Columns:
@@ -45,17 +44,21 @@ def test_columns_must_be_there_and_be_named_once(tmp_path: Path, asked: dict) ->
 
 
 @pytest.mark.parametrize("asked", [{"text": ["title"]}, {"id_column": "id"}, {"keep": ["note"]}])
-@pytest.mark.parametrize("file_format", [LINES, TXT], ids=["lines", "txt"])
-def test_formats_without_columns_refuse_options_that_name_some(
-    tmp_path: Path, file_format: Format, asked: dict
-) -> None:
-    with pytest.raises(ValueError, match=f"format {file_format.name} has no columns"):
-        columns_of(tmp_path / "a.txt", "x", file_format, **asked)
+def test_a_format_without_columns_refuses_options_that_name_some(tmp_path: Path, asked: dict) -> None:
+    with pytest.raises(ValueError, match="format lines has no columns"):
+        columns_of(tmp_path / "a.txt", "x", LINES, **asked)
 
 
 @pytest.mark.parametrize("file_format", [LINES, TXT], ids=["lines", "txt"])
 def test_formats_without_columns_have_the_text_alone(tmp_path: Path, file_format: Format) -> None:
     assert columns_of(tmp_path / "a.txt", "x", file_format) == Columns(text=("text",))
+
+
+def test_a_text_file_has_its_text_and_its_label(tmp_path: Path) -> None:
+    found = columns_of(tmp_path / "a.txt", "", TXT, keep=["label"])
+    assert found == Columns(keep=("label",), keep_types=("string",))
+    with pytest.raises(ValueError, match=r"column 'title' does not exist in .*a\.txt; its columns are text, label"):
+        columns_of(tmp_path / "a.txt", "x", TXT, text=["title"])
 
 
 def test_types_of_kept_columns_are_found_in_jsonl_and_are_strings_in_csv(tmp_path: Path) -> None:
@@ -135,41 +138,6 @@ def test_only_the_first_megabyte_is_looked_at(tmp_path: Path) -> None:
     content = line * (SAMPLE_BYTES // len(line) + 2) + '{"late": 1}\n'
     with pytest.raises(ValueError, match=r"its columns are text$"):
         columns_of(tmp_path / "a.jsonl", content, text=["late"])
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([], "string"),
-        ([None], "string"),
-        (["a", None], "string"),
-        ([1, 2], "int64"),
-        ([1, 2.5], "double"),
-        ([True, False], "bool"),
-        ([["a"], []], "list<string>"),
-        ([[1], [2.5], None], "list<double>"),
-        ([[]], "list<string>"),
-    ],
-)
-def test_type_of_a_column_holds_all_its_values(values: list[Any], expected: str) -> None:
-    assert type_name(values) == expected
-    assert pa.array(values, arrow_type(expected)).to_pylist() == values
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (["a", 1], "int64 and string"),
-        ([True, 1], "bool and int64"),
-        ([["a"], "a"], "lists and single values"),
-        ([{"a": 1}], "type dict"),
-        ([2**63], "more than 64 bits"),
-        ([[{}]], "type dict"),
-    ],
-)
-def test_a_column_without_one_type_is_refused(values: list[Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        type_name(values)
 
 
 def test_kept_fields_have_the_columns_names_and_types() -> None:

@@ -15,13 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_ray.corpus.contents import check_contents
-from ulmfit_ray.corpus.formats.csv_rows import CSV
-from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.formats.jsonl import JSONL
-from ulmfit_ray.corpus.formats.lines import LINES
-from ulmfit_ray.corpus.formats.table import FORMATS
-from ulmfit_ray.corpus.formats.txt import TXT
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import FORMATS, make_format
 from ulmfit_ray.corpus.listing import list_inputs
+
+CSV, JSONL, LINES, TXT = (make_format(name) for name in ("csv", "jsonl", "lines", "txt"))
 
 
 def written(write: Callable[[io.BytesIO], object]) -> bytes:
@@ -36,15 +34,15 @@ def as_zip(target: io.BytesIO) -> None:
 
 
 TABLE = pa.table({"text": ["a", "b"]})
+PARQUET = written(lambda target: pq.write_table(TABLE, target))
+EMPTY_PARQUET = written(lambda target: pq.write_table(TABLE.slice(0, 0), target))
 TEXT = '{"text": "zw\u00f6lf"}\n'
 OTHER_KINDS = [
-    (TEXT.encode("utf-16"), "text in UTF-16, not UTF-8: convert it, as with iconv -f utf-16 -t utf-8"),
-    ("\ufeff".encode("utf-16-be") + TEXT.encode("utf-16-be"), "text in UTF-16, not UTF-8"),
-    (TEXT.encode("utf-32"), "text in UTF-32, not UTF-8: convert it, as with iconv -f utf-32 -t utf-8"),
-    ("\ufeff".encode("utf-32-be") + TEXT.encode("utf-32-be"), "text in UTF-32, not UTF-8"),
+    (TEXT.encode("utf-16"), "text in UTF-16: convert it, as with iconv -f utf-16 -t utf-8"),
+    ("\ufeff".encode("utf-16-be") + TEXT.encode("utf-16-be"), "text in UTF-16"),
+    (TEXT.encode("utf-32"), "text in UTF-32: convert it, as with iconv -f utf-32 -t utf-8"),
+    ("\ufeff".encode("utf-32-be") + TEXT.encode("utf-32-be"), "text in UTF-32"),
     (TEXT.encode("utf-16-le"), "binary, or text in UTF-16"),
-    (written(lambda target: pq.write_table(TABLE, target)), "a Parquet file, which is not supported yet"),
-    (written(lambda target: pq.write_table(TABLE.slice(0, 0), target)), "a Parquet file"),
     (written(lambda target: pa.feather.write_feather(TABLE, target)), "an Arrow file"),
     (written(as_zip), "a zip archive"),
     (b"%PDF-1.7\n", "a PDF file: extract its text"),
@@ -54,17 +52,16 @@ OTHER_KINDS = [
     (lzma.compress(b"text"), "compressed by xz"),
     (b"text" * 100 + b"\0", "binary, or text in UTF-16"),
 ]
+"""None is a text in UTF-8, or a Parquet file."""
 
 
 @pytest.mark.parametrize(("content", "message"), OTHER_KINDS, ids=[message[:24] for _, message in OTHER_KINDS])
-@pytest.mark.parametrize("file_format", FORMATS.values(), ids=FORMATS)
-def test_what_is_no_text_in_utf8_is_called_what_it_is(
-    tmp_path: Path, file_format: Format, content: bytes, message: str
-) -> None:
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_no_text_in_utf8_is_called_what_it_is(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / "in.jsonl").write_bytes(content)
     with pytest.raises(ValueError, match=r"in\.jsonl is ") as error:
-        check_contents(list_inputs([str(tmp_path)]), file_format)
-    assert message in str(error.value)
+        check_contents(list_inputs([str(tmp_path)]), make_format(name))
+    assert message in str(error.value) or (name == "parquet" and "no Parquet file" in str(error.value))
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -111,3 +108,37 @@ def test_of_many_files_the_first_wrong_one_is_named(tmp_path: Path) -> None:
         (tmp_path / f"{number:03}.txt").write_bytes(b"PK\x03\x04" if number in (40, 41, 90) else b"text")
     with pytest.raises(ValueError, match=r"040\.txt is a zip archive"):
         check_contents(list_inputs([str(tmp_path)]), TXT)
+
+
+def test_text_that_says_it_is_utf8_is_not_read_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffzw\u00f6lf".encode())
+    files = list_inputs([str(tmp_path)])
+    check_contents(files, TXT)
+    with pytest.raises(ValueError, match=r"a\.txt is text in UTF-8, as its first bytes say, and not in cp1252"):
+        check_contents(files, make_format("txt", ReadingOptions(encoding="cp1252")))
+
+
+def test_text_in_the_encoding_that_is_said_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes('[\u201c\n{"text": "zw\u00f6lf"}\n'.encode("cp1252"))
+    for encoding in ("cp1252", "gb18030"):
+        check_contents(list_inputs([str(tmp_path)]), make_format("jsonl", ReadingOptions(encoding=encoding)))
+
+
+@pytest.mark.parametrize("content", [PARQUET, EMPTY_PARQUET])
+def test_a_parquet_file_is_one_whatever_its_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "in.jsonl").write_bytes(content)
+    files = list_inputs([str(tmp_path)])
+    check_contents(files, make_format("parquet"))
+    for name in FORMATS.keys() - {"parquet"}:
+        with pytest.raises(ValueError, match=r"in\.jsonl is a Parquet file: give it a name that ends in \.parquet"):
+            check_contents(files, make_format(name))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "no Parquet file"), (b"text", "no Parquet file"), (b"PARE\x15", "an encrypted Parquet file: decrypt it")],
+)
+def test_what_is_no_parquet_file_is_refused_as_one(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "in.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"in\.parquet is {message}"):
+        check_contents(list_inputs([str(tmp_path)]), make_format("parquet"))

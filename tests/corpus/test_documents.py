@@ -6,14 +6,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ulmfit_ray.corpus.columns import Columns, arrow_type
+from ulmfit_ray.corpus.column_types import arrow_type
+from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.documents import BadDocument, Document, read_documents
-from ulmfit_ray.corpus.formats.csv_rows import CSV
-from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.formats.jsonl import JSONL
-from ulmfit_ray.corpus.formats.lines import LINES
-from ulmfit_ray.corpus.formats.txt import TXT
+from ulmfit_ray.corpus.formats.format import Format, Source
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.records import Record
+
+CSV, JSONL, LINES, TXT = (make_format(name) for name in ("csv", "jsonl", "lines", "txt"))
 
 
 def read_one(
@@ -25,7 +26,7 @@ def read_one(
 ) -> Document | BadDocument | None:
     content = json.dumps(raw).encode() if isinstance(raw, dict) else raw
     records = iter([record or Record(7, content)])
-    documents = list(read_documents(records, "folder/a.jsonl", file_format, columns or Columns(), header))
+    documents = list(read_documents(records, "folder/a.jsonl", file_format, columns or Columns(), Source("", header)))
     return documents[0] if documents else None
 
 
@@ -168,5 +169,15 @@ def test_a_kept_value_of_another_type_is_bad(kind: str, value: Any) -> None:
 
 def test_a_bad_record_does_not_end_the_reading() -> None:
     records = iter([Record(0, b'{"text": "a"}\n'), Record(14, b"nonsense\n"), Record(23, b'{"text": "b"}\n')])
-    kinds = [type(found).__name__ for found in read_documents(records, "f", JSONL, Columns())]
+    kinds = [type(found).__name__ for found in read_documents(records, "f", JSONL, Columns(), Source())]
     assert kinds == ["Document", "BadDocument", "Document"]
+
+
+@pytest.mark.parametrize("name", ["lines", "txt", "jsonl"])
+def test_text_is_read_in_the_encoding_that_is_said(name: str) -> None:
+    file_format = make_format(name, ReadingOptions(encoding="cp1252"))
+    text = "\u201czw\u00f6lf\u201d"
+    raw = (json.dumps({"text": text}, ensure_ascii=False) if name == "jsonl" else text).encode("cp1252")
+    assert document(raw, file_format=file_format).fields == [text]
+    found = bad(b"\x81", file_format=file_format)
+    assert (found.reason, "0x81" in found.detail) == ("invalid cp1252", True)

@@ -14,11 +14,8 @@ import pytest
 
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.documents import BadDocument, Document
-from ulmfit_ray.corpus.formats.csv_rows import CSV
 from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.formats.jsonl import JSONL
-from ulmfit_ray.corpus.formats.lines import LINES
-from ulmfit_ray.corpus.formats.txt import TXT
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.reading import StreamedText, documents_of, open_piece, stream_shards
 from ulmfit_ray.corpus.units import Piece, Unit
 
@@ -26,6 +23,8 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+CSV, JSONL, LINES, TXT = (make_format(name) for name in ("csv", "jsonl", "lines", "txt"))
 
 ROWS = 'id,text\n1,"two\nlines"\n2,"stray" quote\n3,c\n\n4,d'
 OBJECTS = '{"id": "1", "text": "a"}\nno object\n\n{"id": "2", "text": "b"}\n{"id": "3", "text": "c"}'

@@ -9,11 +9,9 @@ import pytest
 
 from ulmfit_ray.corpus import units as units_module
 from ulmfit_ray.corpus.columns import Columns
-from ulmfit_ray.corpus.formats.csv_rows import CSV
 from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.formats.jsonl import JSONL
-from ulmfit_ray.corpus.formats.lines import LINES
-from ulmfit_ray.corpus.formats.txt import TXT
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import (
     CorpusFacts,
@@ -27,6 +25,8 @@ from ulmfit_ray.corpus.units import (
 )
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import Plan, write_plan
+
+CSV, JSONL, LINES, TXT = (make_format(name) for name in ("csv", "jsonl", "lines", "txt"))
 
 MIB = 1 << 20
 
@@ -89,13 +89,47 @@ def test_small_text_files_are_bundled_until_they_fill_a_unit() -> None:
 @pytest.mark.usefixtures("small_units")
 @pytest.mark.parametrize(
     ("path", "file_format"),
-    [("a.csv", CSV), ("a.jsonl.gz", JSONL), ("a.txt.zst", LINES)],
-    ids=["a.csv-csv", "a.jsonl.gz-jsonl", "a.txt.zst-lines"],
+    [("a.jsonl.gz", JSONL), ("a.txt.zst", LINES)],
+    ids=["a.jsonl.gz-jsonl", "a.txt.zst-lines"],
 )
 def test_files_that_must_be_read_from_the_front_are_one_streamed_unit(path: str, file_format: Format) -> None:
     (unit,) = cut_into_units([file(path, 1000)], file_format)
     assert unit == Unit(0, (Piece(path, path, 0, 1000),), is_streamed=True)
     assert unit.stem == "part-0000000"
+
+
+@pytest.mark.usefixtures("small_units")
+@pytest.mark.parametrize("name", ["csv", "tsv", "jsonl", "json", "lines", "wikitext", "parquet"])
+def test_small_files_of_any_format_are_bundled(name: str) -> None:
+    size = 0 if name == "parquet" else 3
+    files = [file(path, size) for path in "abcdefg"]
+    units = list(cut_into_units(files, make_format(name)))
+    expected = ["abcdefg"] if name == "parquet" else ["abcd", "efg"]
+    assert ["".join(piece.path for piece in unit.pieces) for unit in units] == expected
+    assert all((piece.start, piece.stop) == (0, size) for unit in units for piece in unit.pieces)
+    assert not any(unit.is_streamed for unit in units)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_large_files_between_small_ones_keep_their_place() -> None:
+    names = (
+        ("a.csv", 3),
+        ("b.csv.gz", 1),
+        ("c.csv", 10),
+        ("d.csv", 9),
+        ("e.csv.gz", 2),
+        ("f.csv.gz", 1),
+        ("g.csv.gz", 1),
+    )
+    units = list(cut_into_units([file(name, size) for name, size in names], CSV))
+    assert [("".join(piece.path[0] for piece in unit.pieces), unit.is_streamed) for unit in units] == [
+        ("ab", False),
+        ("c", True),
+        ("d", False),
+        ("e", True),
+        ("fg", False),
+    ]
+    assert [unit.number for unit in units] == [0, 1, 2, 3, 4]
 
 
 def test_an_empty_file_is_a_unit_too() -> None:
@@ -126,7 +160,10 @@ def test_the_rows_of_each_planned_unit_are_that_unit(folder: Folder, file_format
 
 def test_json_gives_the_facts_of_a_corpus_back() -> None:
     columns = Columns(("title", "text"), "id", ("n",), ("int64",))
-    facts = CorpusFacts(format="jsonl", columns=columns, num_files=3, num_bytes=70, text_bytes=70, unit_bytes=MIB)
+    options = ReadingOptions(columns=("text",), delimiter="\t", header=False, classes=("World", "Sports"))
+    facts = CorpusFacts(
+        format="csv", options=options, columns=columns, num_files=3, num_bytes=70, text_bytes=70, unit_bytes=MIB
+    )
     assert CorpusFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
 
 

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import faults
 
+from ulmfit_ray.corpus.units import MIN_UNIT_BYTES
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.tokenize import job as tokenize
@@ -50,11 +51,11 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def corpus(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The abstracts in four files, so that there are four shards."""
+    """The abstracts in four files, each filled with blanks to the size of a unit, so that there are four shards."""
     folder = tmp_path_factory.mktemp("corpus")
     for number in range(4):
         lines = [json.dumps(row) + "\n" for row in abstracts[number::4]]
-        (folder / f"{number}.jsonl").write_text("".join(lines))
+        (folder / f"{number}.jsonl").write_text("".join(lines).ljust(MIN_UNIT_BYTES - 1) + "\n")
     return folder
 
 

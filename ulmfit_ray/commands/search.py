@@ -99,7 +99,7 @@ def run(config: SearchConfig) -> list[Row]:
         _write(rows, config.output)
     elif config.json:
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+            print(_json(row))
     else:
         _print(rows)
     return rows
@@ -175,12 +175,17 @@ def _print(rows: Sequence[Row]) -> None:
         )
 
 
+def _json(row: Row) -> str:
+    """Return a row as a line of JSON; dates and times, which JSON has not, are text."""
+    return json.dumps(row, ensure_ascii=False, default=str)
+
+
 def _write(rows: list[Row], output: str) -> None:
     folder, name = place_of(output)
     with scratch_directory() as scratch:
         if name.endswith(".parquet"):
             pq.write_table(pa.Table.from_pylist(rows), scratch / name)
         else:
-            (scratch / name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+            (scratch / name).write_text("".join(_json(row) + "\n" for row in rows))
         folder.publish(scratch / name, name)
     print(f"{len(rows):,} hits written to {output}")

@@ -1,22 +1,22 @@
 """The columns of a corpus: which hold text, which is the id, which are kept, and of what type the kept ones are."""
 
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from ulmfit_ray.corpus.column_types import arrow_type
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
-from ulmfit_ray.corpus.formats.format import SAMPLE_BYTES, Format, Values
+from ulmfit_ray.corpus.formats.format import Format, Sample
 from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.corpus.open_text import open_stored
 
 ID_COLUMNS = ("_id", "id", "doc_id")
 """Names of columns that mostly hold the documents' ids."""
 RESERVED_COLUMNS = ("doc_id", "tokens", "embedding")
 RESERVED_PREFIXES = ("field_", "num_")
-_SCALARS = {str: "string", bool: "bool", int: "int64", float: "double"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ class Columns:
             names = ", ".join(sorted(missing))
             raise ValueError(f"{path} has no column {names}; its columns are {', '.join(header)}")
 
+    def check_types(self, types: Mapping[str, str], path: str) -> None:
+        """Raise ValueError if a file says that one of these columns is of another type; it may say nothing of some."""
+        expected = dict.fromkeys(self.text, "string") | dict(zip(self.keep, self.keep_types, strict=True))
+        for name, kind in expected.items():
+            found = types.get(name) or kind
+            if found != kind:
+                raise ValueError(f"column {name!r} of {path} is of type {found} and not {kind}")
+
 
 def resolve_columns(
     files: Sequence[InputFile], file_format: Format, *, text: Sequence[str], id_column: str | None, keep: Sequence[str]
@@ -67,42 +75,48 @@ def resolve_columns(
     if file_format.sample is None:
         if tuple(text) != ("text",) or id_column or keep:
             raise ValueError(f"format {file_format.name} has no columns: leave out all --*-columns options")
-        if not file_format.is_bundled and not any(_first_lines(file).getbuffer() for file in files):
+        if not any(map(_has_content, files)):
             raise _nothing_to_tokenize(files)
         return Columns()
-    path, names, rows = _first_sample(files, file_format)
+    path, sample = _first_sample(files, file_format)
     for name in [*text, *([id_column] if id_column else []), *keep]:
-        if name not in names:
-            raise ValueError(f"column {name!r} does not exist in {path}; its columns are {', '.join(names)}")
+        if name not in sample.names:
+            raise ValueError(f"column {name!r} does not exist in {path}; its columns are {', '.join(sample.names)}")
     kinds = []
     for name in keep:
         try:
-            kinds.append(type_name([row.get(name) for row in rows]))
+            kinds.append(sample.type_of(name))
         except ValueError as error:
             raise ValueError(f"column {name!r} cannot be kept: {error}") from error
-    return Columns(tuple(text), id_column, tuple(keep), tuple(kinds))
+    columns = Columns(tuple(text), id_column, tuple(keep), tuple(kinds))
+    columns.check_types(dict(zip(sample.names, sample.types, strict=False)), path)
+    return columns
 
 
 def id_column_hint(files: Sequence[InputFile], file_format: Format, columns: Columns) -> str | None:
     """Return a line about a column that looks like the documents' ids while none is named as such, or None."""
     if columns.id is not None or file_format.sample is None:
         return None
-    _, names, _ = _first_sample(files, file_format)
-    found = [name for name in ID_COLUMNS if name in names and name not in columns.text]
+    _, sample = _first_sample(files, file_format)
+    found = [name for name in ID_COLUMNS if name in sample.names and name not in columns.text]
     if not found:
         return None
     return f"the input has a column {found[0]}: --id-column {found[0]} would use it as the documents' ids"
 
 
-def _first_sample(files: Sequence[InputFile], file_format: Format) -> tuple[str, list[str], list[Values]]:
-    """Return path, column names and sampled values of the first file that holds a record."""
+def _first_sample(files: Sequence[InputFile], file_format: Format) -> tuple[str, Sample]:
+    """Return the path of the first file that holds a record, and what its front says of the columns."""
     assert file_format.sample is not None
     with_header = ""
     for file in files:
-        names, rows = file_format.sample(_first_lines(file))
-        if names and rows:
-            return file.path, names, rows
-        with_header = with_header or (file.path if names else "")
+        with open_stored(file.path) if file_format.is_binary else open_checked(file.path, file.size) as stream:
+            try:
+                sample = file_format.sample(stream)
+            except pa.ArrowException as error:
+                raise ValueError(f"{file.path} cannot be read: {error}") from error
+        if sample.names and sample.has_records:
+            return file.path, sample
+        with_header = with_header or (file.path if sample.names else "")
     raise _nothing_to_tokenize(files, with_header)
 
 
@@ -114,53 +128,7 @@ def _nothing_to_tokenize(files: Sequence[InputFile], with_header: str = "") -> V
     )
 
 
-def _first_lines(file: InputFile) -> io.BytesIO:
-    """Return the lines that begin in a file's first megabyte; only those before the damage if it is damaged there."""
-    lines = io.BytesIO()
+def _has_content(file: InputFile) -> bool:
     with open_checked(file.path, file.size) as stream, suppress(DamagedFileError):
-        while lines.tell() < SAMPLE_BYTES and (line := stream.readline()):
-            lines.write(line)
-    lines.seek(0)
-    return lines
-
-
-def fits(value: Any, kind: str) -> bool:
-    """Tell whether a column of type `kind` can hold the value as it came."""
-    if value is None:
-        return True
-    if kind.startswith("list<"):
-        return isinstance(value, list) and all(fits(item, kind[5:-1]) for item in value)
-    if type(value) is int:
-        # A double holds integers exactly up to 2**53; Arrow refuses larger ones.
-        return -(2**63) <= value < 2**63 if kind == "int64" else kind == "double" and abs(value) <= 2**53
-    return _SCALARS.get(type(value)) == kind
-
-
-def type_name(values: Sequence[Any]) -> str:
-    """Return the type that holds all of `values` (Nones apart): string, int64, double, bool or a list of one.
-
-    Raises:
-        ValueError: they have no common type, or one that cannot be kept.
-    """
-    present = [value for value in values if value is not None]
-    if any(isinstance(value, list) for value in present):
-        if not all(isinstance(value, list) for value in present):
-            raise ValueError("lists and single values in one column")
-        return f"list<{type_name([item for value in present for item in value])}>"
-    kinds = {_SCALARS.get(type(value), type(value).__name__) for value in present}
-    if any(type(value) is int and not -(2**63) <= value < 2**63 for value in present):
-        raise ValueError("an integer that needs more than 64 bits")
-    if not kinds:
-        return "string"
-    if kinds == {"int64", "double"}:
-        return "double"
-    if len(kinds) > 1 or not kinds <= set(_SCALARS.values()):
-        raise ValueError(f"values of type {' and '.join(sorted(kinds))}")
-    return kinds.pop()
-
-
-def arrow_type(kind: str) -> pa.DataType:
-    """Return the Arrow type of a name that `type_name` gave."""
-    if kind.startswith("list<"):
-        return pa.list_(arrow_type(kind[5:-1]))
-    return {"string": pa.string(), "int64": pa.int64(), "double": pa.float64(), "bool": pa.bool_()}[kind]
+        return bool(stream.read(1))
+    return False

@@ -1,12 +1,12 @@
-"""What a file holds, whatever its name says: what is no text in UTF-8 is refused before any work."""
+"""What a file holds, whatever its name says: what is no text in the encoding is refused before any work."""
 
 import codecs
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.listing import READING_THREADS, InputFile, open_stored
-from ulmfit_ray.corpus.open_text import content_of
+from ulmfit_ray.corpus.listing import READING_THREADS, InputFile
+from ulmfit_ray.corpus.open_text import UTF8_BOM, content_of, open_stored
 
 HEAD_BYTES = 1 << 16
 MAX_STORED_BYTES = 1 << 20
@@ -14,12 +14,12 @@ MAX_STORED_BYTES = 1 << 20
 NUL_BYTES = 1 << 10
 KINDS = (
     # The mark of UTF-16 is the beginning of that of UTF-32.
-    (codecs.BOM_UTF32_LE, "text in UTF-32, not UTF-8: convert it, as with iconv -f utf-32 -t utf-8"),
-    (codecs.BOM_UTF32_BE, "text in UTF-32, not UTF-8: convert it, as with iconv -f utf-32 -t utf-8"),
-    (codecs.BOM_UTF16_LE, "text in UTF-16, not UTF-8: convert it, as with iconv -f utf-16 -t utf-8"),
-    (codecs.BOM_UTF16_BE, "text in UTF-16, not UTF-8: convert it, as with iconv -f utf-16 -t utf-8"),
-    (b"PAR1\x15", "a Parquet file, which is not supported yet: write its rows as jsonl"),
-    (b"ARROW1\0\0", "an Arrow file, which is not supported yet: write its rows as jsonl"),
+    (codecs.BOM_UTF32_LE, "text in UTF-32: convert it, as with iconv -f utf-32 -t utf-8"),
+    (codecs.BOM_UTF32_BE, "text in UTF-32: convert it, as with iconv -f utf-32 -t utf-8"),
+    (codecs.BOM_UTF16_LE, "text in UTF-16: convert it, as with iconv -f utf-16 -t utf-8"),
+    (codecs.BOM_UTF16_BE, "text in UTF-16: convert it, as with iconv -f utf-16 -t utf-8"),
+    (b"PAR1\x15", "a Parquet file: give it a name that ends in .parquet"),
+    (b"ARROW1\0\0", "an Arrow file, which is not supported: write its rows as Parquet"),
     (b"PK\x03\x04", "a zip archive (as xlsx and docx files are): unpack it, or export its text"),
     (b"%PDF-", "a PDF file: extract its text into a .txt file"),
     (b"SQLite format 3\0", "an SQLite database: export its rows as csv or jsonl"),
@@ -28,7 +28,7 @@ KINDS = (
     (b"\xfd7zXZ\0", "compressed by xz: give it a name that ends in .xz"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd: give it a name that ends in .zst"),
 )
-"""How files begin that are no text in UTF-8, and what to say of them."""
+"""How files begin that are no text of ASCII's bytes, and what to say of them."""
 
 
 def check_contents(files: Sequence[InputFile], file_format: Format) -> None:
@@ -49,12 +49,19 @@ def check_contents(files: Sequence[InputFile], file_format: Format) -> None:
 
 def _other_kind(head: bytes, file_format: Format) -> str:
     """Return what a file with these first bytes is instead of text of this format, and what to do; else ""."""
+    mistake = file_format.mistake(head)
+    if file_format.is_binary and not mistake:
+        return ""
     for beginning, kind in KINDS:
         if head.startswith(beginning):
             return kind
+    if file_format.is_binary:
+        return mistake
+    if head.startswith(UTF8_BOM) and file_format.encoding != "utf-8":
+        return f"text in UTF-8, as its first bytes say, and not in {file_format.encoding}: leave --encoding out"
     if b"\0" in head[:NUL_BYTES]:
         return "binary, or text in UTF-16 (it has NUL bytes at its front): leave it out, or convert it to UTF-8"
-    return file_format.mistake(head)
+    return mistake
 
 
 def _head(file: InputFile) -> bytes:

@@ -9,17 +9,16 @@ finds a wrong one, the content before it has been given away, and some of it is 
 import io
 from typing import Any, BinaryIO
 
-from ulmfit_ray.corpus.listing import open_stored
-from ulmfit_ray.corpus.open_text import is_compressed, open_text
+from ulmfit_ray.corpus.open_text import is_compressed, open_stored, open_text
 
 STEP_BYTES = 1 << 16
 
 
 class DamagedFileError(Exception):
-    """A compressed file is damaged: its content can be read up to byte `offset` and no further."""
+    """A file is damaged: its content can be read up to byte `offset` and no further."""
 
-    def __init__(self, path: str, offset: int, detail: str) -> None:
-        super().__init__(f"{path} is damaged, its content ends at byte {offset:,}: {detail}")
+    def __init__(self, offset: int, detail: str) -> None:
+        super().__init__(f"the content that can be read ends at byte {offset:,}: {detail}")
         self.offset, self.detail = offset, detail
 
 
@@ -67,7 +66,7 @@ class _Content(io.RawIOBase):
                 chunk = _rest_before_damage(self._path, self._offset, error)
                 _check_raw_bytes(self._path, self._num_bytes, error)
                 offset = self._offset + len(chunk)
-                self._damage = DamagedFileError(self._path, offset, f"{type(error).__name__}: {error}")
+                self._damage = DamagedFileError(offset, f"{type(error).__name__}: {error}")
         self._offset += len(chunk)
         if self._damage is not None and not chunk:
             raise self._damage

@@ -3,12 +3,13 @@
 Only bad content makes a bad document; a file that cannot be opened or read raises.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ulmfit_ray.corpus.columns import Columns, fits
-from ulmfit_ray.corpus.formats.format import Format, Values
+from ulmfit_ray.corpus.column_types import fits
+from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.formats.format import Format, Source, Values
 from ulmfit_ray.corpus.records import BadRecordError, Record
 
 
@@ -36,12 +37,12 @@ class BadDocument:
 
 
 def read_documents(
-    records: Iterable[Record], name: str, file_format: Format, columns: Columns, header: Sequence[str] = ()
+    records: Iterable[Record], name: str, file_format: Format, columns: Columns, source: Source
 ) -> Iterator[Document | BadDocument]:
     """Turn the records of one file into documents; `name` is what ids and the quarantine call the file."""
     for record in records:
         try:
-            values = file_format.values(record, header)
+            values = file_format.values(record, source)
             if values is not None:
                 yield _document(values, columns, f"{name}#{record.offset}")
         except BadRecordError as bad:

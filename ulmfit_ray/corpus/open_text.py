@@ -4,27 +4,31 @@ What lies in a file system that pyarrow opens, an object store above all, is rea
 client of the store, with the settings of storage.remote.
 """
 
+import functools
 import io
 import lzma
 import os
 import sys
 import zlib
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
+import pyarrow as pa
+import pyarrow.fs
 import smart_open
 import smart_open.compression
+
+from ulmfit_ray.corpus.web import TIMEOUT_SECONDS, is_on_the_web
+from ulmfit_ray.storage.folder import file_system
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError
 else:
     from backports.zstd import ZstdError
 
-from ulmfit_ray.corpus.listing import open_stored
-
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 CONTENT_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, ZstdError)
 """What the libraries raise about the bytes of a compressed file; gzip and bz2 raise an OSError of no file."""
-WEB = ("http://", "https://", "ftp://", "ftps://", "sftp://", "ssh://", "scp://")
 STORED_BYTES = 8 << 20
 """Read of a file in an object store at once: a request waits about 25 ms, as long as 2 MB take."""
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -32,24 +36,52 @@ UTF8_BOM = b"\xef\xbb\xbf"
 
 def is_compressed(path: str) -> bool:
     """Tell by its name whether a file must be read from the front."""
-    return path.lower().endswith(COMPRESSIONS)
+    return _stored_name(path).endswith(COMPRESSIONS)
 
 
 def base_extension(path: str) -> str:
     """Return the extension that names the format, whatever the compression: ".jsonl" of "a.jsonl.gz"."""
-    path = path.lower()
+    path = _stored_name(path)
     for suffix in COMPRESSIONS:
         path = path.removesuffix(suffix)
     return os.path.splitext(path)[1]
 
 
+def _stored_name(path: str) -> str:
+    """Return a path in lower case, without what stands behind a ? or # in the address of a file on the web."""
+    return (urlsplit(path).path if is_on_the_web(path) else path).lower()
+
+
+def _compression(path: str) -> str:
+    """Return the extension that names the compression of a compressed file."""
+    return os.path.splitext(_stored_name(path))[1]
+
+
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
-    is_stored = "://" in path and not path.startswith(WEB)
-    source = io.BufferedReader(open_stored(path), STORED_BYTES) if is_stored else path
     # Explicit, because smart_open would also decompress other extensions, whose files were planned as uncompressed.
-    kind = os.path.splitext(path.lower())[1] if is_compressed(path) else "disable"
-    return smart_open.open(source, "rb", compression=kind)
+    kind = _compression(path) if is_compressed(path) else "disable"
+    if "://" in path and not is_on_the_web(path):
+        return smart_open.open(io.BufferedReader(open_stored(path), STORED_BYTES), "rb", compression=kind)
+    return _open(path, kind)
+
+
+def open_stored(path: str) -> pa.NativeFile:
+    """Open a listed file for random access to its bytes as they are stored, compressed or not."""
+    if is_on_the_web(path):
+        return pa.PythonFile(_open(path, "disable"), mode="r")
+    scheme, separator, inside = path.rpartition("://")
+    return _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/").open_input_file(inside)
+
+
+@functools.lru_cache
+def _file_system(root: str) -> pyarrow.fs.FileSystem:
+    return file_system(root)[0]
+
+
+def _open(path: str, compression: str) -> BinaryIO:
+    parameters = {"timeout": TIMEOUT_SECONDS} if is_on_the_web(path) else {}
+    return smart_open.open(path, "rb", compression=compression, transport_params=parameters)
 
 
 def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
@@ -59,8 +91,7 @@ def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
     """
     if not is_compressed(path):
         return stored[:num_bytes]
-    kind = os.path.splitext(path.lower())[1]
-    stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=kind)
+    stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=_compression(path))
     try:
         return stream.raw.read1(num_bytes)
     except CONTENT_ERRORS:

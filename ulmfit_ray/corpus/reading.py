@@ -2,14 +2,15 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.documents import BadDocument, Document, read_documents
-from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.open_text import is_compressed, open_text
+from ulmfit_ray.corpus.formats.format import Format, Source
+from ulmfit_ray.corpus.open_text import is_compressed, open_stored, open_text
 from ulmfit_ray.corpus.units import Piece, Unit
 
 
@@ -59,7 +60,7 @@ def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_byte
     damage, damaged_at = "", 0
     with open_piece(piece) as stream:
         try:
-            header, offset = file_format.header(stream)
+            header, offset, _ = file_format.header(stream)
             columns.check_header(header, piece.path)
             for record in file_format.records(stream, offset, None):
                 # A closed shard is given away when the next record is there: only then it is known not to be the last.
@@ -88,16 +89,29 @@ def documents_of(
     A damaged file gives the documents before the damage, and then one bad document that stands for all behind it.
     """
     if streamed is not None:
-        name = unit.pieces[0].name
+        piece = unit.pieces[0]
         records = file_format.records(io.BytesIO(streamed.text), streamed.offset, None)
-        yield from read_documents(records, name, file_format, columns, streamed.header)
+        # The text of a shard is no whole file: what is damaged was found when the file was read.
+        with suppress(DamagedFileError):
+            yield from read_documents(records, piece.name, file_format, columns, Source(piece.path, streamed.header))
         if streamed.damage:
-            yield BadDocument(name, streamed.damaged_at, "corrupt file", streamed.damage)
+            yield BadDocument(piece.name, streamed.damaged_at, "corrupt file", streamed.damage)
         return
     for piece in unit.pieces:
-        with open_piece(piece) as stream:
-            try:
-                records = file_format.records(stream, file_format.locate(stream, piece.start), piece.stop)
-                yield from read_documents(records, piece.name, file_format, columns)
-            except DamagedFileError as error:
-                yield BadDocument(piece.name, error.offset, "corrupt file", error.detail)
+        yield from _documents_of_piece(piece, file_format, columns)
+
+
+def _documents_of_piece(piece: Piece, file_format: Format, columns: Columns) -> Iterator[Document | BadDocument]:
+    with open_stored(piece.path) if file_format.is_binary else open_piece(piece) as stream:
+        try:
+            header, offset, types = file_format.header(stream)
+            columns.check_header(header, piece.path)
+            columns.check_types(dict(zip(header, types, strict=False)), piece.path)
+            if piece.start > offset:
+                offset = file_format.locate(stream, piece.start)
+            # A compressed file is a piece as a whole, and its size says nothing about its content.
+            stop = None if is_compressed(piece.path) else piece.stop
+            records = file_format.records(stream, offset, stop)
+            yield from read_documents(records, piece.name, file_format, columns, Source(piece.path, header))
+        except DamagedFileError as error:
+            yield BadDocument(piece.name, error.offset, "corrupt file", error.detail)

@@ -4,36 +4,46 @@ A record keeps the bytes it was read from. A reader cuts a compressed file into 
 the tokenizer reads the records of such a shard again with the same code, so both agree on every record and offset.
 """
 
+import io
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from ulmfit_ray.corpus.damage import DamagedFileError
 from ulmfit_ray.corpus.listing import InputFile
 from ulmfit_ray.corpus.open_text import CountedLines, is_compressed
+
+SAMPLE_BYTES = 1 << 20
+"""Columns and their types are looked for in so many bytes of a file."""
+MAX_RECORD_BYTES = 64 << 20
+"""What is longer is no record: a quote or a brace before it is not closed."""
 
 
 @dataclass(slots=True)
 class Record:
     """One line, row or file: its byte offset in the decompressed file, and its bytes.
 
-    A csv row also has its `cells`, or in `problem` the reason why it cannot be parsed.
+    A csv row also has its `cells`, or in `problem` the reason why it cannot be parsed. A row of a Parquet file has its
+    number and its cells only.
     """
 
     offset: int
     raw: bytes
-    cells: list[str] | None = None
+    cells: list[Any] | None = None
     problem: str = ""
 
-    def text(self) -> str:
+    def text(self, encoding: str = "utf-8") -> str:
         """Return the record's bytes as text.
 
         Raises:
-            BadRecordError: they are not UTF-8.
+            BadRecordError: they are not in this encoding.
         """
         try:
-            return self.raw.decode("utf-8")
+            return self.raw.decode(encoding)
         except UnicodeDecodeError as error:
-            raise BadRecordError("invalid UTF-8", str(error)) from error
+            name = "UTF-8" if encoding == "utf-8" else encoding
+            raise BadRecordError(f"invalid {name}", str(error)) from error
 
 
 class BadRecordError(Exception):
@@ -47,9 +57,19 @@ def read_lines(stream: BinaryIO, offset: int = 0, stop: int | None = None) -> It
         yield Record(lines.offset - len(line), line)
 
 
+def first_lines(stream: BinaryIO) -> BinaryIO:
+    """Return the lines that begin in the first megabyte of a file; only those before the damage if it is damaged."""
+    lines = io.BytesIO()
+    with suppress(DamagedFileError):
+        while lines.tell() < SAMPLE_BYTES and (line := stream.readline(MAX_RECORD_BYTES)):
+            lines.write(line)
+    lines.seek(0)
+    return lines
+
+
 def cut_at_lines(file: InputFile, unit_bytes: int) -> list[tuple[int, int]] | None:
-    """Return byte ranges of `unit_bytes`; None for a compressed file, which can only be read from the front."""
-    if is_compressed(file.path):
+    """Return byte ranges of `unit_bytes`; None for a file that can only be read from the front."""
+    if is_compressed(file.path) or not file.has_ranges:
         return None
     return [(start, min(start + unit_bytes, file.size)) for start in range(0, max(file.size, 1), unit_bytes)]
 

@@ -1,7 +1,7 @@
 """Input files -> numbered units of work, cut by the input alone and never by the cluster.
 
-A unit is a byte range of a large text file (it owns the lines that begin in it), a bundle of small files, or a
-file that must be read from the front (compressed, or csv): such a file is streamed and cut into several shards.
+A unit is a byte range of a large file (it owns the records that begin in it), a bundle of small files, or a large file
+that must be read from the front (a compressed one, for example): such a file is streamed and cut into several shards.
 Unit 17 always becomes shard `part-0000017` (or `part-0000017-00000`, `-00001`, ... when streamed), whoever
 computes it and however often.
 """
@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.format import Format
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends
 from ulmfit_ray.corpus.open_text import is_compressed
 from ulmfit_ray.storage.plan import Plan, unit_stem
@@ -22,6 +24,8 @@ from ulmfit_ray.storage.plan import Plan, unit_stem
 MIN_UNIT_BYTES, MAX_UNIT_BYTES, UNITS_AIMED_AT = 1 << 20, 64 << 20, 64
 COMPRESSION = 3
 """Bytes of text that a byte of a compressed file is taken for."""
+PACKED_WEIGHT = 8
+"""The same for a file that is read whole, and must not be larger than it seems: text is seldom compressed better."""
 UNITS_SCHEMA = pa.schema(
     [
         ("unit", pa.int64()),
@@ -67,6 +71,7 @@ class CorpusFacts:
     """What plan.json says of the corpus."""
 
     format: str
+    options: ReadingOptions
     columns: Columns
     num_files: int
     num_bytes: int
@@ -82,7 +87,12 @@ class CorpusFacts:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "CorpusFacts":
         """Rebuild the facts from plan.json's "corpus"."""
-        return cls(**content | {"columns": Columns.from_json(content["columns"])})
+        columns, options = Columns.from_json(content["columns"]), ReadingOptions.from_json(content["options"])
+        return cls(**content | {"columns": columns, "options": options})
+
+    def file_format(self) -> Format:
+        """Return the format that the corpus's files are read in."""
+        return make_format(self.format, self.options)
 
 
 def text_bytes(files: Iterable[InputFile]) -> int:
@@ -97,24 +107,35 @@ def unit_bytes(files: Iterable[InputFile]) -> int:
 
 def cut_into_units(files: Sequence[InputFile], file_format: Format) -> Iterator[Unit]:
     """Yield the units of the files, in their order."""
-    size = unit_bytes(files)
-    number = 0
+    for number, (pieces, is_streamed) in enumerate(_cut(files, file_format, unit_bytes(files))):
+        yield Unit(number, tuple(pieces), is_streamed)
+
+
+def _cut(files: Iterable[InputFile], file_format: Format, size: int) -> Iterator[tuple[list[Piece], bool]]:
+    """Yield the pieces of each unit, and whether it is streamed."""
     bundle: list[Piece] = []
     bundle_bytes = 0
     for file in files:
+        whole = Piece(file.path, file.name, 0, file.size)
+        is_packed = file_format.is_binary or is_compressed(file.path)
+        weight = file.size * PACKED_WEIGHT if is_packed else file.size
+        if weight < size or file_format.is_bundled:
+            bundle.append(whole)
+            bundle_bytes += weight
+            if bundle_bytes >= size:
+                yield bundle, False
+                bundle, bundle_bytes = [], 0
+            continue
+        if bundle:
+            yield bundle, False
+            bundle, bundle_bytes = [], 0
         ranges = file_format.cut(file, size)
         if ranges is None:
-            yield Unit(number, (Piece(file.path, file.name, 0, file.size),), is_streamed=True)
-            number += 1
-            continue
-        for start, stop in ranges:
-            bundle.append(Piece(file.path, file.name, start, stop))
-            bundle_bytes += stop - start
-            if bundle_bytes >= size or not file_format.is_bundled:
-                yield Unit(number, tuple(bundle))
-                number, bundle, bundle_bytes = number + 1, [], 0
+            yield [whole], True
+        else:
+            yield from (([Piece(file.path, file.name, start, stop)], False) for start, stop in ranges)
     if bundle:
-        yield Unit(number, tuple(bundle))
+        yield bundle, False
 
 
 def units_table(units: Iterable[Unit], files: Sequence[InputFile], ends: Mapping[str, str] | None = None) -> pa.Table:

@@ -1,17 +1,29 @@
 """Where each csv row begins, what it holds, and how little a broken one costs."""
 
+import csv
 import io
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.documents import Document
 from ulmfit_ray.corpus.formats import csv_rows
-from ulmfit_ray.corpus.formats.csv_rows import CSV, read_header, read_rows
-from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.corpus.formats.format import Header, Source, Values
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import make_format
+from ulmfit_ray.corpus.listing import InputFile, list_inputs
+from ulmfit_ray.corpus.reading import documents_of
 from ulmfit_ray.corpus.records import BadRecordError, Record
+from ulmfit_ray.corpus.units import Piece, Unit
+
+CSV = make_format("csv")
 
 
 def rows_of(content: bytes, offset: int = 0, stop: int | None = None) -> list[Record]:
-    return list(read_rows(io.BytesIO(content), offset, stop))
+    return list(CSV.records(io.BytesIO(content), offset, stop))
 
 
 def cells_of(content: bytes) -> list[list[str] | None]:
@@ -109,7 +121,7 @@ def test_bytes_that_are_not_utf8_survive_in_raw() -> None:
 def test_the_header_is_the_first_row_and_the_rows_begin_behind_it(
     content: bytes, expected: tuple[list[str], int]
 ) -> None:
-    assert read_header(io.BytesIO(content)) == expected
+    assert CSV.header(io.BytesIO(content)) == Header(*expected)
 
 
 @pytest.mark.parametrize(
@@ -122,26 +134,138 @@ def test_the_header_is_the_first_row_and_the_rows_begin_behind_it(
 )
 def test_a_row_that_does_not_fit_the_header_is_malformed(row: Record, detail: str) -> None:
     with pytest.raises(BadRecordError) as bad:
-        CSV.values(row, ("text", "other"))
+        CSV.values(row, Source("", ("text", "other")))
     assert bad.value.args == ("malformed row", detail)
 
 
 @pytest.mark.parametrize("path", ["a.csv", "a.csv.gz"])
-def test_a_csv_file_is_read_from_its_front_only(path: str) -> None:
-    assert CSV.cut(InputFile(path, path, 1000, "0"), 10) is None
+def test_a_csv_file_that_is_small_or_compressed_is_read_from_its_front_only(path: str) -> None:
+    assert CSV.cut(InputFile(path, path, 1000, "0"), 1000) is None
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"a,b\n\n1,2\n3,4\n", (["a", "b"], [{"a": "1", "b": "2"}])),
-        (b"a,b\n1\n", (["a", "b"], [{"a": "1"}])),
-        (b'a,b\n"open\n', (["a", "b"], [{}])),
-        (b"a,b\n\r\n", (["a", "b"], [])),
-        (b"", ([], [])),
+        (b"a,b\n\n1,2\n3,4\n", (["a", "b"], True)),
+        (b"a,b\n1\n", (["a", "b"], True)),
+        (b'a,b\n"open\n', (["a", "b"], True)),
+        (b"a,b\n\r\n", (["a", "b"], False)),
+        (b"", ([], False)),
     ],
     ids=["rows", "a short row", "a broken row", "header alone", "empty"],
 )
-def test_a_sample_is_the_header_and_the_first_row(content: bytes, expected: tuple[list[str], list[dict]]) -> None:
+def test_a_sample_is_the_header_and_whether_a_row_is_there(content: bytes, expected: tuple[list[str], bool]) -> None:
     assert CSV.sample is not None
-    assert CSV.sample(io.BytesIO(content)) == expected
+    sample = CSV.sample(io.BytesIO(content))
+    assert (sample.names, sample.has_records) == expected
+
+
+def values_of(content: bytes, name: str, **options: Any) -> list[Values | str | None]:
+    """Return what each row of a file holds, or why it cannot be read."""
+    file_format = make_format(name, ReadingOptions(**options))
+    stream = io.BytesIO(content)
+    names, offset, _ = file_format.header(stream)
+    found: list[Values | str | None] = []
+    for record in file_format.records(stream, offset, None):
+        try:
+            found.append(file_format.values(record, Source("", names)))
+        except BadRecordError as bad:
+            found.append(f"{bad.args[0]}: {bad.args[1]}")
+    return found
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("csv", ";"), ("csv", "\t"), ("csv", "|"), ("tsv", None)])
+@pytest.mark.parametrize("quoting", [True, False])
+def test_cells_are_those_that_pandas_reads(name: str, delimiter: str | None, quoting: bool) -> None:
+    cells = [["a", "b"], ["1", ""], ["", "'x'"], ["with , and : and \u00fc", " y "], ["z", "last"]]
+    sign = delimiter or "\t"
+    if quoting:
+        cells += [["two\nlines", f'a {sign} and a " quote'], ["", "end"]]
+    text = io.StringIO()
+    csv.writer(
+        text, delimiter=sign, lineterminator="\n", quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
+    ).writerows(cells)
+    frame = pd.read_csv(
+        io.StringIO(text.getvalue()),
+        sep=sign,
+        quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
+        dtype=str,
+        keep_default_na=False,
+    )
+    options = {"delimiter": delimiter} if delimiter else {}
+    assert values_of(text.getvalue().encode(), name, quoting=quoting, **options) == frame.to_dict("records")
+
+
+def test_quotes_mean_nothing_in_tsv() -> None:
+    content = b'a\tb\r\n"x\t"y" z"\n5" disk\t""\n\nonly one\n'
+    assert values_of(content, "tsv") == [
+        {"a": '"x', "b": '"y" z"'},
+        {"a": '5" disk', "b": '""'},
+        None,
+        "malformed row: 1 cells, the header has 2",
+    ]
+
+
+def test_rows_without_quoting_are_cut_at_any_line_and_have_the_header_of_the_front(tmp_path: Path) -> None:
+    content = "\ufeffid\ttext\n" + "".join(f"{number}\tsome text {'x' * (number % 7)}\n" for number in range(50))
+    path = tmp_path / "a.tsv"
+    path.write_text(content)
+    (file,) = list_inputs([str(path)])
+    file_format, columns = make_format("tsv"), Columns(id="id")
+    ranges = file_format.cut(file, 60)
+    assert ranges is not None
+    assert len(ranges) > 10
+    documents = [
+        found
+        for start, stop in [*ranges, (0, 5), (5, 6)]
+        for found in documents_of(Unit(0, (Piece(str(path), "a.tsv", start, stop),)), None, file_format, columns)
+    ]
+    assert [found.doc_id for found in documents if isinstance(found, Document)] == [str(number) for number in range(50)]
+
+
+def test_without_header_columns_are_numbers_and_only_those_asked_for_must_be_there() -> None:
+    content = b"g\t1\tone\ttwo\nh\t2\tthree\tfour\tfive\t\n\nk\t3\tsix\n"
+    assert values_of(content, "tsv", header=False, columns=("2", "3")) == [
+        {"0": "g", "1": "1", "2": "one", "3": "two"},
+        {"0": "h", "1": "2", "2": "three", "3": "four", "4": "five", "5": ""},
+        None,
+        "malformed row: 3 cells, there is no column 3",
+    ]
+
+
+def test_the_label_is_the_name_of_the_class_that_the_first_column_numbers() -> None:
+    content = b'"2","Wall St."\n"3",x\n"0",y\nten,z\n"1",w\n'
+    found = values_of(content, "csv", header=False, columns=("1", "label"), classes=("World", "Business"))
+    assert found == [
+        {"0": "2", "1": "Wall St.", "label": "Business"},
+        "no such class: '3' is not a number from 1 to 2",
+        "no such class: '0' is not a number from 1 to 2",
+        "no such class: 'ten' is not a number from 1 to 2",
+        {"0": "1", "1": "w", "label": "World"},
+    ]
+    assert values_of(b"7,x\n", "csv", header=False, columns=("1",), classes=("World",)) == [{"0": "7", "1": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [((), ["0", "1", "2", "3"]), (("World",), ["0", "1", "2", "3", "label"])]
+)
+def test_without_header_there_are_as_many_columns_as_in_the_longest_of_the_first_rows(
+    classes: tuple[str, ...], expected: list[str]
+) -> None:
+    file_format = make_format("tsv", ReadingOptions(header=False, classes=classes))
+    assert file_format.sample is not None
+    sample = file_format.sample(io.BytesIO(b"a\tb\n\na\tb\tc\td\na\n"))
+    assert (sample.names, sample.has_records) == (expected, True)
+    assert not file_format.sample(io.BytesIO(b"\n")).has_records
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gb18030", "shift_jis", "koi8-r"])
+@pytest.mark.parametrize("name", ["csv", "tsv"])
+def test_rows_are_read_in_their_encoding(name: str, encoding: str) -> None:
+    word = {"cp1252": "\u201czw\u00f6lf\u201d", "koi8-r": "\u0434\u0432\u0430"}.get(encoding, "\u30dd\u8868\u5341")
+    sign = "," if name == "csv" else "\t"
+    content = f"{word}{sign}b\n{word}{sign}c\n".encode(encoding)
+    assert values_of(content, name, encoding=encoding) == [{word: word, "b": "c"}]
+    broken = values_of(content + b"\x81\xff" + f"{sign}d\n".encode(encoding), name, encoding=encoding)
+    assert broken[0] == {word: word, "b": "c"}
+    assert encoding == "koi8-r" or str(broken[1]).startswith(f"invalid {encoding}: ")

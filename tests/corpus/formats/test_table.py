@@ -1,14 +1,17 @@
 """Which format a corpus is in."""
 
 from itertools import combinations
+from typing import get_args, get_type_hints
 
 import pytest
 
-from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.formats.table import FORMATS, MAX_TXT_BYTES, detect_format
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import FORMATS, MAX_TXT_BYTES, detect_format, make_format
 from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 
-EXTENSIONS = [(extension, entry) for entry in FORMATS.values() for extension in entry.extensions]
+ALL = [make_format(name) for name in FORMATS]
+EXTENSIONS = [(extension, entry.name) for entry in ALL for extension in entry.extensions]
 
 
 def files(*paths: str, size: int = 10) -> list[InputFile]:
@@ -16,21 +19,49 @@ def files(*paths: str, size: int = 10) -> list[InputFile]:
 
 
 @pytest.mark.parametrize("compression", ["", ".gz", ".ZST"])
-@pytest.mark.parametrize(("extension", "entry"), EXTENSIONS, ids=[extension for extension, _ in EXTENSIONS])
-def test_every_format_is_found_by_each_of_its_extensions(extension: str, entry: Format, compression: str) -> None:
-    for name in (extension, extension.upper()):
-        assert detect_format(files(f"a{name}{compression}"), "auto") is entry
+@pytest.mark.parametrize(("extension", "name"), EXTENSIONS, ids=[extension for extension, _ in EXTENSIONS])
+def test_every_format_is_found_by_each_of_its_extensions(extension: str, name: str, compression: str) -> None:
+    for ending in (extension, extension.upper()):
+        listed = files(f"a{ending}{compression}")
+        if compression and make_format(name).is_binary:
+            with pytest.raises(ValueError, match=r"a\.\w+\.\w+: a parquet file is read at random.*decompress it"):
+                detect_format(listed, "auto")
+        else:
+            assert detect_format(listed, "auto").name == name
 
 
 def test_no_two_formats_share_an_extension() -> None:
-    for one, other in combinations(FORMATS.values(), 2):
+    for one, other in combinations(ALL, 2):
         assert not set(one.extensions) & set(other.extensions), (one.name, other.name)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_found_by_its_name(name: str) -> None:
-    assert detect_format(files("a.unknown"), name) is FORMATS[name]
-    assert FORMATS[name].name == name
+    assert detect_format(files("a.unknown"), name).name == name
+
+
+def test_format_offers_all_formats() -> None:
+    assert get_args(get_type_hints(TokenizeConfig)["format"]) == ("auto", *FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("jsonl", {"delimiter": ";"}, "--delimiter does not fit format jsonl; it is for csv$"),
+        ("tsv", {"delimiter": ";"}, "--delimiter does not fit format tsv; it is for csv$"),
+        ("lines", {"header": False}, "--no-header does not fit format lines; it is for csv, tsv"),
+        ("txt", {"quoting": False}, "--quoting does not fit format txt; it is for csv, tsv"),
+    ],
+)
+def test_an_option_that_does_not_fit_the_format_is_refused(name: str, given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        detect_format(files("a"), name, ReadingOptions(**given))
+
+
+def test_an_option_that_does_not_fit_the_format_of_the_names_is_refused() -> None:
+    with pytest.raises(ValueError, match="--delimiter does not fit format txt"):
+        detect_format(files("a.txt"), "auto", ReadingOptions(delimiter=";"))
+    assert detect_format(files("a.csv"), "auto", ReadingOptions(delimiter=";")).name == "csv"
 
 
 @pytest.mark.parametrize(
@@ -46,16 +77,17 @@ def test_format_asked_for_is_believed() -> None:
 
 
 def test_an_unknown_extension_is_refused_with_the_option_to_use() -> None:
-    with pytest.raises(ValueError, match=r"format of a\.parquet is not known by its name: say --format, or rename it"):
-        detect_format(files("a.parquet"), "auto")
+    with pytest.raises(ValueError, match=r"format of a\.log is not known by its name: say --format, or rename it"):
+        detect_format(files("a.log"), "auto")
 
 
 def test_an_unknown_extension_is_refused_with_all_formats_and_extensions() -> None:
     with pytest.raises(ValueError, match="known by its name") as error:
-        detect_format(files("a.jsonl", "b.json"), "auto")
-    assert "b.json " in str(error.value)
+        detect_format(files("a.jsonl", "b.xml"), "auto")
+    assert "b.xml " in str(error.value)
     assert str(error.value).splitlines()[1:] == [
-        "    Formats and their names: txt (.txt), lines (no name), csv (.csv), jsonl (.jsonl .ndjson);"
+        "    Formats and their names: txt (.txt), lines (no name), csv (.csv), tsv (.tsv .tab), jsonl (.jsonl .ndjson),"
+        " json (.json), parquet (.parquet .pq), wikitext (no name);"
         " .gz .bz2 .xz .zst may follow"
     ]
 

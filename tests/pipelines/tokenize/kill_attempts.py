@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit
 from ulmfit_ray.pipelines.tokenize import token_shards
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, numericalize_shard, tokenize_shard
@@ -53,7 +54,15 @@ def main() -> None:
 
 def make_job(output: Path) -> TokenizeJob:
     settings = TokenizerSettings()
-    facts = CorpusFacts(format="jsonl", columns=Columns(), num_files=1, num_bytes=0, text_bytes=0, unit_bytes=1 << 20)
+    facts = CorpusFacts(
+        format="jsonl",
+        options=ReadingOptions(),
+        columns=Columns(),
+        num_files=1,
+        num_bytes=0,
+        text_bytes=0,
+        unit_bytes=1 << 20,
+    )
     fingerprint = make_tokenizer(settings).fingerprint
     return TokenizeJob(output=str(output), plan="p", corpus=facts, settings=settings, tokenizer_fingerprint=fingerprint)
 

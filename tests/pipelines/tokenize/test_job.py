@@ -189,7 +189,7 @@ def test_a_damaged_compressed_file_costs_what_stands_behind_the_damage(tmp_path:
     manifest = tokenized(TokenizeConfig(input=(str(tmp_path / "in"),), output=output))
     assert manifest.counts.quarantined == {"corrupt file": 1}
     assert 6_000 < manifest.counts.num_documents < 9_000
-    (line,) = (tmp_path / "out/quarantine/part-0000001-00000.jsonl").read_text().splitlines()
+    (line,) = (tmp_path / "out/quarantine/part-0000000.jsonl").read_text().splitlines()
     row = json.loads(line)
     assert (row["path"], row["reason"], row["detail"][:9]) == ("b.jsonl.gz", "corrupt file", "EOFError:")
     assert verify.run(VerifyConfig(input=output))["num_quarantined"] == 1
@@ -253,7 +253,7 @@ def test_a_column_that_a_later_file_lacks_fails_that_file_by_name(tmp_path: Path
     config = TokenizeConfig(
         input=(str(tmp_path / "in"),), output=str(tmp_path / "out"), text_columns=("title", "text"), min_freq=1
     )
-    message = r"part-0000001 \(from .*b\.csv\): ValueError: .*b\.csv has no column title; its columns are"
+    message = r"part-0000000 \(from .*a\.csv\): ValueError: .*b\.csv has no column title; its columns are"
     with pytest.raises(RuntimeError, match=message):
         run(config)
 

@@ -8,9 +8,11 @@ import pytest
 
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.corpus.columns import Columns
-from ulmfit_ray.corpus.formats.table import FORMATS, detect_format
+from ulmfit_ray.corpus.formats.options import ReadingOptions
+from ulmfit_ray.corpus.formats.table import detect_format
 from ulmfit_ray.corpus.listing import list_inputs
-from ulmfit_ray.corpus.units import CorpusFacts, cut_into_units, units_table
+from ulmfit_ray.corpus.open_text import is_compressed
+from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit, units_table
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig, TokenizerOptions
 from ulmfit_ray.pipelines.tokenize.subwords import claimed_model, given_model, sample_texts
 from ulmfit_ray.storage.folder import Folder
@@ -22,12 +24,21 @@ LINES = [f"this is line number {number} of all lines {number % 7}" for number in
 
 
 def plan_of(folder: Folder, *files: Path, num_columns: int = 1) -> Plan:
-    """Return the plan of files in which every file is a unit, if they are large or compressed."""
+    """Return a plan in which every file is a unit."""
     found = list_inputs([str(path) for path in files])
-    file_format = detect_format(found, "auto")
-    units = list(cut_into_units(found, FORMATS[file_format.name]))
-    columns = Columns(text=("text", "title")[:num_columns])
-    facts = CorpusFacts(format=file_format.name, columns=columns, num_files=1, num_bytes=0, unit_bytes=200)
+    units = [
+        Unit(number, (Piece(file.path, file.name, 0, file.size),), is_compressed(file.path))
+        for number, file in enumerate(found)
+    ]
+    facts = CorpusFacts(
+        format=detect_format(found, "auto").name,
+        options=ReadingOptions(),
+        columns=Columns(text=("text", "title")[:num_columns]),
+        num_files=1,
+        num_bytes=0,
+        text_bytes=0,
+        unit_bytes=200,
+    )
     return write_plan(folder, units_table(units, found), identity={}, corpus=facts.to_json())
 
 

@@ -10,6 +10,7 @@ import pyarrow.ipc
 import pytest
 
 from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.reading import StreamedText
 from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit
 from ulmfit_ray.pipelines.tokenize.token_shards import (
@@ -37,6 +38,7 @@ def fingerprint() -> str:
 def job(tmp_path: Path, fingerprint: str) -> TokenizeJob:
     facts = CorpusFacts(
         format="jsonl",
+        options=ReadingOptions(),
         columns=Columns(keep=("n",), keep_types=("int64",)),
         num_files=1,
         num_bytes=0,

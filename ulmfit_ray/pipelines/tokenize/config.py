@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ulmfit_ray.config import ConfigError, operational
+from ulmfit_ray.corpus.formats.options import ReadingOptions, encoding_name
 from ulmfit_ray.pipelines.options import RayRun
 from ulmfit_ray.text.presets import FASTAI_07, FASTAI_V2, NONE, rule_names
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
@@ -54,17 +55,26 @@ class TokenizeConfig(RayRun):
     """Turn raw text into a token dataset: cleaned, tokenized, counted and numericalized."""
 
     input: tuple[str, ...]
-    """Files, globs, folders, or URIs of a file system (s3://, gs://, hdfs://); compressed files too."""
+    """Files, folders, globs, URIs of a file system (s3://, gs://, hdfs://) or http(s)://; compressed files too."""
     output: str = operational()
     """Directory or URI of the token dataset."""
-    format: Literal["auto", "txt", "lines", "csv", "jsonl"] = "auto"
-    """auto: by extension; txt: a document per file; lines, jsonl: a document per line; csv: a document per row."""
+    format: Literal["auto", "txt", "lines", "csv", "tsv", "jsonl", "json", "parquet", "wikitext"] = "auto"
+    """auto: by extension; txt: a document per file; lines, jsonl: per line; csv, tsv, parquet: per row; json: per
+    element of an array; wikitext: per article."""
+    encoding: str = "utf-8"
+    """Encoding of the text, such as latin-1, cp1252, gb18030 or shift_jis."""
+    delimiter: str | None = None
+    """Character between the cells of a csv row (default: a comma); a tab may be written \\t."""
+    quoting: Literal["auto", "yes", "no"] = "auto"
+    """Whether a quote at the front of a cell (csv, tsv) quotes it; auto: in csv yes, in tsv no."""
+    header: bool = True
+    """The first row (csv, tsv) names the columns; else they are 0, 1, 2 ..., and `label` if there is a classes.txt."""
     text_columns: tuple[str, ...] = ("text",)
-    """Columns with text (csv, jsonl), each cleaned and tokenized by itself, joined in this order."""
+    """Columns with text, each cleaned and tokenized by itself, joined in this order."""
     id_column: str | None = None
     """Column with the document's id (default: <file name>#<byte offset>)."""
     keep_columns: tuple[str, ...] = ()
-    """Columns to copy into the output unchanged."""
+    """Columns to copy into the output unchanged; of txt files `label`, the name of the file's folder."""
     lang: str = "en"
     """spaCy's code of the language, such as en or de; ja, ko, th and vi need the extra of that name."""
     rules: tuple[str, ...] = AUTO
@@ -89,7 +99,6 @@ class TokenizeConfig(RayRun):
             raise ConfigError(f"--min-freq must be at least 1, not {self.min_freq}")
         if not 0 <= self.max_bad_fraction <= 1:
             raise ConfigError("--max-bad-fraction must lie between 0 and 1")
-
         if (
             self.vocab is not None
             and self.tokenizer.kind in WITH_MODEL
@@ -100,6 +109,20 @@ class TokenizeConfig(RayRun):
             rule_names(self._rules())
         except ValueError as error:
             raise ConfigError(f"--rules: {error}") from error
+        try:
+            self.reading_options()
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    def reading_options(self) -> ReadingOptions:
+        """Return what decides how files are read."""
+        return ReadingOptions(
+            columns=(*self.text_columns, *([self.id_column] if self.id_column else []), *self.keep_columns),
+            encoding=encoding_name(self.encoding),
+            delimiter="\t" if self.delimiter == "\\t" else self.delimiter,
+            quoting={"auto": None, "yes": True, "no": False}[self.quoting],
+            header=self.header,
+        )
 
     def _rules(self) -> tuple[str, ...]:
         if self.rules != AUTO:

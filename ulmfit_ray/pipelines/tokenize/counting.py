@@ -14,7 +14,6 @@ import pyarrow as pa
 import ray.data
 from ray.data import TaskPoolStrategy
 
-from ulmfit_ray.corpus.formats.table import FORMATS
 from ulmfit_ray.corpus.reading import StreamedText, stream_shards
 from ulmfit_ray.corpus.units import Piece, Unit, units_of
 from ulmfit_ray.lifecycle import Outcome
@@ -137,7 +136,7 @@ def _streamed(phase: Phase, job: TokenizeJob, unit: Unit) -> Iterator[StreamedTe
     about the file.
     """
     corpus = job.corpus
-    shards = stream_shards(unit.pieces[0], FORMATS[corpus.format], corpus.columns, corpus.unit_bytes)
+    shards = stream_shards(unit.pieces[0], corpus.file_format(), corpus.columns, corpus.unit_bytes)
     while True:
         with counted_start(phase, f"{unit.stem}-reader"):
             streamed = next(shards, None)

@@ -9,13 +9,14 @@ shards, and there is no other.
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ulmfit_ray.config import ConfigError, to_dict
+from ulmfit_ray.corpus.classes import CLASSES, find_classes
 from ulmfit_ray.corpus.columns import id_column_hint, resolve_columns
 from ulmfit_ray.corpus.contents import check_contents
-from ulmfit_ray.corpus.formats.table import FORMATS, detect_format
+from ulmfit_ray.corpus.formats.table import detect_format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
 from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
@@ -143,7 +144,10 @@ def _look_at_input(config: TokenizeConfig) -> _Corpus:
     is_new = config.overwrite or not Folder(config.output).exists("plan.json")
     try:
         files = list_inputs(config.input)
-        file_format = detect_format(files, config.format)
+        options = config.reading_options()
+        if not options.header:
+            options = replace(options, classes=find_classes(files, options.encoding))
+        file_format = detect_format(files, config.format, options)
         if is_new:
             check_contents(files, file_format)
         columns = resolve_columns(
@@ -156,6 +160,7 @@ def _look_at_input(config: TokenizeConfig) -> _Corpus:
         print(hint)
     facts = CorpusFacts(
         format=file_format.name,
+        options=options,
         columns=columns,
         num_files=len(files),
         num_bytes=sum(file.size for file in files),
@@ -197,21 +202,28 @@ def _plan(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> Plan:
     """Return the plan that is there, checked against the input, or write one."""
     plan = read_plan(folder)
     if plan is None:
-        units = cut_into_units(corpus.files, FORMATS[corpus.facts.format])
+        units = cut_into_units(corpus.files, corpus.facts.file_format())
         identity = to_dict(config, identity_only=True)
         table = units_table(units, corpus.files, hashes_of_ends(corpus.files))
         return write_plan(folder, table, identity=identity, corpus=corpus.facts.to_json())
+    _check_classes(plan, corpus)
     added = check_inputs(plan, corpus.files)
     if added:
         print(f"left out: {len(added)} files added since the plan was made ({', '.join(added[:3])} ...)")
     return plan
 
 
+def _check_classes(plan: Plan, corpus: _Corpus) -> None:
+    assert plan.facts.corpus is not None
+    if CorpusFacts.from_json(plan.facts.corpus).options.classes != corpus.facts.options.classes:
+        raise ConfigError(f"{CLASSES} has changed since the plan was made: put it back, or use --overwrite")
+
+
 def _planned_work(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> str:
     """Return what --dry-run says."""
     plan = None if config.overwrite else read_plan(folder)
     if plan is None:
-        num_units = sum(1 for _ in cut_into_units(corpus.files, FORMATS[corpus.facts.format]))
+        num_units = sum(1 for _ in cut_into_units(corpus.files, corpus.facts.file_format()))
         num_done = 0
     else:
         num_units, num_done = len(plan.units), len(read_receipts(folder, plan.fingerprint))

@@ -8,7 +8,6 @@ from functools import partial
 
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.corpus.documents import Document
-from ulmfit_ray.corpus.formats.table import FORMATS
 from ulmfit_ray.corpus.reading import documents_of, stream_shards
 from ulmfit_ray.corpus.units import CorpusFacts, Unit, units_of
 from ulmfit_ray.pipelines.attempts import tried
@@ -107,7 +106,7 @@ def sample_texts(plan: Plan, num_bytes: int) -> list[str]:
 
 def _texts(unit: Unit, corpus: CorpusFacts) -> Iterator[str]:
     """Yield the fields of a unit's readable documents."""
-    file_format = FORMATS[corpus.format]
+    file_format = corpus.file_format()
     parts = (
         stream_shards(unit.pieces[0], file_format, corpus.columns, corpus.unit_bytes) if unit.is_streamed else [None]
     )

@@ -21,7 +21,6 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from ulmfit_ray.corpus.documents import BadDocument, Document
-from ulmfit_ray.corpus.formats.table import FORMATS
 from ulmfit_ray.corpus.reading import StreamedText, documents_of
 from ulmfit_ray.corpus.units import CorpusFacts, Unit
 from ulmfit_ray.storage.commit import WriteFile, commit_shard
@@ -79,7 +78,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     types = TypeTable(tokenizer)
     rows = _LocalRows(job.corpus)
     bad: list[BadDocument] = []
-    found = documents_of(unit, streamed, FORMATS[job.corpus.format], job.corpus.columns)
+    found = documents_of(unit, streamed, job.corpus.file_format(), job.corpus.columns)
     for block in blocks(_good(found, bad)):
         rows.add(block, types.add([document.fields for document in block]))
     table, census = rows.to_table(shard), rows.census()
