@@ -80,7 +80,19 @@ def test_a_uri_whose_file_has_magic_characters_is_that_file(root: Path, name: st
         ("/data/a[1]/b/**", ("/data", "a[1]/b/**")),
         ("bucket/**", ("bucket", "**")),
         ("bucket/plain", ("bucket/plain", "")),
+        ("/*.txt", ("/", "*.txt")),
+        ("*/a.txt", ("", "*/a.txt")),
     ],
 )
 def test_a_pattern_begins_with_the_first_magic_character(path: str, expected: tuple[str, str]) -> None:
     assert split_pattern(path) == expected
+
+
+def test_a_pattern_of_buckets_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"input s3://\*/a\.txt: a pattern must have a folder or a bucket in front"):
+        list_inputs(["s3://*/a.txt"])
+
+
+def test_options_of_a_uri_are_no_pattern(root: Path) -> None:
+    assert [file.name for file in list_inputs([f"file://{root}/a?.csv"])] == ["ab.csv"]
+    assert [file.name for file in list_inputs([f"file://{root}/*.csv?region=eu-west-1"])] == ["ab.csv"]

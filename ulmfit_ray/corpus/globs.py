@@ -12,7 +12,7 @@ def split_pattern(path: str) -> tuple[str, str]:
     """Return the longest folder in front of a path's first part with a magic character, and the rest."""
     parts = path.rstrip("/").split("/")
     plain = list(takewhile(lambda part: not glob.has_magic(part), parts))
-    return "/".join(plain), "/".join(parts[len(plain) :])
+    return "/".join(plain) or "/" * path.startswith("/"), "/".join(parts[len(plain) :])
 
 
 def find_matches(filesystem: pyarrow.fs.FileSystem, folder: str, pattern: str) -> list[str]:

@@ -58,6 +58,8 @@ def _list_one(uri: str) -> list[InputFile]:
     scheme, separator, inside = plain.rpartition("://")
     if separator and glob.has_magic(inside):
         folder, pattern = split_pattern(inside)
+        if not folder:
+            raise ValueError(f"input {uri}: a pattern must have a folder or a bucket in front of it")
         filesystem, path = file_system(f"{scheme}://{folder}{options}")
         exact = f"{path.rstrip('/')}/{pattern}"
         is_there = filesystem.get_file_info(exact).type != pyarrow.fs.FileType.NotFound

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -24,6 +25,7 @@ import pyarrow.fs
 from ulmfit_ray.storage import remote
 
 TEMPORARY_SUFFIX = ".tmp"
+OPTIONS = re.compile(r"\?\w+=")
 
 
 def absolute_uri(uri: str) -> str:
@@ -33,14 +35,15 @@ def absolute_uri(uri: str) -> str:
 
 def file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     """Return the file system that a path or URI lies in, and its path there."""
-    if uri.startswith(remote.SCHEME):
+    # A URI with options of its own (s3://bucket/folder?region=eu-west-1) is pyarrow's to read.
+    if uri.startswith(remote.SCHEME) and not OPTIONS.search(uri):
         return remote.s3_file_system(remote.bucket_of(uri)), uri.removeprefix(remote.SCHEME).rstrip("/")
     return pyarrow.fs.FileSystem.from_uri(uri)
 
 
 def check_place(uri: str) -> None:
     """Raise an error that says what to do (see `remote.in_words`) if `uri` lies in a bucket that cannot be used."""
-    if uri.startswith(remote.SCHEME):
+    if uri.startswith(remote.SCHEME) and not OPTIONS.search(uri):
         remote.check_place(uri)
 
 

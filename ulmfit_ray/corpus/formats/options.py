@@ -68,8 +68,8 @@ def check_encoding(name: str) -> None:
         is_ascii = False
     if not is_ascii:
         raise ValueError(
-            f"--encoding {name} is not read, for its bytes are not those of ASCII where its characters are:"
-            f" convert the files, as with iconv -f {name} -t utf-8"
+            f"--encoding {name} is not read, for ASCII's characters are other bytes in it: convert the files,"
+            f" as with iconv -f {name} -t utf-8"
         )
 
 

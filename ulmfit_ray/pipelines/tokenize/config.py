@@ -59,8 +59,7 @@ class TokenizeConfig(RayRun):
     output: str = operational()
     """Directory or URI of the token dataset."""
     format: Literal["auto", "txt", "lines", "csv", "tsv", "jsonl", "json", "parquet", "wikitext"] = "auto"
-    """auto: by extension; txt: a document per file; lines, jsonl: per line; csv, tsv, parquet: per row; json: per
-    element of an array; wikitext: per article."""
+    """auto: by extension. A document is a file (txt), a line, a row, an object (json, jsonl), or an article."""
     encoding: str = "utf-8"
     """Encoding of the text, such as latin-1, cp1252, gb18030 or shift_jis."""
     delimiter: str | None = None
@@ -72,7 +71,7 @@ class TokenizeConfig(RayRun):
     text_columns: tuple[str, ...] = ("text",)
     """Columns with text, each cleaned and tokenized by itself, joined in this order."""
     id_column: str | None = None
-    """Column with the document's id (default: <file name>#<byte offset>)."""
+    """Column with the document's id (default: <file name>#<byte offset>; of a Parquet file the row's number)."""
     keep_columns: tuple[str, ...] = ()
     """Columns to copy into the output unchanged; of txt files `label`, the name of the file's folder."""
     lang: str = "en"
