@@ -45,11 +45,18 @@ def base_extension(path: str) -> str:
 
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
-    is_stored = "://" in path and not path.startswith(WEB)
-    source = io.BufferedReader(open_stored(path), STORED_BYTES) if is_stored else path
+    if "://" in path and not path.startswith(WEB):
+        return _decompressed(io.BufferedReader(open_stored(path), STORED_BYTES), path)
     # Explicit, because smart_open would also decompress other extensions, whose files were planned as uncompressed.
-    kind = os.path.splitext(path.lower())[1] if is_compressed(path) else "disable"
-    return smart_open.open(source, "rb", compression=kind)
+    return smart_open.open(path, "rb", compression=_compression(path))
+
+
+def _compression(path: str) -> str:
+    return os.path.splitext(path.lower())[1] if is_compressed(path) else "disable"
+
+
+def _decompressed(stored: BinaryIO, path: str) -> Any:
+    return smart_open.compression.compression_wrapper(stored, "rb", compression=_compression(path))
 
 
 def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
@@ -59,8 +66,7 @@ def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
     """
     if not is_compressed(path):
         return stored[:num_bytes]
-    kind = os.path.splitext(path.lower())[1]
-    stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=kind)
+    stream = _decompressed(io.BytesIO(stored), path)
     try:
         return stream.raw.read1(num_bytes)
     except CONTENT_ERRORS:

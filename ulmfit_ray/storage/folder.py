@@ -129,7 +129,7 @@ class Folder:
     def sha256(self, name: str) -> str:
         """Return the SHA-256 of a file as hexadecimal digits."""
         digest = hashlib.sha256()
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
+        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
