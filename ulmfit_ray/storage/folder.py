@@ -88,6 +88,13 @@ class Folder:
         """Tell whether a file or folder of that name is there."""
         return self.filesystem.get_file_info(self.path(name)).type != pyarrow.fs.FileType.NotFound
 
+    def check_writable(self) -> None:
+        """Raise an error that says what to do (see `remote.in_words`) if an object store lets us write nothing here."""
+        if not self.is_local:
+            # Not through a stream of pyarrow's, which would try a second time and print what goes wrong there.
+            with remote.in_words(self.uri):
+                self.filesystem.create_dir(self.root, recursive=False)
+
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""
         info = self.filesystem.get_file_info(self.path(name))
