@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.fs
 
-from ulmfit_ray.storage.folder import absolute_uri, file_system
+from ulmfit_ray.storage.folder import absolute_uri, file_system, store_errors
 
 END_BYTES = 1 << 20
 READING_THREADS = 32
@@ -73,9 +73,15 @@ def _is_hidden(relative_path: str) -> bool:
 
 
 def open_stored(path: str) -> pa.NativeFile:
-    """Open a listed file for random access to its bytes as they are stored, compressed or not."""
+    """Open a listed file for random access to its bytes as they are stored, compressed or not.
+
+    Raises:
+        OSError: it is not there, or an object store refuses it.
+    """
     scheme, separator, inside = path.rpartition("://")
-    return _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/").open_input_file(inside)
+    filesystem = _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/")
+    with store_errors(path):
+        return filesystem.open_input_file(inside)
 
 
 @functools.lru_cache

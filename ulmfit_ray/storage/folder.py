@@ -44,6 +44,13 @@ def check_place(uri: str) -> None:
         remote.check_place(uri)
 
 
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Raise what an object store says of `uri` as one line that says what to do (see `remote.in_words`)."""
+    with remote.in_words(uri):
+        yield
+
+
 def temporary_name(name: str) -> str:
     """Return a name no other attempt uses: two attempts at one shard may run at the same moment."""
     folder, _, base = name.rpartition("/")
