@@ -108,6 +108,7 @@ class Proxy:
     """An HTTP proxy before one endpoint."""
 
     def __init__(self, endpoint: str, latency_seconds: float = 0.0) -> None:
+        self.target = endpoint
         self.latency_seconds = latency_seconds
         self.requests: list[str] = []
         """"METHOD /bucket/key?query" of each request."""
@@ -117,11 +118,15 @@ class Proxy:
         self.released = threading.Event()
         """Set to let go of what stalls."""
         self._lock = threading.Lock()
-        self._target = endpoint.removeprefix("http://")
         self._server = _Server(("127.0.0.1", 0), _Connection)
         self._server.proxy = self
         self.endpoint = "http://{}:{}".format(*self._server.server_address)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def begin_anew(self) -> None:
+        """Forget all requests and faults."""
+        self.released.set()
+        self.requests, self.signed, self.faults, self.released = [], [], [], threading.Event()
 
     def close(self) -> None:
         """End; connections that are open end with their clients."""
@@ -142,7 +147,7 @@ class Proxy:
 
     def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
         """Ask the endpoint itself."""
-        upstream = http.client.HTTPConnection(self._target, timeout=60)
+        upstream = http.client.HTTPConnection(self.target.removeprefix("http://"), timeout=60)
         upstream.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
             upstream.putheader(name, value)

@@ -5,11 +5,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from ulmfit_ray.cli import VERBS, main, usage
+from ulmfit_ray.storage import remote
+from ulmfit_ray.storage.folder import Folder
+
+if TYPE_CHECKING:
+    from object_store import Proxy
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def write(path: str, content: str) -> None:
 def corpus(tmp_path: Path) -> None:
     write(f"{tmp_path}/a.jsonl", '{"id": 1, "text": "one", "note": "x"}\n{"id": 2, "text": "two", "note": 3}\n')
     write(f"{tmp_path}/a.txt", "text")
-    write(f"{tmp_path}/a.parquet", "PAR1")
+    write(f"{tmp_path}/a.doc", "text")
     write(f"{tmp_path}/header.csv", "id,text\n")
     write(f"{tmp_path}/empty.jsonl", "")
     write(f"{tmp_path}/folder/a.txt", "text")
@@ -101,8 +106,8 @@ TOKENIZE = ["tokenize", "--output", "out", "--input"]
 MISTAKES = [
     ([*TOKENIZE, "missing.txt"], "matches no file"),
     ([*TOKENIZE, "a.jsonl", "a.txt"], "inputs of several formats"),
-    ([*TOKENIZE, "a.parquet"], "say --format, or rename it"),
-    ([*TOKENIZE, "a.parquet"], "txt (.txt), lines (no name), csv (.csv), jsonl (.jsonl .ndjson)"),
+    ([*TOKENIZE, "a.doc"], "say --format, or rename it"),
+    ([*TOKENIZE, "a.doc"], "txt (.txt), lines (no name), csv (.csv), "),
     ([*TOKENIZE, "header.csv"], "header.csv has a header and no rows"),
     ([*TOKENIZE, "empty.jsonl"], "none of the 1 input files holds a record"),
     ([*TOKENIZE, "empty.jsonl", "--format", "lines"], "none of the 1 input files holds a record"),
@@ -110,7 +115,7 @@ MISTAKES = [
     ([*TOKENIZE, "a.jsonl", "--id-column", "key"], "column 'key' does not exist"),
     ([*TOKENIZE, "a.jsonl", "--keep-columns", "note"], "column 'note' cannot be kept"),
     ([*TOKENIZE, "a.jsonl", "--keep-columns", "doc_id"], "column doc_id cannot be kept"),
-    ([*TOKENIZE, "a.txt", "--text-columns", "title"], "format txt has no columns"),
+    ([*TOKENIZE, "a.txt", "--text-columns", "title"], "its columns are text, label"),
     ([*TOKENIZE, "a.txt", "--max-vocabs", "100"], "did you mean --max-vocab?"),
     ([*TOKENIZE, "a.txt", "--lang", "xyz"], "--lang xyz is not a language that spaCy can cut"),
     (["tokenize", "--input", "folder", "--output", "folder/out"], "lies inside input"),
@@ -291,3 +296,65 @@ def test_a_relative_path_in_a_submitted_job_is_refused_in_one_line(
     relative = next(place for place in places if not place.startswith("/"))
     assert f"{relative} is relative: a submitted job runs in a folder of Ray's cache" in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.fixture
+def input_in_bucket(bucket: str) -> str:
+    """URI of a corpus of one file."""
+    Folder(bucket).publish_bytes(b"text", "a.txt")
+    return f"{bucket}/a.txt"
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["tokenize", "--output", "out", "--input", "a.txt", "s3://no-such-bucket/in"], "input"),
+        (["tokenize", "--input", "a.txt", "--output", "s3://no-such-bucket/in"], "output"),
+        (["tokenize", "--input", "a.txt", "--output", "out", "--vocab", "s3://no-such-bucket/in"], "vocab"),
+        (["inspect", "s3://no-such-bucket/in"], "input"),
+        (["search", "--embeddings", "s3://no-such-bucket/in", "--model", "m", "--query", "x"], "embeddings"),
+    ],
+)
+def test_a_bucket_that_does_not_exist_is_told_in_one_line(
+    command: Command, store: object, arguments: Sequence[str], name: str
+) -> None:
+    outcome = command(*arguments)
+    assert outcome.status == 2
+    bucket = "there is no bucket no-such-bucket: make it, or correct its name"
+    assert outcome.err == f"error: {name} s3://no-such-bucket/in: {bucket}\n"
+    assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize("is_input", [True, False])
+def test_a_store_that_does_not_answer_is_told_in_one_line_and_ends_with_1(
+    command: Command, input_in_bucket: str, monkeypatch: pytest.MonkeyPatch, is_input: bool
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    places = (input_in_bucket, "out") if is_input else ("a.txt", input_in_bucket)
+    outcome = command("tokenize", "--input", places[0], "--output", places[1])
+    assert outcome.status == 1
+    said = f"{input_in_bucket}: the object store does not answer at http://127.0.0.1:9 (Failed to connect"
+    assert outcome.err.startswith(f"error: {'input' if is_input else 'output'} {said}")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("corpus")
+def test_an_output_that_may_only_be_read_is_told_in_one_line(
+    command: Command, input_in_bucket: str, store: "Proxy", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import object_store
+
+    key_id, secret = object_store.user(store.target, ["s3:GetObject", "s3:ListBucket"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    remote._client.cache_clear()
+    output = f"{input_in_bucket.removesuffix('/a.txt')}/out"
+    with object_store.asking_for_keys(store.target):
+        outcome = command("tokenize", "--input", input_in_bucket, "--output", output)
+    assert outcome.status == 2
+    assert outcome.err == (
+        f"error: output {output} cannot be written: {output}: the object store refuses access (ACCESS_DENIED):"
+        " check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do there\n"
+    )

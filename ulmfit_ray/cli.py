@@ -139,7 +139,7 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
         else:
             print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         # An unfinished or missing input is the command's mistake too, and so is a language without its package.
-        is_mistake = isinstance(error, ConfigError | FileNotFoundError | ValueError | ImportError)
+        is_mistake = isinstance(error, ConfigError | FileNotFoundError | PermissionError | ValueError | ImportError)
         return 2 if is_mistake else 1
     return 0
 

@@ -49,6 +49,7 @@ def output_lease(verb: str, config: Any) -> Iterator[None]:
         return
     with ExitStack() as stack:
         try:
+            folder.check_writable()
             stack.enter_context(held_lease(folder, command_line(verb, config)))
         except LeaseHeldError as error:
             raise ConfigError(str(error)) from error

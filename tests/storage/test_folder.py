@@ -36,6 +36,12 @@ def test_a_published_file_is_there_whole_and_nothing_else_is(folder: Folder, tmp
     assert folder.read_bytes("shards/part-1.arrow") == b"content"
 
 
+def test_a_file_is_stored_as_it_is_whatever_its_name_says(folder: Folder) -> None:
+    folder.publish_bytes(b"content", "name.gz")
+    assert folder.read_bytes("name.gz") == b"content"
+    assert folder.sha256("name.gz") == hashlib.sha256(b"content").hexdigest()
+
+
 def test_publishing_again_replaces_the_file(folder: Folder, tmp_path: Path) -> None:
     folder.publish(local_file(tmp_path, b"a longer first content"), "name")
     folder.publish(local_file(tmp_path, b"second"), "name")

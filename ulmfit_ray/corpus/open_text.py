@@ -19,7 +19,7 @@ import smart_open
 import smart_open.compression
 
 from ulmfit_ray.corpus.web import TIMEOUT_SECONDS, is_on_the_web
-from ulmfit_ray.storage.folder import file_system
+from ulmfit_ray.storage.folder import file_system, store_errors
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError
@@ -53,25 +53,33 @@ def _stored_name(path: str) -> str:
 
 
 def _compression(path: str) -> str:
-    """Return the extension that names the compression of a compressed file."""
-    return os.path.splitext(_stored_name(path))[1]
+    """Return the extension that names the compression of a file, or "disable".
+
+    smart_open would also decompress other extensions, whose files were planned as uncompressed.
+    """
+    return os.path.splitext(_stored_name(path))[1] if is_compressed(path) else "disable"
 
 
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
-    # Explicit, because smart_open would also decompress other extensions, whose files were planned as uncompressed.
-    kind = _compression(path) if is_compressed(path) else "disable"
+    kind = _compression(path)
     if "://" in path and not is_on_the_web(path):
-        return smart_open.open(io.BufferedReader(open_stored(path), STORED_BYTES), "rb", compression=kind)
+        return _decompressed(io.BufferedReader(open_stored(path), STORED_BYTES), kind)
     return _open(path, kind)
 
 
 def open_stored(path: str) -> pa.NativeFile:
-    """Open a listed file for random access to its bytes as they are stored, compressed or not."""
+    """Open a listed file for random access to its bytes as they are stored, compressed or not.
+
+    Raises:
+        OSError: it is not there, or an object store refuses it.
+    """
     if is_on_the_web(path):
         return pa.PythonFile(_open(path, "disable"), mode="r")
     scheme, separator, inside = path.rpartition("://")
-    return _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/").open_input_file(inside)
+    filesystem = _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/")
+    with store_errors(path):
+        return filesystem.open_input_file(inside)
 
 
 @functools.lru_cache
@@ -84,6 +92,10 @@ def _open(path: str, compression: str) -> BinaryIO:
     return smart_open.open(path, "rb", compression=compression, transport_params=parameters)
 
 
+def _decompressed(stored: BinaryIO, compression: str) -> Any:
+    return smart_open.compression.compression_wrapper(stored, "rb", compression=compression)
+
+
 def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
     """Return what the first bytes of a file, as they are `stored`, hold: at most `num_bytes` decompressed bytes.
 
@@ -91,7 +103,7 @@ def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
     """
     if not is_compressed(path):
         return stored[:num_bytes]
-    stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=_compression(path))
+    stream = _decompressed(io.BytesIO(stored), _compression(path))
     try:
         return stream.raw.read1(num_bytes)
     except CONTENT_ERRORS:

@@ -47,6 +47,13 @@ def check_place(uri: str) -> None:
         remote.check_place(uri)
 
 
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Raise what an object store says of `uri` as one line that says what to do (see `remote.in_words`)."""
+    with remote.in_words(uri):
+        yield
+
+
 def temporary_name(name: str) -> str:
     """Return a name no other attempt uses: two attempts at one shard may run at the same moment."""
     folder, _, base = name.rpartition("/")
@@ -91,6 +98,13 @@ class Folder:
         """Tell whether a file or folder of that name is there."""
         return self.filesystem.get_file_info(self.path(name)).type != pyarrow.fs.FileType.NotFound
 
+    def check_writable(self) -> None:
+        """Raise an error that says what to do (see `remote.in_words`) if an object store lets us write nothing here."""
+        if not self.is_local:
+            # Not through a stream of pyarrow's, which would try a second time and print what goes wrong there.
+            with remote.in_words(self.uri):
+                self.filesystem.create_dir(self.root, recursive=False)
+
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""
         info = self.filesystem.get_file_info(self.path(name))
@@ -132,7 +146,7 @@ class Folder:
     def sha256(self, name: str) -> str:
         """Return the SHA-256 of a file as hexadecimal digits."""
         digest = hashlib.sha256()
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
+        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()

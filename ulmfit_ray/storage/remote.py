@@ -68,7 +68,8 @@ def upload(filesystem: pyarrow.fs.FileSystem, content: pa.Buffer, path: str) -> 
         filesystem = _client(bucket, max_attempts=6, timeout_seconds=10, puts_whole=False)
 
     def write() -> None:
-        stream = filesystem.open_output_stream(path)
+        # Without None it would compress what has a name like a.gz.
+        stream = filesystem.open_output_stream(path, compression=None)
         stream.write(content)
         stream.close()
 
