@@ -61,7 +61,7 @@ def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_byte
         try:
             header, offset = file_format.header(stream)
             columns.check_header(header, piece.path)
-            for record in file_format.records(stream, offset, None):
+            for record in file_format.records(stream, offset, piece.until):
                 # A closed shard is given away when the next record is there: only then it is known not to be the last.
                 if closed is not None:
                     yield closed
@@ -97,7 +97,8 @@ def documents_of(
     for piece in unit.pieces:
         with open_piece(piece) as stream:
             try:
-                records = file_format.records(stream, file_format.locate(stream, piece.start), piece.stop)
+                stop = piece.stop if piece.until is None else piece.until
+                records = file_format.records(stream, file_format.locate(stream, piece.start), stop)
                 yield from read_documents(records, piece.name, file_format, columns)
             except DamagedFileError as error:
                 yield BadDocument(piece.name, error.offset, "corrupt file", error.detail)
