@@ -84,7 +84,7 @@ def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
         tokenizer=tokenizer.fingerprint,
         plan=plan.fingerprint,
         files={},
-        figures={"vocab_size": len(vocab), **corpus_census(folder, receipts).figures()},
+        figures={"vocab_size": len(vocab), **_types(vocab), **corpus_census(folder, receipts).figures()},
     )
     folder.publish_json(tokenizer.to_json(), "tokenizer.json")
     write_dataset_manifest(folder, receipts, "arrow", manifest)
@@ -101,6 +101,16 @@ def _count_vocabulary(folder: Folder, shards: list[str]) -> Vocab:
     )
     folder.publish_json(vocab.to_json(), "vocab.json")
     return vocab
+
+
+def _types(vocab: Vocab) -> dict[str, object]:
+    """What the manifest says of the types, of a vocabulary that has all of them."""
+    counts = dict(zip(vocab.itos, vocab.counts.tolist(), strict=True))
+    frequent = sorted(counts, key=lambda token: (-counts[token], token))[:20]
+    return {
+        "num_types": sum(count > 0 for count in counts.values()),
+        "most_frequent_tokens": {token: counts[token] for token in frequent},
+    }
 
 
 def _write_model(place: Path, tokens: str, kind: str) -> str:

@@ -13,7 +13,7 @@ import pyarrow.fs
 from ulmfit_ray.corpus.globs import find_matches, split_pattern
 from ulmfit_ray.corpus.open_text import open_stored
 from ulmfit_ray.corpus.web import ask_for, is_on_the_web
-from ulmfit_ray.storage.folder import absolute_uri, file_system, store_errors
+from ulmfit_ray.storage.folder import absolute_uri, file_system
 
 END_BYTES = 1 << 20
 READING_THREADS = 32

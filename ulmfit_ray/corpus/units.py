@@ -37,6 +37,7 @@ UNITS_SCHEMA = pa.schema(
         ("size", pa.int64()),
         ("modified", pa.string()),
         ("ends", pa.string()),
+        ("until", pa.int64()),
     ]
 )
 """`size`, `modified` and `ends` (see listing.hashes_of_ends) are of the whole file, the same in all its rows."""
@@ -50,6 +51,8 @@ class Piece:
     name: str
     start: int
     stop: int
+    until: int | None = None
+    """Byte offset in the content, decompressed, from which on no record is read (--limit); None: all are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,12 @@ class Unit:
     def stem(self) -> str:
         """Return the name that everything made from this unit begins with."""
         return unit_stem(self.number)
+
+    @property
+    def num_bytes(self) -> int:
+        """Return how many bytes of its files are read."""
+        ends = (piece.stop if piece.until is None else piece.until for piece in self.pieces)
+        return sum(end - piece.start for piece, end in zip(self.pieces, ends, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +173,9 @@ def units_of(table: pa.Table) -> Iterator[Unit]:
     for number, rows in groupby(table.to_pylist(), key=lambda row: row["unit"]):
         pieces = list(rows)
         is_streamed = pieces[0]["streamed"]
-        yield Unit(number, tuple(Piece(p["path"], p["name"], p["start"], p["stop"]) for p in pieces), is_streamed)
+        # A plan of an earlier version has no `until`.
+        cut = (Piece(p["path"], p["name"], p["start"], p["stop"], p.get("until")) for p in pieces)
+        yield Unit(number, tuple(cut), is_streamed)
 
 
 def check_inputs(plan: Plan, files: Sequence[InputFile]) -> list[str]:

@@ -32,14 +32,17 @@ def _duplicates(number: int, error: int) -> str:
     return f"about {number:,} (\u00b1 {error:,})" if error else f"{number:,}"
 
 
+def visible(token: str) -> str:
+    """Return a token so that it can be seen: a line end as \\n."""
+    return token if token.isprintable() else repr(token)[1:-1]
+
+
 def print_corpus(manifest: Manifest) -> None:
     """Print the lengths of the documents and the most frequent tokens."""
     lengths = manifest.figures["document_lengths"]
     print_table("tokens in a document", list(lengths), [[format_number(value) for value in lengths.values()]], lengths)
-    cells = [
-        (token if token.isprintable() else repr(token)[1:-1], f"{count:,}")
-        for token, count in manifest.figures.get("most_frequent_tokens", {}).items()
-    ]
+    counts = manifest.figures.get("most_frequent_tokens", {}).items()
+    cells = [(visible(token), f"{count:,}") for token, count in counts]
     if not cells:
         return
     columns = [cells[start : start + ROWS] for start in range(0, len(cells), ROWS)]

@@ -88,6 +88,8 @@ class TokenizeConfig(RayRun):
     """Size of the vocabulary, the nine special tokens included."""
     min_freq: int = 3
     """Keep tokens that occur at least this often."""
+    limit: int = 0
+    """Only the first so many documents, bad ones counted, for a trial; what lies behind them is not read (0: all)."""
     max_bad_fraction: float = operational(0.01)
     """Largest fraction of documents, 0 to 1, that may be unreadable; with more the job stops."""
 
@@ -96,6 +98,8 @@ class TokenizeConfig(RayRun):
             raise ConfigError(f"--max-vocab must be over {len(SPECIAL_TOKENS)}, the number of special tokens")
         if self.min_freq < 1:
             raise ConfigError(f"--min-freq must be at least 1, not {self.min_freq}")
+        if self.limit < 0:
+            raise ConfigError(f"--limit must not be negative (0 means all documents), not {self.limit}")
         if not 0 <= self.max_bad_fraction <= 1:
             raise ConfigError("--max-bad-fraction must lie between 0 and 1")
         if (

@@ -27,7 +27,15 @@ from ulmfit_ray.storage.receipts import Receipt, finished_parts
 READERS = 4
 READER_CPUS = 0.01
 """A reader waits most of its time for the tokenizers; it must not hold a core meanwhile."""
-PIECE_TYPE = pa.struct([("path", pa.string()), ("name", pa.string()), ("start", pa.int64()), ("stop", pa.int64())])
+PIECE_TYPE = pa.struct(
+    [
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("until", pa.int64()),
+    ]
+)
 TEXTS_SCHEMA = pa.schema(
     [
         ("unit", pa.struct([("number", pa.int64()), ("pieces", pa.list_(PIECE_TYPE)), ("is_streamed", pa.bool_())])),

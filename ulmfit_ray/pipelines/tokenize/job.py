@@ -8,17 +8,20 @@ shards, and there is no other.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+
+import pyarrow.compute as pc
 
 from ulmfit_ray.config import ConfigError, to_dict
 from ulmfit_ray.corpus.classes import CLASSES, find_classes
 from ulmfit_ray.corpus.columns import id_column_hint, resolve_columns
 from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.formats.table import detect_format
+from ulmfit_ray.corpus.limit import first_units
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
-from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
+from ulmfit_ray.corpus.units import CorpusFacts, Unit, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
 from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
@@ -48,9 +51,11 @@ COUNTED_TYPES = "work/types.json"
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """The input as it was found: its files, and what the plan will say of it."""
+    """The input as it was found: its files, its units, and what the plan will say of it."""
 
     files: list[InputFile]
+    units: Iterable[Unit]
+    """To be gone through once."""
     facts: CorpusFacts
 
 
@@ -143,17 +148,23 @@ def _look_at_input(config: TokenizeConfig) -> _Corpus:
     # What is planned has been looked into, and its files are not read again unless they have changed.
     is_new = config.overwrite or not Folder(config.output).exists("plan.json")
     try:
-        files = list_inputs(config.input)
+        files = listed = list_inputs(config.input)
         options = config.reading_options()
         if not options.header:
             options = replace(options, classes=find_classes(files, options.encoding))
         file_format = detect_format(files, config.format, options)
-        if is_new:
+        units: Iterable[Unit] = cut_into_units(files, file_format)
+        if is_new and config.limit:
+            # They are cut as all files are, and so are their shards.
+            units = first_units(files, file_format, config.limit)
+            paths = {piece.path for unit in units for piece in unit.pieces}
+            files = [file for file in files if file.path in paths]
+        elif is_new:
             check_contents(files, file_format)
         columns = resolve_columns(
-            files, file_format, text=config.text_columns, id_column=config.id_column, keep=config.keep_columns
+            listed, file_format, text=config.text_columns, id_column=config.id_column, keep=config.keep_columns
         )
-        hint = id_column_hint(files, file_format, columns) if is_new else None
+        hint = id_column_hint(listed, file_format, columns) if is_new else None
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if hint:
@@ -165,9 +176,9 @@ def _look_at_input(config: TokenizeConfig) -> _Corpus:
         num_files=len(files),
         num_bytes=sum(file.size for file in files),
         text_bytes=text_bytes(files),
-        unit_bytes=unit_bytes(files),
+        unit_bytes=unit_bytes(listed),
     )
-    return _Corpus(files, facts)
+    return _Corpus(files, units, facts)
 
 
 def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:
@@ -202,13 +213,12 @@ def _plan(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> Plan:
     """Return the plan that is there, checked against the input, or write one."""
     plan = read_plan(folder)
     if plan is None:
-        units = cut_into_units(corpus.files, corpus.facts.file_format())
         identity = to_dict(config, identity_only=True)
-        table = units_table(units, corpus.files, hashes_of_ends(corpus.files))
+        table = units_table(corpus.units, corpus.files, hashes_of_ends(corpus.files))
         return write_plan(folder, table, identity=identity, corpus=corpus.facts.to_json())
     _check_classes(plan, corpus)
     added = check_inputs(plan, corpus.files)
-    if added:
+    if added and not config.limit:
         print(f"left out: {len(added)} files added since the plan was made ({', '.join(added[:3])} ...)")
     return plan
 
@@ -223,11 +233,12 @@ def _planned_work(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> st
     """Return what --dry-run says."""
     plan = None if config.overwrite else read_plan(folder)
     if plan is None:
-        num_units = sum(1 for _ in cut_into_units(corpus.files, corpus.facts.file_format()))
-        num_done = 0
+        num_files, num_units, num_done = corpus.facts.num_files, sum(1 for _ in corpus.units), 0
     else:
+        num_files = len(pc.unique(plan.table["path"]))
         num_units, num_done = len(plan.units), len(read_receipts(folder, plan.fingerprint))
-    work = f"{corpus.facts.num_files:,} files in {num_units:,} units, {num_done:,} shards written"
+    what = f"the first {config.limit:,} documents, of " if config.limit else ""
+    work = f"{what}{num_files:,} files in {num_units:,} units, {num_done:,} shards written"
     return work if config.vocab else f"{work}; disk while it runs: about three times the result"
 
 

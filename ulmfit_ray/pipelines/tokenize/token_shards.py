@@ -89,7 +89,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
         num_documents=table.num_rows,
         num_tokens=rows.num_tokens,
         quarantined={reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        num_bytes=len(streamed.text) if streamed else sum(piece.stop - piece.start for piece in unit.pieces),
+        num_bytes=len(streamed.text) if streamed else unit.num_bytes,
         last=streamed.is_last if streamed else None,
     )
     folder, quarantine = Folder(job.output), f"quarantine/{shard}.jsonl"
