@@ -16,12 +16,13 @@ from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.documents import BadDocument, Document
-from ulmfit_ray.corpus.formats.jsonl import JSONL
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.reading import documents_of, stream_shards
 from ulmfit_ray.corpus.units import cut_into_units
 from ulmfit_ray.storage.folder import Folder
 
+JSONL = make_format("jsonl")
 RECORDS = [json.dumps({"text": random.Random(n).randbytes(100).hex()}) + "\n" for n in range(2000)]
 CONTENT = "".join(RECORDS).encode()
 FILES = {

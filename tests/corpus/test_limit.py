@@ -26,7 +26,7 @@ ROWS = (
     + b'7,"open\n8,f\n'
 )
 ARRAY = b'[{"text": "a"}, {"text": null},\n 7, {"text": "b"},' + b' {"text": "some words"},' * 6 + b'{"text": "c"}]'
-ARTICLES = b" \n = A = \n text\n" + b" = B = \n = = C = = \n more\n" * 6
+ARTICLES = b" \n = A = \n \n text\n" + b" \n = B = \n \n = = C = = \n more\n" * 6
 
 
 def corpus(folder: Path, contents: dict[str, bytes]) -> list[InputFile]:

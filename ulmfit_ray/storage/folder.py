@@ -25,7 +25,7 @@ import pyarrow.fs
 from ulmfit_ray.storage import remote
 
 TEMPORARY_SUFFIX = ".tmp"
-OPTIONS = re.compile(r"\?\w+=")
+OPTIONS = re.compile(r"\?(region|scheme|endpoint_override)=")
 
 
 def absolute_uri(uri: str) -> str:
