@@ -124,6 +124,8 @@ def test_a_vocabularys_model_is_used_and_asked_for(tmp_path: Path, folder: Folde
         given_model(asked)
     (tmp_path / "tokens/tokenizer.model").write_bytes(b"pieces")
     assert given_model(asked) == b"pieces"
+    with pytest.raises(ConfigError, match="tokens is of pieces of words: add --tokenizer"):
+        given_model(config(folder.uri, vocab=asked.vocab, kind="spacy"))
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:

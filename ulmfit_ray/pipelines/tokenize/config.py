@@ -34,20 +34,19 @@ class TokenizerOptions:
     def __post_init__(self) -> None:
         if self.vocab_size < 0 or self.sample_bytes < 1:
             raise ConfigError("--tokenizer.vocab-size must not be negative, --tokenizer.sample-bytes at least 1")
-        trained = [name for name in ("model_type", "vocab_size", "sample_bytes") if self._is_given(name)]
-        if self.kind != "sentencepiece":
-            self._refuse([*trained, *filter(self._is_given, ["model"])], "is for --tokenizer.kind sentencepiece")
-        elif self.model is not None:
-            self._refuse(
-                trained, "says how a model is trained, and --tokenizer.model names one that is: name one of both"
+        given = self.about_model()
+        if given and self.kind not in WITH_MODEL:
+            raise ConfigError(f"{given[0]} is for --tokenizer.kind sentencepiece")
+        if self.model is not None and len(given) > 1:
+            raise ConfigError(
+                f"{given[1]} says how a model is trained, --tokenizer.model names one: leave out one of both"
             )
 
-    def _is_given(self, name: str) -> bool:
-        return bool(getattr(self, name) != self.__dataclass_fields__[name].default)
-
-    def _refuse(self, given: list[str], why: str) -> None:
-        if given:
-            raise ConfigError(f"--tokenizer.{given[0].replace('_', '-')} {why}")
+    def about_model(self) -> list[str]:
+        """Return the options that say something of a SentencePiece model."""
+        names = ("model", "model_type", "vocab_size", "sample_bytes")
+        given = [name for name in names if getattr(self, name) != self.__dataclass_fields__[name].default]
+        return [f"--tokenizer.{name.replace('_', '-')}" for name in given]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,12 +101,8 @@ class TokenizeConfig(RayRun):
             raise ConfigError(f"--limit must not be negative (0 means all documents), not {self.limit}")
         if not 0 <= self.max_bad_fraction <= 1:
             raise ConfigError("--max-bad-fraction must lie between 0 and 1")
-        if (
-            self.vocab is not None
-            and self.tokenizer.kind in WITH_MODEL
-            and self.tokenizer != TokenizerOptions(kind=self.tokenizer.kind, eos=self.tokenizer.eos)
-        ):
-            raise ConfigError("--vocab brings its own tokenizer.model: leave out what --tokenizer says of one")
+        if self.vocab is not None and self.tokenizer.about_model():
+            raise ConfigError(f"--vocab brings its own tokenizer.model: leave out {self.tokenizer.about_model()[0]}")
         try:
             rule_names(self._rules())
         except ValueError as error:
@@ -130,7 +125,7 @@ class TokenizeConfig(RayRun):
     def _rules(self) -> tuple[str, ...]:
         if self.rules != AUTO:
             return self.rules
-        return FASTAI_V2 if self.tokenizer.kind in ("spacy", "sentencepiece") else NONE
+        return NONE if self.tokenizer.kind in ("whitespace", "characters") else FASTAI_V2
 
     def tokenizer_settings(self) -> TokenizerSettings:
         """Return what decides how texts are cut."""

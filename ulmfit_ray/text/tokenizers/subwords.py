@@ -45,7 +45,7 @@ class SentencePieceTokenizer:
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
-            raise ValueError(f"this is no SentencePiece model: {error}") from error
+            raise ValueError("what is given as tokenizer.model is no SentencePiece model") from error
         self._unknown = self._model.unk_id()
         pieces = [self._model.id_to_piece(number) for number in range(len(self._model))]
         self._tokens = [SPECIAL_PIECES.get(piece, piece) for piece in pieces]
@@ -146,9 +146,11 @@ def train(texts: Iterable[str], settings: TokenizerSettings, *, model_type: Mode
             minloglevel=2,
         )
     except RuntimeError as error:
+        # What stands in front names SentencePiece's own source: "INTERNAL: src/...cc(638) [condition] message".
+        message = str(error).rpartition("] ")[2]
         raise ValueError(
             f"SentencePiece cannot make a model of {size} pieces from {len(lines):,} lines of text: give it more text,"
-            f" or another --tokenizer.vocab-size ({error})"
+            f" or another --tokenizer.vocab-size. {message}".rstrip()
         ) from error
     return model.getvalue()
 
