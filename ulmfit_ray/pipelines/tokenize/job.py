@@ -258,12 +258,11 @@ def _count(config: TokenizeConfig, job: TokenizeJob, plan: Plan) -> PhaseResult:
 
 def _count_types(config: TokenizeConfig, folder: Folder, counted: list[Receipt]) -> CountedTypes:
     """Phase 2: add up the types and write vocab.json, unless that is done."""
-    if folder.exists("vocab.json"):
+    if folder.exists("vocab.json") and folder.exists(COUNTED_TYPES):
         return CountedTypes(Vocab.from_json(folder.read_json("vocab.json")), **folder.read_json(COUNTED_TYPES))
     with Bar("2 vocabulary", len(counted), "shards") as bar:
         types = count_types(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
         bar.advance(len(counted), note=f"{len(types.vocab):,} entries")
-    # vocab.json comes last: it says that this phase is over.
     folder.publish_json(types.figures(), COUNTED_TYPES)
     folder.publish_json(types.vocab.to_json(), "vocab.json")
     return types

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 import ray.data
-from ray.exceptions import RayTaskError
 
 from ulmfit_ray.pipelines.attempts import tried
 from ulmfit_ray.pipelines.runtime import blocks_as_they_come
@@ -27,6 +26,8 @@ from ulmfit_ray.storage.folder import Folder, scratch_directory
 
 TYPES_SCHEMA = pa.schema([("token", pa.string()), ("count", pa.int64()), ("documents", pa.int64())])
 SUFFIX = ".types.parquet"
+PROBLEM = "problem"
+"""The one column of what a task returns that failed."""
 RETRIES = 30
 """How often Ray starts a task again whose worker died. Nothing else bounds it here; a dead node costs a few."""
 MIN_TASK_BYTES, MIN_PIECE_BYTES = 16 << 20, 8 << 10
@@ -97,14 +98,24 @@ def _rows(blocks: list[pa.Table], work: Callable[[pa.Table], pa.Table]) -> Itera
     # Elsewhere a lost block lacks its receipts. Here only the total would show it.
     context.max_errored_blocks = 0
     try:
-        tasks = ray.data.from_arrow(blocks)
-        yield from blocks_as_they_come(
-            tasks.map_batches(work, batch_size=None, batch_format="pyarrow", max_retries=RETRIES)
+        tasks = ray.data.from_arrow(blocks).map_batches(
+            partial(_result_or_problem, work=work), batch_size=None, batch_format="pyarrow", max_retries=RETRIES
         )
-    except RayTaskError as error:
-        raise RuntimeError(f"the vocabulary could not be counted: {error.cause}") from error
+        for result in blocks_as_they_come(tasks):
+            if PROBLEM in result.schema.names:
+                raise RuntimeError(f"the vocabulary could not be counted: {result[PROBLEM][0]}")
+            yield result
     finally:
         context.max_errored_blocks = tolerated
+
+
+def _result_or_problem(block: pa.Table, work: Callable[[pa.Table], pa.Table]) -> pa.Table:
+    """Return what the work makes of a block, or why it cannot, on a worker: Ray would say that in other words."""
+    configure_logging()
+    try:
+        return work(block)
+    except Exception as error:
+        return pa.table({PROBLEM: [str(error)]})
 
 
 def _group_file(number: int) -> str:
@@ -113,7 +124,6 @@ def _group_file(number: int) -> str:
 
 def _add_up_group(group: pa.Table, output: str, num_partitions: int) -> pa.Table:
     """Write a group's types, a row group for each partition, on a worker."""
-    configure_logging()
     folder, number = Folder(output), group["number"][0].as_py()
     with log_context(job="tokenize", stage="2 vocabulary", shard=_group_file(number)):
         types = added_up([read_types(folder, shard) for shard in group["shards"][0].as_py()])
@@ -144,7 +154,6 @@ def _add_up_partition(
     partition: pa.Table, output: str, num_groups: int, wanted: Callable[[pa.Table], pa.Table]
 ) -> pa.Table:
     """Return what is wanted of a partition, on a worker."""
-    configure_logging()
     folder, number = Folder(output), partition["number"][0].as_py()
     with log_context(job="tokenize", stage="2 vocabulary", shard=f"partition {number}"):
         parts = [tried(partial(_read, folder, _group_file(group), number)) for group in range(num_groups)]
