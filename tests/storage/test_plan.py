@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ulmfit_ray.corpus.formats.lines import LINES
+from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile
 from ulmfit_ray.corpus.units import UNITS_SCHEMA, cut_into_units, units_table
 from ulmfit_ray.storage.folder import Folder
@@ -29,7 +29,7 @@ def file(path: str, size: int, modified: str = "0") -> InputFile:
 
 
 def table_of(files: list[InputFile]) -> pa.Table:
-    return units_table(cut_into_units(files, LINES), files)
+    return units_table(cut_into_units(files, make_format("lines")), files)
 
 
 def plan_of(folder: Folder, files: list[InputFile], **identity: object) -> Plan:
