@@ -21,6 +21,8 @@ else:
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 CONTENT_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, ZstdError)
 """What the libraries raise about the bytes of a compressed file; gzip and bz2 raise an OSError of no file."""
+GONE = (404, 410)
+"""What a web server answers for a file that it has not."""
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -54,8 +56,17 @@ def open_text(path: str) -> BinaryIO:
 
 
 def open_on_the_web(url: str) -> BinaryIO:
-    """Open a file on a web server for reading its bytes as they are stored; seeking asks the server for a range."""
-    return _open(url, "disable")
+    """Open a file on a web server for reading its bytes as they are stored; seeking asks the server for a range.
+
+    Raises:
+        FileNotFoundError: the server has no such file.
+    """
+    try:
+        return _open(url, "disable")
+    except OSError as error:
+        if getattr(getattr(error, "response", None), "status_code", None) in GONE:
+            raise FileNotFoundError(f"{url} is not there: {error}") from error
+        raise
 
 
 def _open(path: str, compression: str) -> BinaryIO:
