@@ -24,8 +24,8 @@ quickstart: install
 
 # First what needs no Ray, in two processes; then what shares one Ray of two cores.
 test: install
-	$(BIN)/python -m pytest -n 2 -m "not ray and not cluster"
-	$(BIN)/python -m pytest -m "ray and not cluster"
+	$(BIN)/python -m pytest -n 2 -m "not ray and not cluster and not data"
+	$(BIN)/python -m pytest -m "ray and not cluster and not data"
 
 # Several Ray nodes on this machine, killed and added in the middle of jobs; every fault in every phase: minutes.
 test-cluster: install
@@ -36,8 +36,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# All tokens of the data sets that lie beside the repository, and of 220,000 random texts, against fastai's own.
+# All tokens of the data sets that lie beside the repository, and of 220,000 random texts, against fastai's own; and what
+# papers say of the data sets.
 conformance: install $(FASTAI)/.installed
+	$(BIN)/python -m pytest -m data
 	mkdir -p build
 	$(FASTAI)/bin/python tests/conformance/with_fastai.py build/fastai.json
 	$(BIN)/python tests/conformance/compare.py build/fastai.json --output benchmarks/results/conformance.json

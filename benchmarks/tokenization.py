@@ -24,7 +24,8 @@ import spacy
 from reporting import report
 from spacy.symbols import ORTH
 
-from ulmfit_ray.text.rules import SPECIAL_TOKENS, clean
+from ulmfit_ray.text.presets import FASTAI_V2, clean
+from ulmfit_ray.text.rules import SPECIAL_TOKENS
 from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer, TokenizerSettings
 from ulmfit_ray.text.types import TypeTable
 
@@ -38,7 +39,7 @@ def as_fastai_does(texts: list[str]) -> list[list[str]]:
     nlp = spacy.blank("en")
     for token in SPECIAL_TOKENS:
         nlp.tokenizer.add_special_case(token, [{ORTH: token}])
-    cleaned = ("xxbos " + clean(text, "fastai-v2") for text in texts)
+    cleaned = ("xxbos " + clean(text, FASTAI_V2) for text in texts)
     return [
         [token.text.replace(" ", "\u2581") for token in document] for document in nlp.pipe(cleaned, batch_size=5000)
     ]

@@ -5,20 +5,22 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# For job_config.py and trap_texts.py.
+# For job_config.py, object_store.py and trap_texts.py.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from ulmfit_ray.storage import remote
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import JobRecord
@@ -26,6 +28,9 @@ from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
 from ulmfit_ray.storage.plan import unit_stem
 from ulmfit_ray.storage.receipts import Receipt
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset, token_schema, write_arrow
+
+if TYPE_CHECKING:
+    from object_store import Proxy
 
 SCIFACT = Path(__file__).parents[1] / "jobs/sample/scifact"
 NUM_ABSTRACTS = 200
@@ -36,6 +41,45 @@ MakeTokenDataset = Callable[..., TokenDataset]
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path / "output"))
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator["Proxy"]:
+    """An object store behind a proxy; s3:// URIs lead there from here on, in this process and those it starts."""
+    # moto takes half a second to import.
+    import object_store
+
+    with pytest.MonkeyPatch.context() as patch, object_store.running() as endpoint:
+        proxy = object_store.Proxy(endpoint)
+        for name, value in object_store.variables(proxy.endpoint).items():
+            patch.setenv(name, value)
+        yield proxy
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(store: "Proxy") -> Iterator["Proxy"]:
+    """The proxy on the way to each bucket, which has seen no request yet and has no faults afterwards."""
+    store.begin_anew()
+    yield store
+    store.begin_anew()
+
+
+@pytest.fixture
+def bucket(store: "Proxy") -> str:
+    """URI of a new bucket."""
+    import object_store
+
+    name = f"test-{uuid.uuid4().hex}"
+    object_store.client(store.target).create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients of buckets try each request only twice."""
+    client = remote._client
+    monkeypatch.setattr(remote, "_client", lambda bucket, **options: client(bucket, **options | {"max_attempts": 2}))
 
 
 @pytest.fixture

@@ -5,11 +5,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from ulmfit_ray.cli import VERBS, main, usage
+from ulmfit_ray.storage import remote
+from ulmfit_ray.storage.folder import Folder
+
+if TYPE_CHECKING:
+    from object_store import Proxy
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,11 @@ REFUSED_VALUES = [
     (["--max-vocab", "9"], "--max-vocab must be over 9"),
     (["--max-vocab", "many"], "--max-vocab"),
     (["--max-bad-fraction", "1.5"], "--max-bad-fraction must lie between 0 and 1"),
-    (["--rules", "fastai-v3"], "--rules"),
+    (["--rules", "fastai-v3"], "--rules: there is no rule 'fastai-v3'; did you mean fastai-v2?"),
+    (["--rules", "lowercase", "fix_hmtl"], "--rules: there is no rule 'fix_hmtl'; did you mean fix_html?"),
+    (["--rules", "none", "lowercase"], "--rules: none is a preset"),
+    (["--tokenizer.kind", "words"], "--tokenizer.kind"),
+    (["--tokenizer.kin", "spacy"], "did you mean --tokenizer.kind?"),
 ]
 
 
@@ -297,3 +306,65 @@ def test_a_relative_path_in_a_submitted_job_is_refused_in_one_line(
     relative = next(place for place in places if not place.startswith("/"))
     assert f"{relative} is relative: a submitted job runs in a folder of Ray's cache" in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.fixture
+def input_in_bucket(bucket: str) -> str:
+    """URI of a corpus of one file."""
+    Folder(bucket).publish_bytes(b"text", "a.txt")
+    return f"{bucket}/a.txt"
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["tokenize", "--output", "out", "--input", "a.txt", "s3://no-such-bucket/in"], "input"),
+        (["tokenize", "--input", "a.txt", "--output", "s3://no-such-bucket/in"], "output"),
+        (["tokenize", "--input", "a.txt", "--output", "out", "--vocab", "s3://no-such-bucket/in"], "vocab"),
+        (["inspect", "s3://no-such-bucket/in"], "input"),
+        (["search", "--embeddings", "s3://no-such-bucket/in", "--model", "m", "--query", "x"], "embeddings"),
+    ],
+)
+def test_a_bucket_that_does_not_exist_is_told_in_one_line(
+    command: Command, store: object, arguments: Sequence[str], name: str
+) -> None:
+    outcome = command(*arguments)
+    assert outcome.status == 2
+    bucket = "there is no bucket no-such-bucket: make it, or correct its name"
+    assert outcome.err == f"error: {name} s3://no-such-bucket/in: {bucket}\n"
+    assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize("is_input", [True, False])
+def test_a_store_that_does_not_answer_is_told_in_one_line_and_ends_with_1(
+    command: Command, input_in_bucket: str, monkeypatch: pytest.MonkeyPatch, is_input: bool
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    places = (input_in_bucket, "out") if is_input else ("a.txt", input_in_bucket)
+    outcome = command("tokenize", "--input", places[0], "--output", places[1])
+    assert outcome.status == 1
+    said = f"{input_in_bucket}: the object store does not answer at http://127.0.0.1:9 (Failed to connect"
+    assert outcome.err.startswith(f"error: {'input' if is_input else 'output'} {said}")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("corpus")
+def test_an_output_that_may_only_be_read_is_told_in_one_line(
+    command: Command, input_in_bucket: str, store: "Proxy", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import object_store
+
+    key_id, secret = object_store.user(store.target, ["s3:GetObject", "s3:ListBucket"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    remote._client.cache_clear()
+    output = f"{input_in_bucket.removesuffix('/a.txt')}/out"
+    with object_store.asking_for_keys(store.target):
+        outcome = command("tokenize", "--input", input_in_bucket, "--output", output)
+    assert outcome.status == 2
+    assert outcome.err == (
+        f"error: output {output} cannot be written: {output}: the object store refuses access (ACCESS_DENIED):"
+        " check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do there\n"
+    )

@@ -18,13 +18,17 @@ from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import IncompleteDatasetError, Manifest
 from ulmfit_ray.storage.model_directory import write_model_directory
+from ulmfit_ray.text.presets import NONE
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
+from ulmfit_ray.text.tokenizers.subwords import train
+from ulmfit_ray.text.types import document_tokens
 from ulmfit_ray.text.vocab import BOS_ID, Vocab
 
 WORDS = ["the", "a", "cat", "dog", "sat", "mat", "on", "."]
 ITOS = [*SPECIAL_TOKENS, *WORDS]
 TEXTS = ["The cat sat on the mat.", "", "a dog", "A ZEBRA sat on the dog!!!"]
+SPACY = TokenizerSettings()
 SHAPE = Architecture(vocab_size=len(ITOS), embedding_dim=6, hidden_size=10, num_layers=2)
 
 
@@ -35,18 +39,23 @@ def vocab() -> Vocab:
 
 
 @cache
-def tokenizer_json(mark_fields: bool) -> dict[str, Any]:
-    return make_tokenizer(TokenizerSettings(mark_fields=mark_fields)).to_json()
+def tokenizer_json(settings: TokenizerSettings, model: bytes | None = None) -> dict[str, Any]:
+    return make_tokenizer(settings, model).to_json()
 
 
 def write_model(
-    path: Path, vocab: Vocab, kind: str = "lm", direction: str = "forward", mark_fields: bool = False
+    path: Path,
+    vocab: Vocab,
+    kind: str = "lm",
+    direction: str = "forward",
+    settings: TokenizerSettings = SPACY,
+    tokenizer_model: bytes | None = None,
 ) -> str:
     torch.manual_seed(0)
     model: LanguageModel | Retriever = LanguageModel(SHAPE)
     if kind == "retriever":
         model = Retriever(("context", "words"), vocab_size=len(vocab), word_dim=4, backbone=AWDLSTM(SHAPE))
-    tokenizer = tokenizer_json(mark_fields)
+    tokenizer = tokenizer_json(settings, tokenizer_model)
     job = "pretrain" if kind == "lm" else "train-retriever"
     save_tensors(model.state_dict(), path / "weights")
     write_model_directory(
@@ -56,6 +65,7 @@ def write_model(
         weights=path / "weights",
         vocab=vocab.to_json(),
         tokenizer=tokenizer,
+        tokenizer_model=tokenizer_model,
         log=[],
         card="",
         manifest=Manifest(job=job, vocab=vocab.fingerprint, tokenizer=tokenizer["fingerprint"], files={}),
@@ -134,9 +144,33 @@ def test_idf_mean_weighs_words_by_the_models_vocabulary(tmp_path: Path, vocab: V
 
 
 def test_fields_are_tokenized_each_by_itself_and_marked_if_the_tokenizer_marks_them(tmp_path: Path, vocab: Vocab):
-    encoder = DocumentEncoder.load(write_model(tmp_path, vocab, mark_fields=True), device="cpu")
+    encoder = DocumentEncoder.load(
+        write_model(tmp_path, vocab, settings=TokenizerSettings(mark_fields=True)), device="cpu"
+    )
     (ids,) = encoder.numericalize([["The cat", "a dog"]])
     assert " ".join(ITOS[number] for number in ids) == "xxbos xxfld xxunk xxmaj the cat xxfld xxunk a dog"
+
+
+def test_a_tokenizer_that_ends_lines_sets_no_xxbos_and_gives_an_empty_text_a_vector(tmp_path: Path, vocab: Vocab):
+    settings = TokenizerSettings(kind="whitespace", rules=NONE, eos="line")
+    uri = write_model(tmp_path, vocab, settings=settings)
+    encoder = DocumentEncoder.load(uri, device="cpu")
+    found = encoder.numericalize(["the cat\nsat", ""])
+    assert [[ITOS[number] for number in ids] for ids in found] == [["the", "cat", "xxeos", "sat", "xxeos"], ["xxeos"]]
+    assert np.array_equal(encoder.encode(["the cat\nsat", ""]), model_by_hand(uri, vocab).encode(found))
+
+
+def test_a_tokenizer_with_a_model_of_its_own_finds_it_in_the_models_directory(tmp_path: Path, vocab: Vocab):
+    settings = TokenizerSettings(kind="sentencepiece")
+    pieces = train(20 * TEXTS, settings, model_type="unigram", vocab_size=40)
+    uri = write_model(tmp_path, vocab, settings=settings, tokenizer_model=pieces)
+    tokens = document_tokens(make_tokenizer(settings, pieces), [TEXTS[3]])
+    (ids,) = DocumentEncoder.load(uri, device="cpu").numericalize([TEXTS[3]])
+    assert {"xxbos", "xxup", "t"} <= set(tokens)
+    assert ids.tolist() == vocab.numericalize(tokens).tolist()
+    Path(uri, "tokenizer.model").unlink()
+    with pytest.raises(ValueError, match=r"needs its tokenizer\.model"):
+        DocumentEncoder.load(uri, device="cpu").numericalize(TEXTS)
 
 
 def test_one_text_has_one_vector(tmp_path: Path, vocab: Vocab):

@@ -4,7 +4,9 @@
 its help printed, before the module that does the work is imported: that one brings torch and Ray.
 """
 
+import atexit
 import difflib
+import gc
 import importlib
 import logging
 import os
@@ -13,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ulmfit_ray.config import Config, ConfigError, parse_config
+from ulmfit_ray.config import Config, ConfigError, check_places, parse_config
 from ulmfit_ray.reporting.logs import configure_logging
 
 
@@ -111,10 +113,14 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
 
     A person's mistake becomes a line or two, never a traceback (unless --debug asks for it).
     """
+    # At its end Python looks through all objects for cycles to free, a second where Ray is loaded: they go anyway.
+    atexit.register(gc.freeze)
     debug = "--debug" in arguments
     configure_logging(logging.INFO if debug else logging.WARNING)
     try:
-        run(parse_config(config_class, arguments, program))
+        config = parse_config(config_class, arguments, program)
+        check_places(config)
+        run(config)
     except KeyboardInterrupt as interrupt:
         said = str(interrupt) or "interrupted; run the same command again to go on from here"
         print(f"\n{said}", file=sys.stderr)
@@ -133,7 +139,7 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
         else:
             print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         # An unfinished or missing input is the command's mistake too, and so is a language without its package.
-        is_mistake = isinstance(error, ConfigError | FileNotFoundError | ValueError | ImportError)
+        is_mistake = isinstance(error, ConfigError | FileNotFoundError | PermissionError | ValueError | ImportError)
         return 2 if is_mistake else 1
     return 0
 

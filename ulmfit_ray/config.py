@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import tyro
 
-from ulmfit_ray.storage.folder import absolute_uri
+from ulmfit_ray.storage.folder import absolute_uri, check_place
 
 Config = TypeVar("Config")
 PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels")
@@ -185,8 +185,10 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
         raise ConfigError(str(error)) from error
 
 
-def absolute_places(config: Config) -> Config:
+def absolute_places(config: Config, table: str = "") -> Config:
     """Return the config with its local paths made absolute: workers have other working directories.
+
+    `table` stands in front of the names of its options ("tokenizer.").
 
     Raises:
         ConfigError: a path is relative in a submitted job, whose working directory Ray deletes.
@@ -194,18 +196,52 @@ def absolute_places(config: Config) -> Config:
     changes: dict[str, Any] = {}
     for item in fields(config):  # type: ignore[arg-type]
         value = getattr(config, item.name)
-        if item.name not in PLACES or value is None:
-            continue
-        places = value if isinstance(value, tuple) else (value,)
-        for place in places:
-            if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
-                raise ConfigError(
-                    f"--{item.name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is"
-                    " deleted; name an absolute path or a URI that all nodes see"
-                )
-        absolute = tuple(map(absolute_uri, places))
-        changes[item.name] = absolute if isinstance(value, tuple) else absolute[0]
+        if is_dataclass(value):
+            changes[item.name] = absolute_places(value, f"{table}{item.name}.")
+        elif item.name in PLACES and value is not None:
+            absolute = tuple(_absolute(f"{table}{item.name}", place) for place in _listed(value))
+            changes[item.name] = absolute if isinstance(value, tuple) else absolute[0]
     return replace(config, **changes)  # type: ignore[type-var]
+
+
+def _absolute(name: str, place: str) -> str:
+    if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
+        raise ConfigError(
+            f"--{name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is deleted;"
+            " name an absolute path or a URI that all nodes see"
+        )
+    return absolute_uri(place)
+
+
+def check_places(config: Any) -> None:
+    """Ask each object store that the config names for its place there.
+
+    Raises:
+        ConfigError: there is no such bucket, or we may not use it.
+        ConnectionError: a store does not answer.
+    """
+    for name, places in _places(config):
+        for place in places:
+            try:
+                check_place(place)
+            except ConnectionError as error:
+                raise ConnectionError(f"{name} {error}") from error
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{name} {error}") from error
+
+
+def _places(config: Any, table: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the name of each field that has paths or URIs, and what it has."""
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            yield from _places(value, f"{table}{item.name}.")
+        elif item.name in PLACES and value is not None:
+            yield f"{table}{item.name}", _listed(value)
+
+
+def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _refuse_unknown(arguments: Sequence[str], config_class: type, program: str) -> None:

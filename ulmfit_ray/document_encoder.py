@@ -58,7 +58,7 @@ class DocumentEncoder:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer the model was trained with; loaded when the first text comes."""
-        return load_tokenizer(self.directory.tokenizer)
+        return load_tokenizer(self.directory.tokenizer, self.directory.tokenizer_model)
 
     def token_encoder(self, pooling: str | None = None) -> TokenEncoder:
         """Return the encoder of token ids with a pooling (default: what the model says)."""

@@ -23,7 +23,7 @@ from ulmfit_ray.storage.receipts import Receipt
 
 LAYOUT = (
     *("manifest.json", "shards.parquet", "done", "work/done", "work", "checkpoints", "plan.json", "plan.arrow"),
-    *("started", "shards", "quarantine", "failed", "vocab.json", "tokenizer.json"),
+    *("started", "shards", "census", "quarantine", "failed", "vocab.json", "tokenizer.json", "tokenizer.model"),
     *("model.safetensors", "training_log.jsonl", "README.md", "config.json"),
 )
 """Every name that a job of ours writes into its output; --overwrite deletes these and nothing else, in this order.
@@ -49,6 +49,7 @@ def output_lease(verb: str, config: Any) -> Iterator[None]:
         return
     with ExitStack() as stack:
         try:
+            folder.check_writable()
             stack.enter_context(held_lease(folder, command_line(verb, config)))
         except LeaseHeldError as error:
             raise ConfigError(str(error)) from error

@@ -24,6 +24,7 @@ from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.files import save_tensors
 from ulmfit_ray.model.kinds import describe
 from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, numericalize_shard, tokenize_shard
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.embedding_dataset import embedding_table, write_parquet
@@ -52,7 +53,13 @@ def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
     columns = Columns(("title", "text"), "_id", ("title",), ("string",))
     options = ReadingOptions(columns=("title", "text", "_id"))
     facts = CorpusFacts(
-        format="jsonl", options=options, columns=columns, num_files=NUM_SHARDS, num_bytes=0, unit_bytes=1 << 20
+        format="jsonl",
+        options=options,
+        columns=columns,
+        num_files=NUM_SHARDS,
+        num_bytes=0,
+        text_bytes=0,
+        unit_bytes=1 << 20,
     )
     shards = [f"part-{number:07d}" for number in range(NUM_SHARDS)]
     plan = write_plan(folder, pa.table({"shard": shards}), identity={})
@@ -77,7 +84,7 @@ def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
         tokenizer=tokenizer.fingerprint,
         plan=plan.fingerprint,
         files={},
-        figures={"vocab_size": len(vocab)},
+        figures={"vocab_size": len(vocab), **_types(vocab), **corpus_census(folder, receipts).figures()},
     )
     folder.publish_json(tokenizer.to_json(), "tokenizer.json")
     write_dataset_manifest(folder, receipts, "arrow", manifest)
@@ -94,6 +101,16 @@ def _count_vocabulary(folder: Folder, shards: list[str]) -> Vocab:
     )
     folder.publish_json(vocab.to_json(), "vocab.json")
     return vocab
+
+
+def _types(vocab: Vocab) -> dict[str, object]:
+    """What the manifest says of the types, of a vocabulary that has all of them."""
+    counts = dict(zip(vocab.itos, vocab.counts.tolist(), strict=True))
+    frequent = sorted(counts, key=lambda token: (-counts[token], token))[:20]
+    return {
+        "num_types": sum(count > 0 for count in counts.values()),
+        "most_frequent_tokens": {token: counts[token] for token in frequent},
+    }
 
 
 def _write_model(place: Path, tokens: str, kind: str) -> str:
@@ -117,6 +134,7 @@ def _write_model(place: Path, tokens: str, kind: str) -> str:
         weights=place / "weights",
         vocab=vocab.to_json(),
         tokenizer=dataset.folder.read_json("tokenizer.json"),
+        tokenizer_model=None,
         log=[],
         card="",
         manifest=Manifest(job=verb, vocab=vocab.fingerprint, tokenizer=dataset.manifest.tokenizer, files={}),

@@ -9,6 +9,7 @@ import pytest
 
 from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import DamagedError, VerifyConfig
+from ulmfit_ray.storage.folder import sha256_file
 
 
 def problems_of(path: Path) -> str:
@@ -49,6 +50,14 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda path: edit_json(path / "manifest.json", vocab_size=100), "holds ids beyond the vocabulary"),
     (lambda path: edit_json(path / "done/part-0000000.json", num_tokens=1), "its receipt says num_tokens 1, counted"),
     (lambda path: edit_json(path / "plan.json", fingerprint="x"), "plan.json is not the one"),
+    (lambda path: flip_byte(path / "census/part-0000002.parquet"), "census/part-0000002.parquet has changed"),
+    (lambda path: edit_json(path / "manifest.json", num_duplicates=7), "says num_duplicates 7, counted 0"),
+    (lambda path: edit_json(path / "manifest.json", document_lengths={}), "says document_lengths {}, counted {'min': "),
+    (lambda path: edit_json(path / "manifest.json", num_types=5), "says 5 types, the shards have "),
+    (
+        lambda path: edit_json(path / "manifest.json", most_frequent_tokens={"the": 5, "unheard-of": 3}),
+        "the manifest says 'the' 5 times, counted ",
+    ),
 ]
 
 
@@ -60,6 +69,24 @@ def test_what_has_changed_is_named(copied: Path, change: Change, message: str) -
         content = (copied / "shards.parquet").read_bytes()
         assert content
     assert message in problems_of(copied)
+
+
+def test_a_census_of_other_documents_is_named_even_if_its_receipt_names_it(copied: Path) -> None:
+    other, receipt = copied / "census/part-0000001.parquet", copied / "done/part-0000000.json"
+    shutil.copy(other, copied / "census/part-0000000.parquet")
+    files = json.loads(receipt.read_text())["files"]
+    edit_json(receipt, files=files | {"census/part-0000000.parquet": sha256_file(other)})
+    assert "census/part-0000000.parquet has other lengths than the documents of the shard" in problems_of(copied)
+
+
+@pytest.mark.parametrize(("num_types", "is_possible"), [(-1, False), (0, True)])
+def test_types_are_at_least_the_known_ones(copied: Path, num_types: int, is_possible: bool) -> None:
+    vocab = json.loads((copied / "vocab.json").read_text())
+    edit_json(copied / "manifest.json", num_types=sum(count > 0 for count in vocab["counts"]) + num_types)
+    if is_possible:
+        verify.run(VerifyConfig(input=str(copied)))
+    else:
+        assert "types, the shards have" in problems_of(copied)
 
 
 def test_a_vocabulary_with_another_word_is_named(copied: Path) -> None:

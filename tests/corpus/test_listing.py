@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_ray.corpus.listing import END_BYTES, hashes_of_ends, list_inputs, open_stored
+from ulmfit_ray.corpus.listing import END_BYTES, hashes_of_ends, list_inputs
+from ulmfit_ray.corpus.open_text import open_stored
 
 
 @pytest.fixture

@@ -60,6 +60,10 @@ def test_a_unit_is_a_64th_of_the_input_between_1_and_64_mib(total: int, expected
     assert unit_bytes([file("a", total // 2), file("b", total - total // 2)]) == expected
 
 
+def test_a_compressed_file_counts_as_three_times_its_bytes() -> None:
+    assert unit_bytes([file("a.csv.gz", 64 * MIB), file("b.csv", 64 * MIB)]) == 4 * MIB
+
+
 @pytest.mark.usefixtures("small_units")
 def test_byte_ranges_of_a_file_touch_each_other_and_cover_it() -> None:
     units = list(cut_into_units([file("a", 25), file("b", 10)], LINES))
@@ -157,7 +161,9 @@ def test_the_rows_of_each_planned_unit_are_that_unit(folder: Folder, file_format
 def test_json_gives_the_facts_of_a_corpus_back() -> None:
     columns = Columns(("title", "text"), "id", ("n",), ("int64",))
     options = ReadingOptions(columns=("text",), delimiter="\t", header=False, classes=("World", "Sports"))
-    facts = CorpusFacts(format="csv", options=options, columns=columns, num_files=3, num_bytes=70, unit_bytes=MIB)
+    facts = CorpusFacts(
+        format="csv", options=options, columns=columns, num_files=3, num_bytes=70, text_bytes=70, unit_bytes=MIB
+    )
     assert CorpusFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
 
 

@@ -22,8 +22,8 @@ from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.documents import BadDocument, Document
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.formats.table import detect_format, make_format
-from ulmfit_ray.corpus.listing import END_BYTES, InputFile, hashes_of_ends, list_inputs, open_stored
-from ulmfit_ray.corpus.open_text import base_extension, is_compressed
+from ulmfit_ray.corpus.listing import END_BYTES, InputFile, hashes_of_ends, list_inputs
+from ulmfit_ray.corpus.open_text import base_extension, is_compressed, open_stored
 from ulmfit_ray.corpus.reading import documents_of, stream_shards
 from ulmfit_ray.corpus.units import Piece, Unit
 

@@ -30,8 +30,11 @@ ONE_THREAD = Scaling(num_cpus=1)
 
 
 @pytest.fixture(scope="session")
-def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A session of two cores that all tests share; the jobs use it and leave it running. Workers know faults.py."""
+def ray_session(store: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A session of two cores that all tests share; the jobs use it and leave it running.
+
+    Workers know faults.py, and the object store from the environment, which they get when the session begins.
+    """
     import ray
 
     os.environ[faults.VARIABLE] = str(tmp_path_factory.mktemp("faults"))

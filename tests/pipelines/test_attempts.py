@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -60,10 +61,25 @@ def test_work_that_always_fails_is_an_outcome_with_a_reason_and_a_traceback(phas
     assert text.startswith("ValueError: never\n\nTraceback")
 
 
-def test_a_traceback_of_an_earlier_run_goes_when_the_shard_is_made(phase: Phase) -> None:
-    Folder(phase.output).publish_bytes(b"old", "failed/a.txt")
-    attempt(phase, "a", partial(make, phase, "a"))
-    assert not Path(phase.output, "failed/a.txt").exists()
+def test_a_shard_that_was_begun_before_is_made_once_and_its_receipt_is_found(phase: Phase) -> None:
+    calls: list[str] = []
+
+    def work() -> Receipt:
+        calls.append("a")
+        return make(phase, "a")
+
+    first, second = (attempt(phase, "a", work) for _ in range(2))
+    assert calls == ["a"]
+    assert second.receipt == first.receipt
+    assert (second.began, second.ended) == (0, 0)
+
+
+def test_a_receipt_of_another_plan_does_not_stand_for_a_shard_that_was_begun(phase: Phase) -> None:
+    make(replace(phase, plan="another"), "a")
+    die_in(phase)
+    outcome = attempt(phase, "a", partial(make, phase, "a"))
+    assert outcome.receipt is not None
+    assert outcome.receipt.plan == "p"
 
 
 def die_in(phase: Phase) -> None:
@@ -97,6 +113,16 @@ def test_a_count_goes_when_the_work_ends_well_or_badly(phase: Phase) -> None:
         assert Folder(phase.output).read_json("work/started/a.json") == {"starts": 1}
     with pytest.raises(OSError, match="bad"), counted_start(phase, "a"):
         raise OSError("bad")
+    assert not Path(phase.output, "work/started/a.json").exists()
+
+
+def test_the_count_of_a_shard_goes_when_its_work_raises(phase: Phase) -> None:
+    def work() -> Receipt:
+        assert Folder(phase.output).read_json("work/started/a.json") == {"starts": 1}
+        raise OSError("bad")
+
+    for _ in range(4):
+        assert attempt(phase, "a", work).problem == "OSError: bad"
     assert not Path(phase.output, "work/started/a.json").exists()
 
 

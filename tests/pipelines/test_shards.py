@@ -1,5 +1,6 @@
 """Groups and outcomes of shard-wise work, in this process; what Ray does with them is tested with the jobs."""
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 from ulmfit_ray.lifecycle import Outcome
 from ulmfit_ray.pipelines import shards
 from ulmfit_ray.pipelines.attempts import Phase
-from ulmfit_ray.pipelines.shards import grouped, outcomes_table
+from ulmfit_ray.pipelines.shards import PhaseResult, grouped, outcomes_table, run_phase
+from ulmfit_ray.storage import receipts
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.plan import PlannedUnit, whole_units
 from ulmfit_ray.storage.receipts import Receipt
 
 
@@ -48,11 +51,66 @@ def test_outcomes_cross_ray_and_come_back_as_they_were() -> None:
 
 def test_a_group_tried_again_leaves_its_finished_shards_alone(phase: Phase) -> None:
     calls: list[str] = []
-    make(phase, calls, "a")
     other = Phase(job="embed", stage="s", output=phase.output, plan="another")
     make(other, calls, "c")
     calls.clear()
-    group = pa.table({"shard": ["a", "b", "c"]})
-    table = shards._work_on_group(group, phase=phase, work=partial(make, phase, calls))
-    assert calls == ["b", "c"]
+    for shards_of_group in (["a"], ["a", "b", "c"]):
+        group = pa.table({"shard": shards_of_group})
+        table = shards._work_on_group(group, phase=phase, work=partial(make, phase, calls))
+    assert calls == ["a", "b", "c"]
     assert [row["receipt"]["plan"] for row in table.to_pylist()] == ["p", "p", "p"]
+
+
+def run(phase: Phase, dataflow: Callable[[str], Outcome | None], names: Sequence[str] = ("a", "b")) -> PhaseResult:
+    """Run a phase whose dataflow gives what `dataflow` says of each pending shard."""
+
+    def flow(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
+        yield from filter(None, (dataflow(unit.stem) for unit in pending))
+
+    return run_phase(phase, whole_units(names), flow, lambda unit: f"source of {unit.stem}")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The receipts that were read, in order."""
+    names: list[str] = []
+    original = receipts.read_receipt
+
+    def note(folder: Folder, shard: str, where: str) -> Receipt:
+        names.append(shard)
+        return original(folder, shard, where)
+
+    monkeypatch.setattr(receipts, "read_receipt", note)
+    return names
+
+
+def test_a_phase_reads_the_receipts_it_finds_and_none_that_an_outcome_brought(phase: Phase, read: list[str]) -> None:
+    found = make(phase, [], "a")
+    result = run(phase, lambda shard: Outcome(shard=shard, receipt=make(phase, [], shard)))
+    assert read == ["a"]
+    assert (result.receipts[0], [receipt.shard for receipt in result.receipts]) == (found, ["a", "b"])
+    assert result.num_found == 1
+
+
+def test_a_receipt_whose_outcome_was_lost_is_read_at_the_end(phase: Phase, read: list[str]) -> None:
+    def lose(shard: str) -> None:
+        make(phase, [], shard)
+
+    assert [receipt.shard for receipt in run(phase, lose).receipts] == ["a", "b"]
+    assert read == ["a", "b"]
+
+
+def test_an_outcome_whose_receipt_is_not_there_does_not_count(phase: Phase) -> None:
+    receipt = make(phase, [], "a")
+    Folder(phase.output).delete("done/a.json")
+    with pytest.raises(RuntimeError, match=r"1 units failed.*\n    a \(from source of a\)"):
+        run(phase, lambda shard: Outcome(shard=shard, receipt=receipt), ["a"])
+
+
+def test_tracebacks_of_an_earlier_run_go_when_their_shards_are_made(phase: Phase) -> None:
+    folder = Folder(phase.output)
+    for shard in ("a", "b"):
+        folder.publish_bytes(b"old", f"failed/{shard}.txt")
+    with pytest.raises(RuntimeError, match="1 units failed"):
+        run(phase, lambda shard: Outcome(shard=shard, receipt=make(phase, [], shard)) if shard == "a" else None)
+    assert folder.names("failed") == ["b.txt"]

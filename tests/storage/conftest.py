@@ -1,4 +1,4 @@
-"""Receipts to write, and an eye on what is published when."""
+"""Folders of both sorts, receipts to write, and an eye on what is published when."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +14,20 @@ from ulmfit_ray.storage.receipts import Receipt
 
 MakeReceipt = Callable[..., Receipt]
 Commit = Callable[..., Receipt]
+
+
+@pytest.fixture
+def local_folder(tmp_path: Path) -> Folder:
+    """A folder of this machine, for what is done in its own way there."""
+    return Folder(str(tmp_path / "output"))
+
+
+@pytest.fixture(params=["local", "bucket"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    """A folder of this machine, and one of an object store."""
+    if request.param == "local":
+        return Folder(str(tmp_path / "output"))
+    return Folder(f"{request.getfixturevalue('bucket')}/output")
 
 
 @pytest.fixture

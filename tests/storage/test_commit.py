@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.fs
 import pytest
 
 from ulmfit_ray.storage.commit import WriteFile
@@ -28,12 +29,9 @@ def breaks_off(path: Path) -> None:
 
 
 def content_of(folder: Folder) -> dict[str, bytes]:
-    root = Path(folder.root)
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.suffix != ".json"
-    }
+    selector = pyarrow.fs.FileSelector(folder.root, recursive=True)
+    names = [i.path.removeprefix(f"{folder.root}/") for i in folder.filesystem.get_file_info(selector) if i.is_file]
+    return {name: folder.read_bytes(name) for name in names if not name.endswith(".json")}
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_vectors_come_back_from_disk_exactly(folder: Folder, dtype: type) -> Non
 
 def test_a_shard_opens_in_plain_pyarrow(folder: Folder) -> None:
     write_dataset(folder, [embedding_table(tokens_table("a"), np.array([1]), vectors(1))])
-    table = pq.read_table(folder.path("shards/part-0000000.parquet"))
+    table = pq.read_table(f"{folder.uri}/shards/part-0000000.parquet")
     assert table["embedding"].to_pylist() == vectors(1).tolist()
 
 

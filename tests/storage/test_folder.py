@@ -19,8 +19,9 @@ from ulmfit_ray.storage.folder import (
 
 
 def everything(folder: Folder) -> list[str]:
-    root = Path(folder.root)
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    selector = pyarrow.fs.FileSelector(folder.root, recursive=True, allow_not_found=True)
+    found = folder.filesystem.get_file_info(selector)
+    return sorted(info.path.removeprefix(f"{folder.root}/") for info in found if info.is_file)
 
 
 def local_file(tmp_path: Path, content: bytes = b"content") -> Path:
@@ -35,6 +36,12 @@ def test_a_published_file_is_there_whole_and_nothing_else_is(folder: Folder, tmp
     assert folder.read_bytes("shards/part-1.arrow") == b"content"
 
 
+def test_a_file_is_stored_as_it_is_whatever_its_name_says(folder: Folder) -> None:
+    folder.publish_bytes(b"content", "name.gz")
+    assert folder.read_bytes("name.gz") == b"content"
+    assert folder.sha256("name.gz") == hashlib.sha256(b"content").hexdigest()
+
+
 def test_publishing_again_replaces_the_file(folder: Folder, tmp_path: Path) -> None:
     folder.publish(local_file(tmp_path, b"a longer first content"), "name")
     folder.publish(local_file(tmp_path, b"second"), "name")
@@ -43,9 +50,9 @@ def test_publishing_again_replaces_the_file(folder: Folder, tmp_path: Path) -> N
 
 
 def test_a_copy_that_breaks_off_leaves_the_old_file_and_no_temporary_one(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.publish(local_file(tmp_path, b"old"), "name")
+    local_folder.publish(local_file(tmp_path, b"old"), "name")
 
     def break_off(source: Path, target: Path) -> None:
         target.write_bytes(b"ne")
@@ -53,55 +60,42 @@ def test_a_copy_that_breaks_off_leaves_the_old_file_and_no_temporary_one(
 
     monkeypatch.setattr(folder_module.shutil, "copyfile", break_off)
     with pytest.raises(KeyboardInterrupt):
-        folder.publish(local_file(tmp_path, b"new"), "name")
-    assert folder.read_bytes("name") == b"old"
-    assert everything(folder) == ["name"]
+        local_folder.publish(local_file(tmp_path, b"new"), "name")
+    assert local_folder.read_bytes("name") == b"old"
+    assert everything(local_folder) == ["name"]
 
 
 def test_the_name_appears_only_after_the_whole_content_is_written(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
     def look_while_copying(source: Path, target: Path) -> None:
         target.write_bytes(source.read_bytes())
-        seen.append((folder.exists("name"), folder.names(), len(everything(folder))))
+        seen.append((local_folder.exists("name"), local_folder.names(), len(everything(local_folder))))
 
     monkeypatch.setattr(folder_module.shutil, "copyfile", look_while_copying)
-    folder.publish(local_file(tmp_path), "name")
+    local_folder.publish(local_file(tmp_path), "name")
     assert seen == [(False, [], 1)]
-    assert folder.names() == ["name"]
+    assert local_folder.names() == ["name"]
 
 
-def test_a_copy_of_another_size_is_an_error(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_of_another_size_is_an_error(
+    local_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(folder_module.shutil, "copyfile", lambda source, target: target.write_bytes(b"con"))
     with pytest.raises(OSError, match="name has 3 bytes after the copy, not 7"):
-        folder.publish(local_file(tmp_path), "name")
+        local_folder.publish(local_file(tmp_path), "name")
 
 
-def test_a_folder_that_is_not_local_is_written_by_one_copy(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "remote"))
-    folder.filesystem = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
-    folder.root, folder.is_local = "remote", False
-    folder.filesystem.create_dir("remote")
-    folder.publish_json({"a": 1}, "name.json")
-    assert folder.read_json("name.json") == {"a": 1}
-    with pytest.raises(FileExistsError, match="already there"):
-        folder.create_json({"a": 2}, "name.json")
-    folder.create_json({"a": 3}, "other.json")
-    assert folder.read_json("other.json") == {"a": 3}
-    with folder.open("name.json") as source:
-        assert source.read() == to_json_bytes({"a": 1})
-
-
-def test_temporary_files_are_hidden_and_swept_away(folder: Folder) -> None:
-    folder.publish_bytes(b"x", "shards/part-1.arrow")
-    left = Path(folder.path(temporary_name("shards/part-2.arrow")))
+def test_temporary_files_are_hidden_and_swept_away(local_folder: Folder) -> None:
+    local_folder.publish_bytes(b"x", "shards/part-1.arrow")
+    left = Path(local_folder.path(temporary_name("shards/part-2.arrow")))
     left.write_bytes(b"half")
-    assert folder.names("shards") == ["part-1.arrow"]
-    assert not folder.exists("shards/part-2.arrow")
-    folder.sweep("shards")
-    assert everything(folder) == ["shards/part-1.arrow"]
+    assert local_folder.names("shards") == ["part-1.arrow"]
+    assert not local_folder.exists("shards/part-2.arrow")
+    local_folder.sweep("shards")
+    assert everything(local_folder) == ["shards/part-1.arrow"]
 
 
 def test_two_attempts_never_share_a_temporary_name() -> None:

@@ -1,6 +1,5 @@
 """Who may write an output: the owner that is alive, else whoever comes next."""
 
-import json
 import os
 import signal
 import socket
@@ -9,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
@@ -107,4 +105,4 @@ def test_an_owner_on_another_machine_is_watched_before_it_is_taken_over(folder: 
 def test_a_lease_that_cannot_be_read_is_as_good_as_none(folder: Folder, content: str) -> None:
     folder.publish_bytes(content.encode(), "lease.json")
     with held_lease(folder, "ulmfit-ray embed"):
-        assert json.loads(Path(folder.path("lease.json")).read_text())["pid"] == os.getpid()
+        assert leased_by(folder) == os.getpid()

@@ -21,7 +21,7 @@ MODEL = ModelDescription(
 )
 
 
-def write(folder: Folder, tmp_path: Path, verb: str = "pretrain") -> Manifest:
+def write(folder: Folder, tmp_path: Path, verb: str = "pretrain", tokenizer_model: bytes | None = None) -> Manifest:
     (tmp_path / "weights").write_bytes(b"weights")
     return write_model_directory(
         folder,
@@ -30,6 +30,7 @@ def write(folder: Folder, tmp_path: Path, verb: str = "pretrain") -> Manifest:
         weights=tmp_path / "weights",
         vocab={"tokens": ["xxunk"]},
         tokenizer={"kind": "spacy"},
+        tokenizer_model=tokenizer_model,
         log=[{"step": 1}, {"step": 2}],
         card="# A model\n",
         manifest=Manifest(job=verb, vocab="v" * 64, tokenizer="t" * 64, files={}, figures={"perplexity": 30.5}),
@@ -53,6 +54,14 @@ def test_the_manifest_has_the_hash_of_every_other_file(folder: Folder, tmp_path:
     manifest = write(folder, tmp_path)
     assert manifest.files == {name: folder.sha256(name) for name in folder.names() if name != "manifest.json"}
     assert len(manifest.files) == 6
+
+
+def test_a_tokenizers_own_model_is_kept_beside_it_and_hashed(folder: Folder, tmp_path: Path) -> None:
+    manifest = write(folder, tmp_path, tokenizer_model=b"pieces")
+    assert ModelDirectory(folder.uri).tokenizer_model == b"pieces"
+    assert manifest.files["tokenizer.model"] == folder.sha256("tokenizer.model")
+    write(Folder(f"{folder.uri}2"), tmp_path)
+    assert ModelDirectory(f"{folder.uri}2").tokenizer_model is None
 
 
 def test_the_manifest_is_published_last(folder: Folder, tmp_path: Path, published: list[str]) -> None:

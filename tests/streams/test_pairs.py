@@ -9,7 +9,8 @@ from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.pairs import SPAN_TOKENS, FieldPairs, PairBatch, pad
 
 MakeTokenDataset = Callable[..., TokenDataset]
-BOS = 2
+BOS, EOS = 2, 3
+FRAME = ([BOS], [])
 DOCUMENT_TOKENS = 40
 
 
@@ -33,7 +34,7 @@ def pairs_of(dataset: TokenDataset, query: str = "title", document: str = "text"
 def batches(
     dataset: TokenDataset, epoch: int = 0, first: int = 0, rows: slice = slice(None), seed: int = 0
 ) -> Iterator[PairBatch]:
-    return pairs_of(dataset).batches(epoch, first, global_batch_size=6, rows=rows, seed=seed, bos_id=BOS)
+    return pairs_of(dataset).batches(epoch, first, global_batch_size=6, rows=rows, seed=seed, frame=FRAME)
 
 
 def rows_of(batch: PairBatch) -> list[tuple[list[int], list[int]]]:
@@ -90,7 +91,7 @@ def test_a_document_is_cut_to_random_consecutive_tokens(dataset: TokenDataset) -
 
 def test_a_document_shorter_than_the_cut_is_whole(make_token_dataset: MakeTokenDataset) -> None:
     dataset = make_token_dataset([[("a", [[5], [6, 7, 8]])]], ("title", "text"))
-    (batch,) = pairs_of(dataset).batches(0, 0, global_batch_size=1, rows=slice(None), seed=0, bos_id=BOS)
+    (batch,) = pairs_of(dataset).batches(0, 0, global_batch_size=1, rows=slice(None), seed=0, frame=FRAME)
     assert rows_of(batch)[0][1] == [BOS, 6, 7, 8]
 
 
@@ -131,7 +132,7 @@ def test_keys_are_equal_for_equal_queries_and_for_equal_documents_whatever_their
     dataset = make_token_dataset(shards, ("title", "text"))
     keys_of_documents: dict[int, set[int]] = {}
     for epoch in range(10):
-        (batch,) = pairs_of(dataset).batches(epoch, 0, global_batch_size=3, rows=slice(None), seed=0, bos_id=BOS)
+        (batch,) = pairs_of(dataset).batches(epoch, 0, global_batch_size=3, rows=slice(None), seed=0, frame=FRAME)
         assert batch.keys.shape == (3, 2)
         queries = [tuple(query) for query, _ in rows_of(batch)]
         for first in range(3):
@@ -144,7 +145,7 @@ def test_keys_are_equal_for_equal_queries_and_for_equal_documents_whatever_their
 
 def test_fields_may_be_taken_the_other_way_round(dataset: TokenDataset) -> None:
     found = FieldPairs(dataset, "text", "title", document_tokens=2)
-    batch = next(found.batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, bos_id=BOS))
+    batch = next(found.batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, frame=FRAME))
     assert set(batch.document_lengths.tolist()) == {3}
 
 
@@ -168,7 +169,19 @@ def test_padding_is_zeros_behind_each_documents_own_tokens() -> None:
     assert ids.dtype == lengths.dtype == np.int64
 
 
+@pytest.mark.parametrize("frame", [([], []), ([BOS], [EOS])])
+def test_queries_and_documents_stand_in_the_frame_of_the_tokenizer(
+    dataset: TokenDataset, frame: tuple[list[int], list[int]]
+) -> None:
+    begin, end = frame
+    found = pairs_of(dataset).batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, frame=frame)
+    expected = [
+        ([*begin, *query[1:], *end], [*begin, *document[1:], *end]) for query, document in all_rows(batches(dataset))
+    ]
+    assert all_rows(found) == expected
+
+
 def test_backward_pairs_are_the_forward_ones_reversed_whole(dataset: TokenDataset) -> None:
     backward = FieldPairs(dataset, "title", "text", document_tokens=DOCUMENT_TOKENS, backward=True)
-    found = backward.batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, bos_id=BOS)
+    found = backward.batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, frame=FRAME)
     assert all_rows(found) == [(query[::-1], document[::-1]) for query, document in all_rows(batches(dataset))]

@@ -1,6 +1,7 @@
 """What a directory is, whether it is complete, and a few of its rows."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,15 +10,18 @@ from rich.console import Console
 
 from ulmfit_ray.commands.shards import shard_tables
 from ulmfit_ray.config import ConfigError, Run
+from ulmfit_ray.reporting.corpus import print_corpus, visible
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset
+from ulmfit_ray.streams.language_model import LMStream, select
+from ulmfit_ray.text.decode import decode
 
-NOT_SHOWN = ("files", "job", "format_version")
-SHOWN_TOKENS = 40
+NOT_SHOWN = ("files", "job", "format_version", "document_lengths", "most_frequent_tokens")
+SHOWN_TOKENS = 100
 SHOWN_NUMBERS = 6
 
 
@@ -28,23 +32,34 @@ class InspectConfig(Run):
     input: Annotated[str, tyro.conf.Positional]
     """Directory or URI to show."""
     rows: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 3
-    """Number of documents to show (a model has none)."""
+    """Number of documents to show, or of rows of the batch (a model has none)."""
+    batch: bool = False
+    """Show a batch of a language model's training instead of documents: what it reads and what it is to predict."""
+    bptt: int = 16
+    """Tokens in each row of the batch."""
 
     def __post_init__(self) -> None:
         if self.rows < 0:
             raise ConfigError("-n (--rows) must not be negative")
+        if self.batch and (self.rows < 1 or self.bptt < 1):
+            raise ConfigError("--batch needs -n (--rows) and --bptt of at least 1")
 
 
 def run(config: InspectConfig) -> Manifest:
     """Print the manifest's figures and a few rows, and return the manifest."""
     folder = Folder(config.input)
     manifest = read_manifest(folder)
+    if config.batch and manifest.job != "tokenize":
+        raise ConfigError(f"{folder.uri} is an output of `{manifest.job}`: only a token dataset has batches (--batch)")
     figures = {name: value for name, value in manifest.to_json().items() if name not in NOT_SHOWN}
     print_summary(f"{manifest.job}, complete", figures | {"output": folder.uri})
     console = Console(highlight=False, markup=False)
     console.print(f"made with: {read_job(folder).command}\n", soft_wrap=True)
     if manifest.job == "tokenize":
-        _show_tokens(console, TokenDataset(config.input), config.rows)
+        if "document_lengths" in manifest.figures:
+            print_corpus(manifest)
+        show = _show_batch if config.batch else _show_documents
+        show(console, TokenDataset(config.input), config)
     elif manifest.job == "embed":
         _show_vectors(console, EmbeddingDataset(config.input), config.rows)
     else:
@@ -62,13 +77,33 @@ def _first_rows(dataset: TokenDataset | EmbeddingDataset, num_rows: int) -> list
     return rows
 
 
-def _show_tokens(console: Console, dataset: TokenDataset, num_rows: int) -> None:
+def _show_documents(console: Console, dataset: TokenDataset, config: InspectConfig) -> None:
+    """Print documents as text, field by field."""
     itos = dataset.folder.read_json("vocab.json")["tokens"]
-    for row in _first_rows(dataset, num_rows):
-        ids = row.pop("tokens")
-        more = f" ... ({len(ids):,} tokens)" if len(ids) > SHOWN_TOKENS else ""
-        console.print({name: value for name, value in row.items() if name not in FIELD_COLUMNS})
-        console.print("    " + " ".join(itos[token_id] for token_id in ids[:SHOWN_TOKENS]) + more)
+    is_cut_by_spacy = dataset.folder.read_json("tokenizer.json")["kind"] == "spacy"
+    as_text: Callable[[Sequence[str]], str] = decode if is_cut_by_spacy else " ".join
+    for row in _first_rows(dataset, config.rows):
+        tokens = [itos[token_id] for token_id in row.pop("tokens")]
+        starts, ends = (row.pop(name, [place]) for name, place in zip(FIELD_COLUMNS, (0, len(tokens)), strict=True))
+        console.print(row)
+        for name, start, end in zip(dataset.text_columns, starts, ends, strict=True):
+            more = f" ... ({end - start:,} tokens)" if end - start > SHOWN_TOKENS else ""
+            text = as_text(tokens[start : min(end, start + SHOWN_TOKENS)]).strip("\n")
+            console.print(f"    {name}: {text}{more}")
+
+
+def _show_batch(console: Console, dataset: TokenDataset, config: InspectConfig) -> None:
+    """Print the first batch of the language model's stream, as if a batch had so many rows: tokens, and their next."""
+    selection = select(dataset, fraction=0, seed=0, held_out=False)
+    if selection.total_tokens <= config.rows:
+        raise ConfigError(f"{selection.total_tokens:,} tokens are too few for {config.rows} rows: lower -n (--rows)")
+    whole = slice(config.rows)
+    stream = LMStream(dataset, selection, global_batch_size=config.rows, bptt=config.bptt, columns=whole, seed=0)
+    itos = dataset.folder.read_json("vocab.json")["tokens"]
+    for number, row in enumerate(next(stream.windows(epoch=0)), 1):
+        tokens = [visible(itos[token_id]) for token_id in row.tolist()]
+        console.print(f"row {number}  reads     {' '.join(tokens[:-1])}", soft_wrap=True)
+        console.print(f"{' ' * len(f'row {number}')}  predicts  {' '.join(tokens[1:])}", soft_wrap=True)
 
 
 def _show_vectors(console: Console, dataset: EmbeddingDataset, num_rows: int) -> None:

@@ -20,8 +20,9 @@ from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, ShardRow, read_manifest, read_shards
 from ulmfit_ray.storage.plan import read_plan
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
-from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
-from ulmfit_ray.text.vocab import PAD_ID, Vocab
+from ulmfit_ray.storage.token_dataset import TokenDataset, census_file, flat_tokens, read_census
+from ulmfit_ray.text.census import Census, CorpusCensus
+from ulmfit_ray.text.vocab import PAD_ID, UNK_ID, Vocab
 
 COUNTED = ("num_documents", "num_tokens", "num_quarantined")
 SHOWN_PROBLEMS = 20
@@ -88,10 +89,23 @@ def _recounted(dataset: TokenDataset, vocab: Vocab) -> Iterator[str]:
             )
     if vocab.num_tokens != int(counts.sum()):
         yield f"vocab.json says {vocab.num_tokens:,} tokens, the shards have {int(counts.sum()):,}"
+    yield from _wrong_types(dataset.manifest, vocab, counts)
+
+
+def _wrong_types(manifest: Manifest, vocab: Vocab, counts: np.ndarray) -> Iterator[str]:
+    """Yield what the manifest says wrongly of the types; of the unknown ones the shards know the occurrences only."""
+    said = manifest.figures.get("num_types")
+    known, unknown = int(np.count_nonzero(counts[PAD_ID + 1 :])), int(counts[UNK_ID])
+    if said is not None and not known + bool(unknown) <= said <= known + unknown:
+        yield f"the manifest says {said:,} types, the shards have {known:,} known ones and {unknown:,} unknown tokens"
+    for token, times in manifest.figures.get("most_frequent_tokens", {}).items():
+        token_id = vocab.stoi.get(token, UNK_ID)
+        if token_id > PAD_ID and counts[token_id] != times:
+            yield f"the manifest says {token!r} {times:,} times, counted {int(counts[token_id]):,}"
 
 
 class _ShardCheck:
-    """Hashes and recounts every shard; compares receipts, shards.parquet and manifest with what is there."""
+    """Hashes and recounts every shard; compares receipts, censuses, shards.parquet and manifest with what is there."""
 
     def __init__(self, folder: Folder, manifest: Manifest) -> None:
         assert manifest.plan is not None
@@ -100,6 +114,7 @@ class _ShardCheck:
         self._rows = read_shards(folder)
         self.totals = dict.fromkeys(COUNTED, 0)
         self.doc_ids: Counter[str] = Counter()
+        self._census = CorpusCensus()
 
     def problems(self) -> list[str]:
         """Return all that disagrees."""
@@ -119,7 +134,17 @@ class _ShardCheck:
                 for name, total in self.totals.items()
                 if getattr(self._manifest.counts, name) != total
             ]
+            problems += self._wrong_figures()
         return problems
+
+    def _wrong_figures(self) -> Iterator[str]:
+        """Yield what the manifest says of lengths and duplicates and the censuses do not."""
+        if not self._census.num_documents:
+            return
+        for name, counted in self._census.figures().items():
+            said = self._manifest.figures.get(name)
+            if said != counted:
+                yield f"the manifest says {name} {said}, counted {counted}"
 
     def _problems_of(self, row: ShardRow) -> list[str]:
         receipt = self._receipts.get(row.shard)
@@ -141,6 +166,17 @@ class _ShardCheck:
             if getattr(receipt, name) != count:
                 yield f"{file}: its receipt says {name} {getattr(receipt, name):,}, counted {count:,}"
         self.doc_ids.update(table["doc_id"].to_pylist())
+        if census_file(receipt.shard) in receipt.files:
+            yield from self._compare_census(receipt.shard, table)
+
+    def _compare_census(self, shard: str, table: pa.Table) -> Iterator[str]:
+        """Yield that a shard's census has other lengths than its documents, if so; else add the census to the sum."""
+        census = Census.from_table(read_census(self._folder, shard))
+        counted = np.unique(np.diff(flat_tokens(table["tokens"])[1]), return_counts=True)
+        if np.array_equal([census.lengths, census.documents], counted):
+            self._census.add(census)
+        else:
+            yield f"{census_file(shard)} has other lengths than the documents of the shard"
 
     def _read_tokens(self, file: str, shard: str) -> tuple[pa.Table, int, str]:
         """Return a shard, its number of tokens, and what is wrong with its values ("" if nothing)."""

@@ -10,7 +10,8 @@ import pyarrow as pa
 from ulmfit_ray.corpus.column_types import arrow_type
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.formats.format import Format, Sample
-from ulmfit_ray.corpus.listing import InputFile, open_stored
+from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.corpus.open_text import open_stored
 
 ID_COLUMNS = ("_id", "id", "doc_id")
 """Names of columns that mostly hold the documents' ids."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.listing import READING_THREADS, InputFile, open_stored
-from ulmfit_ray.corpus.open_text import UTF8_BOM, content_of
+from ulmfit_ray.corpus.listing import READING_THREADS, InputFile
+from ulmfit_ray.corpus.open_text import UTF8_BOM, content_of, open_stored
 
 HEAD_BYTES = 1 << 16
 MAX_STORED_BYTES = 1 << 20

@@ -9,8 +9,7 @@ finds a wrong one, the content before it has been given away, and some of it is 
 import io
 from typing import Any, BinaryIO
 
-from ulmfit_ray.corpus.listing import open_stored
-from ulmfit_ray.corpus.open_text import is_compressed, open_text
+from ulmfit_ray.corpus.open_text import is_compressed, open_stored, open_text
 
 STEP_BYTES = 1 << 16
 

@@ -1,6 +1,5 @@
 """Which files are the corpus: paths, globs, folders and URIs -> a sorted list of files."""
 
-import functools
 import glob
 import hashlib
 import os
@@ -9,13 +8,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.fs
 
 from ulmfit_ray.corpus.globs import find_matches, split_pattern
-from ulmfit_ray.corpus.open_text import open_on_the_web
+from ulmfit_ray.corpus.open_text import open_stored
 from ulmfit_ray.corpus.web import ask_for, is_on_the_web
-from ulmfit_ray.storage.folder import absolute_uri
+from ulmfit_ray.storage.folder import absolute_uri, file_system
 
 END_BYTES = 1 << 20
 READING_THREADS = 32
@@ -62,12 +60,12 @@ def _list_one(uri: str) -> list[InputFile]:
         folder, pattern = split_pattern(inside)
         if not folder:
             raise ValueError(f"input {uri}: a pattern must have a folder or a bucket in front of it")
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(f"{scheme}://{folder}{options}")
+        filesystem, path = file_system(f"{scheme}://{folder}{options}")
         exact = f"{path.rstrip('/')}/{pattern}"
         is_there = filesystem.get_file_info(exact).type != pyarrow.fs.FileType.NotFound
         matches = [exact] if is_there else find_matches(filesystem, path, pattern)
     else:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
+        filesystem, path = file_system(uri)
         matches = [path]
     return [file for match in matches for file in _list_path(filesystem, match, scheme + separator)]
 
@@ -107,14 +105,6 @@ def _is_hidden(relative_path: str) -> bool:
     return any(part.startswith((".", "_")) for part in relative_path.split("/"))
 
 
-def open_stored(path: str) -> pa.NativeFile:
-    """Open a listed file for random access to its bytes as they are stored, compressed or not."""
-    if is_on_the_web(path):
-        return pa.PythonFile(open_on_the_web(path), mode="r")
-    scheme, separator, inside = path.rpartition("://")
-    return _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/").open_input_file(inside)
-
-
 def read_beside(folder: str, name: str) -> bytes | None:
     """Return the content of a small file in the folder of a listed one, or None if there is none of that name."""
     try:
@@ -122,11 +112,6 @@ def read_beside(folder: str, name: str) -> bytes | None:
             return stream.read()
     except FileNotFoundError:
         return None
-
-
-@functools.lru_cache
-def _file_system(root: str) -> pyarrow.fs.FileSystem:
-    return pyarrow.fs.FileSystem.from_uri(root)[0]
 
 
 def hashes_of_ends(files: Sequence[InputFile]) -> dict[str, str]:

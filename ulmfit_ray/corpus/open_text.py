@@ -1,5 +1,10 @@
-"""Text inputs as byte streams: the one module that speaks smart_open (any URL, any compression)."""
+"""Text inputs as byte streams: the one module that speaks smart_open (any compression, files of the web).
 
+What lies in a file system that pyarrow opens, an object store above all, is read through pyarrow: a process has one
+client of the store, with the settings of storage.remote.
+"""
+
+import functools
 import io
 import lzma
 import os
@@ -8,10 +13,13 @@ import zlib
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+import pyarrow as pa
+import pyarrow.fs
 import smart_open
 import smart_open.compression
 
 from ulmfit_ray.corpus.web import TIMEOUT_SECONDS, is_on_the_web
+from ulmfit_ray.storage.folder import file_system, store_errors
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError
@@ -23,6 +31,8 @@ CONTENT_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, ZstdError)
 """What the libraries raise about the bytes of a compressed file; gzip and bz2 raise an OSError of no file."""
 GONE = (404, 410)
 """What a web server answers for a file that it has not."""
+STORED_BYTES = 8 << 20
+"""Read of a file in an object store at once: a request waits about 25 ms, as long as 2 MB take."""
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -45,22 +55,36 @@ def _stored_name(path: str) -> str:
 
 
 def _compression(path: str) -> str:
-    """Return the extension that names the compression of a compressed file."""
-    return os.path.splitext(_stored_name(path))[1]
+    """Return the extension that names the compression of a file, or "disable".
+
+    smart_open would also decompress other extensions, whose files were planned as uncompressed.
+    """
+    return os.path.splitext(_stored_name(path))[1] if is_compressed(path) else "disable"
 
 
 def open_text(path: str) -> BinaryIO:
     """Open a file or URL for reading as decompressed bytes."""
-    # Explicit, because smart_open would also decompress other extensions, whose files were planned as uncompressed.
-    return _open(path, _compression(path) if is_compressed(path) else "disable")
+    kind = _compression(path)
+    if "://" in path and not is_on_the_web(path):
+        return _decompressed(io.BufferedReader(open_stored(path), STORED_BYTES), kind)
+    return _open(path, kind)
 
 
-def open_on_the_web(url: str) -> BinaryIO:
-    """Open a file on a web server for reading its bytes as they are stored; seeking asks the server for a range.
+def open_stored(path: str) -> pa.NativeFile:
+    """Open a listed file for random access to its bytes as they are stored, compressed or not.
 
     Raises:
-        FileNotFoundError: the server has no such file.
+        OSError: it is not there, or an object store refuses it.
     """
+    if is_on_the_web(path):
+        return pa.PythonFile(_open_on_the_web(path), mode="r")
+    scheme, separator, inside = path.rpartition("://")
+    filesystem = _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/")
+    with store_errors(path):
+        return filesystem.open_input_file(inside)
+
+
+def _open_on_the_web(url: str) -> BinaryIO:
     try:
         return _open(url, "disable")
     except OSError as error:
@@ -69,9 +93,18 @@ def open_on_the_web(url: str) -> BinaryIO:
         raise
 
 
+@functools.lru_cache
+def _file_system(root: str) -> pyarrow.fs.FileSystem:
+    return file_system(root)[0]
+
+
 def _open(path: str, compression: str) -> BinaryIO:
     parameters = {"timeout": TIMEOUT_SECONDS} if is_on_the_web(path) else {}
     return smart_open.open(path, "rb", compression=compression, transport_params=parameters)
+
+
+def _decompressed(stored: BinaryIO, compression: str) -> Any:
+    return smart_open.compression.compression_wrapper(stored, "rb", compression=compression)
 
 
 def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
@@ -81,7 +114,7 @@ def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
     """
     if not is_compressed(path):
         return stored[:num_bytes]
-    stream: Any = smart_open.compression.compression_wrapper(io.BytesIO(stored), "rb", compression=_compression(path))
+    stream = _decompressed(io.BytesIO(stored), _compression(path))
     try:
         return stream.raw.read1(num_bytes)
     except CONTENT_ERRORS:

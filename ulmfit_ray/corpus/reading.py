@@ -9,9 +9,9 @@ from typing import BinaryIO
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.documents import BadDocument, Document, read_documents
-from ulmfit_ray.corpus.formats.format import Format, Source
-from ulmfit_ray.corpus.listing import open_stored
-from ulmfit_ray.corpus.open_text import is_compressed, open_text
+from ulmfit_ray.corpus.formats.format import Format, Header, Source
+from ulmfit_ray.corpus.open_text import is_compressed, open_stored, open_text
+from ulmfit_ray.corpus.records import Record
 from ulmfit_ray.corpus.units import Piece, Unit
 
 
@@ -48,6 +48,24 @@ def open_piece(piece: Piece) -> BinaryIO:
     return stream
 
 
+def open_records(piece: Piece, file_format: Format) -> BinaryIO:
+    """Open a piece's file as its format wants to read it: from its front, or at random."""
+    return open_stored(piece.path) if file_format.is_binary else open_piece(piece)
+
+
+def records_of(stream: BinaryIO, piece: Piece, file_format: Format) -> tuple[Header, Iterator[Record]]:
+    """Return the header of a piece's opened file, and the piece's records."""
+    header = file_format.header(stream)
+    offset = header.offset
+    if piece.start > offset:
+        offset = file_format.locate(stream, piece.start)
+    stop = piece.until
+    if stop is None and not is_compressed(piece.path):
+        # A compressed file is a piece as a whole, and its size says nothing about its content.
+        stop = piece.stop
+    return header, file_format.records(stream, offset, stop)
+
+
 def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_bytes: int) -> Iterator[StreamedText]:
     """Cut a file into shards: each closes after the record that brings it to at least `unit_bytes`.
 
@@ -63,7 +81,7 @@ def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_byte
         try:
             header, offset, _ = file_format.header(stream)
             columns.check_header(header, piece.path)
-            for record in file_format.records(stream, offset, None):
+            for record in file_format.records(stream, offset, piece.until):
                 # A closed shard is given away when the next record is there: only then it is known not to be the last.
                 if closed is not None:
                     yield closed
@@ -103,16 +121,11 @@ def documents_of(
 
 
 def _documents_of_piece(piece: Piece, file_format: Format, columns: Columns) -> Iterator[Document | BadDocument]:
-    with open_stored(piece.path) if file_format.is_binary else open_piece(piece) as stream:
+    with open_records(piece, file_format) as stream:
         try:
-            header, offset, types = file_format.header(stream)
-            columns.check_header(header, piece.path)
-            columns.check_types(dict(zip(header, types, strict=False)), piece.path)
-            if piece.start > offset:
-                offset = file_format.locate(stream, piece.start)
-            # A compressed file is a piece as a whole, and its size says nothing about its content.
-            stop = None if is_compressed(piece.path) else piece.stop
-            records = file_format.records(stream, offset, stop)
-            yield from read_documents(records, piece.name, file_format, columns, Source(piece.path, header))
+            header, records = records_of(stream, piece, file_format)
+            columns.check_header(header.names, piece.path)
+            columns.check_types(dict(zip(header.names, header.types, strict=False)), piece.path)
+            yield from read_documents(records, piece.name, file_format, columns, Source(piece.path, header.names))
         except DamagedFileError as error:
             yield BadDocument(piece.name, error.offset, "corrupt file", error.detail)

@@ -22,8 +22,10 @@ from ulmfit_ray.corpus.open_text import is_compressed
 from ulmfit_ray.storage.plan import Plan, unit_stem
 
 MIN_UNIT_BYTES, MAX_UNIT_BYTES, UNITS_AIMED_AT = 1 << 20, 64 << 20, 64
+COMPRESSION = 3
+"""Bytes of text that a byte of a compressed file is taken for."""
 PACKED_WEIGHT = 8
-"""A compressed file counts as so many times its size: text is seldom compressed any better."""
+"""The same for a file that is read whole, and must not be larger than it seems: text is seldom compressed better."""
 UNITS_SCHEMA = pa.schema(
     [
         ("unit", pa.int64()),
@@ -35,6 +37,7 @@ UNITS_SCHEMA = pa.schema(
         ("size", pa.int64()),
         ("modified", pa.string()),
         ("ends", pa.string()),
+        ("until", pa.int64()),
     ]
 )
 """`size`, `modified` and `ends` (see listing.hashes_of_ends) are of the whole file, the same in all its rows."""
@@ -48,6 +51,8 @@ class Piece:
     name: str
     start: int
     stop: int
+    until: int | None = None
+    """Byte offset in the content, decompressed, from which on no record is read (--limit); None: all are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,12 @@ class Unit:
         """Return the name that everything made from this unit begins with."""
         return unit_stem(self.number)
 
+    @property
+    def num_bytes(self) -> int:
+        """Return how many bytes of its files are read."""
+        ends = (piece.stop if piece.until is None else piece.until for piece in self.pieces)
+        return sum(end - piece.start for piece, end in zip(self.pieces, ends, strict=True))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorpusFacts:
@@ -73,6 +84,8 @@ class CorpusFacts:
     columns: Columns
     num_files: int
     num_bytes: int
+    text_bytes: int
+    """What `num_bytes` hold when they are decompressed: a guess."""
     unit_bytes: int
     """A streamed file's shard is closed after the record that brings it to this size."""
 
@@ -91,9 +104,14 @@ class CorpusFacts:
         return make_format(self.format, self.options)
 
 
+def text_bytes(files: Iterable[InputFile]) -> int:
+    """Return how much text the files hold, compressed ones by a guess."""
+    return sum(file.size * (COMPRESSION if is_compressed(file.path) else 1) for file in files)
+
+
 def unit_bytes(files: Iterable[InputFile]) -> int:
-    """Return the size of a unit: a 64th of the listed bytes, at least 1 MiB, at most 64 MiB."""
-    return min(MAX_UNIT_BYTES, max(MIN_UNIT_BYTES, -(-sum(file.size for file in files) // UNITS_AIMED_AT)))
+    """Return the size of a unit: a 64th of the text, at least 1 MiB, at most 64 MiB."""
+    return min(MAX_UNIT_BYTES, max(MIN_UNIT_BYTES, -(-text_bytes(files) // UNITS_AIMED_AT)))
 
 
 def cut_into_units(files: Sequence[InputFile], file_format: Format) -> Iterator[Unit]:
@@ -155,7 +173,9 @@ def units_of(table: pa.Table) -> Iterator[Unit]:
     for number, rows in groupby(table.to_pylist(), key=lambda row: row["unit"]):
         pieces = list(rows)
         is_streamed = pieces[0]["streamed"]
-        yield Unit(number, tuple(Piece(p["path"], p["name"], p["start"], p["stop"]) for p in pieces), is_streamed)
+        # A plan of an earlier version has no `until`.
+        cut = (Piece(p["path"], p["name"], p["start"], p["stop"], p.get("until")) for p in pieces)
+        yield Unit(number, tuple(cut), is_streamed)
 
 
 def check_inputs(plan: Plan, files: Sequence[InputFile]) -> list[str]:

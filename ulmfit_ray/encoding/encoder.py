@@ -56,7 +56,7 @@ class TokenEncoder:
         """Return float32 vectors (N, dimension) of documents given as token ids, in their order.
 
         Raises:
-            ValueError: a document has no tokens (an empty text still has its xxbos).
+            ValueError: a document has no tokens (an empty text still has its xxbos or xxeos).
         """
         lengths = np.array([len(document) for document in documents], dtype=np.int64)
         if (lengths == 0).any():

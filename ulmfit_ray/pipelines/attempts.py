@@ -2,8 +2,9 @@
 
 Ray starts a lost task or actor again without limit, because a dead node is noticed only after about 13 seconds and
 takes shards until then: any number of retries may be spent in that time. So the limit is ours. A small file,
-`started/<shard>.json`, is written before the work begins and deleted when it ends, however it ends. A shard whose
-file says that it was begun three times before has ended three workers, and is not begun again.
+`started/<shard>.json`, is written before the work begins and deleted when it raises; after work that went well it
+stays until the phase ends, because a deletion is three requests to an object store. A shard whose file says that it was
+begun three times before, and which has no receipt, has ended three workers, and is not begun again.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from typing import TypeVar
 from ulmfit_ray.lifecycle import Outcome
 from ulmfit_ray.reporting.logs import log_context
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.receipts import Receipt, find_receipt
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -60,28 +61,53 @@ def counted_start(phase: Phase, name: str) -> Iterator[None]:
     Raises:
         WorkerEndedError: it was begun `STARTS` times, and never left.
     """
-    folder, file = Folder(phase.output), f"{phase.started}/{name}.json"
-    starts = int(folder.read_json(file)["starts"]) if folder.exists(file) else 0
-    if starts >= STARTS:
-        raise WorkerEndedError(f"it ended its worker {starts} times (killed, out of memory, or crashed)")
-    folder.publish_json({"starts": starts + 1}, file)
+    _count_start(phase, name, _num_starts(phase, name))
     try:
         yield
     finally:
-        folder.delete(file)
+        _forget_starts(phase, name)
 
 
 def attempt(phase: Phase, shard: str, work: Callable[[], Receipt]) -> Outcome:
-    """Run one shard's work, up to three times if it raises; return its receipt or why there is none."""
+    """Run one shard's work, up to three times if it raises; return its receipt or why there is none.
+
+    Work that was begun before may be done: its worker died later, at another shard.
+    """
     began = time.time()
     with log_context(job=phase.job, stage=phase.stage, shard=shard):
         try:
-            with counted_start(phase, shard):
+            starts = _num_starts(phase, shard)
+            found = find_receipt(Folder(phase.output), phase.plan, shard, phase.where) if starts else None
+            if found is not None:
+                return Outcome(shard=shard, receipt=found)
+            _count_start(phase, shard, starts)
+            try:
                 receipt = tried(work)
+            except BaseException:
+                _forget_starts(phase, shard)
+                raise
         except Exception as error:
             return failure(phase, shard, f"{type(error).__name__}: {error}", traceback.format_exc())
-        Folder(phase.output).delete(f"failed/{shard}.txt")
         return Outcome(shard=shard, receipt=receipt, began=began, ended=time.time())
+
+
+def _num_starts(phase: Phase, name: str) -> int:
+    counted = Folder(phase.output).find_json(_started(phase, name))
+    return 0 if counted is None else int(counted["starts"])
+
+
+def _count_start(phase: Phase, name: str, starts: int) -> None:
+    if starts >= STARTS:
+        raise WorkerEndedError(f"it ended its worker {starts} times (killed, out of memory, or crashed)")
+    Folder(phase.output).publish_json({"starts": starts + 1}, _started(phase, name))
+
+
+def _forget_starts(phase: Phase, name: str) -> None:
+    Folder(phase.output).delete_file(_started(phase, name))
+
+
+def _started(phase: Phase, name: str) -> str:
+    return f"{phase.started}/{name}.json"
 
 
 def tried(work: Callable[[], Result]) -> Result:

@@ -6,7 +6,7 @@ attempts.py has what happens on a worker; one bad shard does not end the job.
     receipts on disk -> pending units -> groups -> map_batches -> outcomes -> tally -> receipts on disk, read again
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TypeVar
@@ -17,16 +17,19 @@ from ray.data import ActorPoolStrategy
 
 from ulmfit_ray.lifecycle import Outcome, Tally
 from ulmfit_ray.pipelines.attempts import Phase, attempt
-from ulmfit_ray.pipelines.runtime import blocks_as_they_come
+from ulmfit_ray.pipelines.runtime import blocks_as_they_come, cluster_cpus
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipt, read_receipts, shards_of
+from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipts, shards_of
 
 Unit = TypeVar("Unit")
 MAX_GROUPS = 2000
 """Blocks of a dataflow at most: each costs the driver about 10 ms."""
+TASK_BYTES, TASKS_PER_CPU = 8 << 20, 4
+"""Small units share a task, because a core waits about 20 ms for its next one: so much text, but each core of the
+cluster gets so many tasks at least."""
 FOR_EVER = -1
 """Ray's retries of tasks and actors whose worker died; attempts.py has the limit."""
 RECEIPT_TYPE = pa.struct(
@@ -74,8 +77,8 @@ def run_phase(
 ) -> PhaseResult:
     """Run what is pending, and once more what is still missing; return the receipts of all units.
 
-    The receipts are read from the disk at the end, so that only what is really there counts. `source_of` names the
-    file that a unit is made from, for the message about a unit that cannot be made.
+    At the end the receipts are listed, so that only what is really there counts, and those that no outcome brought are
+    read. `source_of` names the file that a unit is made from, for the message about a unit that cannot be made.
 
     Raises:
         RuntimeError: shards failed or are missing, or too many documents are bad.
@@ -98,11 +101,19 @@ def run_phase(
                     receipts[outcome.shard] = outcome.receipt
                     spans += [(outcome.began, outcome.ended, outcome.receipt.num_tokens)] if outcome.ended else []
             pending = pending_units(units, receipts)
-        receipts = read_receipts(folder, phase.plan, phase.where)
+        receipts = read_receipts(folder, phase.plan, phase.where, known=receipts)
         missing = pending_units(units, receipts)
+        _forget_failures(folder, receipts)
         tally.finish(folder, {unit.stem: source_of(unit) for unit in missing})
     done = [receipts[shard] for unit in units for shard in shards_of(unit, receipts) or ()]
     return PhaseResult(done, num_found, _rate(spans, done))
+
+
+def _forget_failures(folder: Folder, receipts: Mapping[str, Receipt]) -> None:
+    """Delete the tracebacks of shards that have been made since."""
+    for name in folder.names("failed"):
+        if name.removesuffix(".txt") in receipts:
+            folder.delete_file(f"failed/{name}")
 
 
 def _rate(spans: list[tuple[float, float, int]], receipts: list[Receipt]) -> float:
@@ -115,17 +126,22 @@ def _rate(spans: list[tuple[float, float, int]], receipts: list[Receipt]) -> flo
     return tokens / max(seconds, 1e-9)
 
 
-def grouped(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
-    """Yield consecutive units in at most 2,000 groups of equal size; up to 2,000 units are groups of one."""
-    size = -(-len(units) // MAX_GROUPS)
-    for start in range(0, len(units), max(1, size)):
+def grouped(units: Sequence[Unit], per_task: int = 1) -> Iterator[Sequence[Unit]]:
+    """Yield consecutive units in groups of `per_task`, or larger ones if those were more than 2,000 groups."""
+    size = max(per_task, -(-len(units) // MAX_GROUPS))
+    for start in range(0, len(units), size):
         yield units[start : start + size]
 
 
-def map_shards(phase: Phase, pending: Sequence[PlannedUnit], work: ShardWork) -> Iterator[Outcome]:
-    """Run `work` over shards in tasks of one core, and yield the outcomes as they come."""
+def units_per_task(num_units: int, unit_bytes: int) -> int:
+    """Return how many units of that size a task should take, on the cluster as it is now."""
+    return max(1, min(TASK_BYTES // max(unit_bytes, 1), num_units // (TASKS_PER_CPU * max(cluster_cpus(), 1))))
+
+
+def map_shards(phase: Phase, pending: Sequence[PlannedUnit], work: ShardWork, unit_bytes: int) -> Iterator[Outcome]:
+    """Run `work` over shards, each of about `unit_bytes`, in tasks of one core; yield the outcomes as they come."""
     yield from outcomes(
-        _groups(pending).map_batches(
+        _groups(pending, units_per_task(len(pending), unit_bytes)).map_batches(
             partial(_work_on_group, phase=phase, work=work),
             batch_size=None,
             batch_format="pyarrow",
@@ -159,9 +175,10 @@ def map_shards_in_actors(
     )
 
 
-def _groups(pending: Sequence[PlannedUnit]) -> ray.data.Dataset:
+def _groups(pending: Sequence[PlannedUnit], per_task: int = 1) -> ray.data.Dataset:
     """Return a dataset with one block, of shard names, per group."""
-    return ray.data.from_arrow([pa.table({"shard": [unit.stem for unit in group]}) for group in grouped(pending)])
+    groups = grouped(pending, per_task)
+    return ray.data.from_arrow([pa.table({"shard": [unit.stem for unit in group]}) for group in groups])
 
 
 class _ShardActor:
@@ -177,23 +194,7 @@ class _ShardActor:
 def _work_on_group(group: pa.Table, *, phase: Phase, work: ShardWork) -> pa.Table:
     """Make the shards of a group, on a worker, each committed by itself."""
     configure_logging()
-    found = []
-    for shard in group["shard"].to_pylist():
-        receipt = _existing_receipt(phase, shard)
-        if receipt is not None:
-            found.append(Outcome(shard=shard, receipt=receipt))
-        else:
-            found.append(attempt(phase, shard, partial(work, shard)))
-    return outcomes_table(found)
-
-
-def _existing_receipt(phase: Phase, shard: str) -> Receipt | None:
-    """Return the receipt of an earlier attempt, whose worker died later at another shard of the group, or None."""
-    folder = Folder(phase.output)
-    if not folder.exists(f"{phase.where}/{shard}.json"):
-        return None
-    receipt = read_receipt(folder, shard, phase.where)
-    return receipt if receipt.plan == phase.plan else None
+    return outcomes_table(attempt(phase, shard, partial(work, shard)) for shard in group["shard"].to_pylist())
 
 
 def outcomes(dataset: ray.data.Dataset) -> Iterator[Outcome]:

@@ -1,14 +1,15 @@
 """One directory behind one URI, through which all outputs are written.
 
 Any URI that `pyarrow.fs.FileSystem.from_uri` opens will do. A file appears under its name complete or not at all:
-locally it is copied to a temporary name in the same folder, synced and renamed; elsewhere one call uploads it.
-Nothing is written to its final name through an output stream, because pyarrow completes such an upload when an
-exception leaves the block, and half a Parquet file can be a valid, shorter one.
+locally it is copied to a temporary name in the same folder, synced and renamed; elsewhere it is uploaded as a whole
+(see remote.py). Half a Parquet file can be a valid, shorter one.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -21,12 +22,36 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
+from ulmfit_ray.storage import remote
+
 TEMPORARY_SUFFIX = ".tmp"
+OPTIONS = re.compile(r"\?(region|scheme|endpoint_override)=")
 
 
 def absolute_uri(uri: str) -> str:
     """Return `uri`, with a local path made absolute, so that it means the same from any working directory."""
     return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+
+
+def file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Return the file system that a path or URI lies in, and its path there."""
+    # A URI with options of its own (s3://bucket/folder?region=eu-west-1) is pyarrow's to read.
+    if uri.startswith(remote.SCHEME) and not OPTIONS.search(uri):
+        return remote.s3_file_system(remote.bucket_of(uri)), uri.removeprefix(remote.SCHEME).rstrip("/")
+    return pyarrow.fs.FileSystem.from_uri(uri)
+
+
+def check_place(uri: str) -> None:
+    """Raise an error that says what to do (see `remote.in_words`) if `uri` lies in a bucket that cannot be used."""
+    if uri.startswith(remote.SCHEME) and not OPTIONS.search(uri):
+        remote.check_place(uri)
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Raise what an object store says of `uri` as one line that says what to do (see `remote.in_words`)."""
+    with remote.in_words(uri):
+        yield
 
 
 def temporary_name(name: str) -> str:
@@ -59,7 +84,7 @@ class Folder:
 
     def __init__(self, uri: str) -> None:
         self.uri = absolute_uri(uri).rstrip("/")
-        self.filesystem, self.root = pyarrow.fs.FileSystem.from_uri(self.uri)
+        self.filesystem, self.root = file_system(self.uri)
         self.is_local = isinstance(self.filesystem, pyarrow.fs.LocalFileSystem)
 
     def __repr__(self) -> str:
@@ -72,6 +97,13 @@ class Folder:
     def exists(self, name: str = "") -> bool:
         """Tell whether a file or folder of that name is there."""
         return self.filesystem.get_file_info(self.path(name)).type != pyarrow.fs.FileType.NotFound
+
+    def check_writable(self) -> None:
+        """Raise an error that says what to do (see `remote.in_words`) if an object store lets us write nothing here."""
+        if not self.is_local:
+            # Not through a stream of pyarrow's, which would try a second time and print what goes wrong there.
+            with remote.in_words(self.uri):
+                self.filesystem.create_dir(self.root, recursive=False)
 
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""
@@ -88,33 +120,44 @@ class Folder:
 
     def read_bytes(self, name: str) -> bytes:
         """Return the whole of a small file."""
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
-            return stream.read()
+        if self.is_local:
+            return Path(self.path(name)).read_bytes()
+        with self.filesystem.open_input_file(self.path(name)) as file:
+            return remote.read_whole(file)
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file."""
         return json.loads(self.read_bytes(name))
 
+    def find_json(self, name: str) -> Any:
+        """Return the content of a JSON file, or None if it is not there."""
+        try:
+            return self.read_json(name)
+        except FileNotFoundError:
+            return None
+
     def open(self, name: str) -> pa.NativeFile:
-        """Open a file for random access, memory-mapped where it is local."""
+        """Open a file for random access: memory-mapped where it is local, read at once where it is small."""
         if self.is_local:
             return pa.memory_map(self.path(name))
-        return self.filesystem.open_input_file(self.path(name))
+        file = self.filesystem.open_input_file(self.path(name))
+        return pa.BufferReader(remote.read_whole(file)) if file.size() <= remote.SMALL_BYTES else file
 
     def sha256(self, name: str) -> str:
         """Return the SHA-256 of a file as hexadecimal digits."""
         digest = hashlib.sha256()
-        with self.filesystem.open_input_stream(self.path(name)) as stream:
+        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
 
     def publish(self, local_file: Path, name: str) -> None:
-        """Copy a finished local file to its place in one step, and read its size back."""
-        if self.is_local:
-            self._replace(name, lambda path: shutil.copyfile(local_file, path))
-        else:
-            pyarrow.fs.copy_files(str(local_file), self.path(name), destination_filesystem=self.filesystem)
+        """Copy a finished local file to its place in one step."""
+        if not self.is_local:
+            with pa.memory_map(str(local_file)) as file, remote.in_words(f"{self.uri}/{name}"):
+                remote.upload(self.filesystem, file.read_buffer(), self.path(name))
+            return
+        self._replace(name, lambda path: shutil.copyfile(local_file, path))
         expected, found = local_file.stat().st_size, self.size(name)
         if found != expected:
             raise OSError(f"{self.uri}/{name} has {found:,} bytes after the copy, not {expected:,}")
@@ -158,8 +201,15 @@ class Folder:
         elif kind == pyarrow.fs.FileType.File:
             self.filesystem.delete_file(self.path(name))
 
+    def delete_file(self, name: str) -> None:
+        """Remove a file, if it is there; cheaper than `delete` where each question is a request."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(self.path(name))
+
     def sweep(self, name: str) -> None:
         """Remove what killed attempts left below `name`: files that never got their final name."""
+        if not self.is_local:
+            return
         selector = pyarrow.fs.FileSelector(self.path(name), allow_not_found=True)
         for info in self.filesystem.get_file_info(selector):
             if info.base_name.endswith(TEMPORARY_SUFFIX):

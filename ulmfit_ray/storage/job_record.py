@@ -32,9 +32,7 @@ class JobRecord:
 
 def find_job(folder: Folder) -> JobRecord | None:
     """Return the record of the job that made this output, or None when config.json is missing or not ours."""
-    if not folder.exists("config.json"):
-        return None
-    content = folder.read_json("config.json")
+    content = folder.find_json("config.json")
     job = content.get("job") if isinstance(content, dict) else None
     return JobRecord.from_json(job) if isinstance(job, dict) and {"verb", "command"} <= set(job) else None
 

@@ -118,12 +118,10 @@ def _end_process(folder: Folder, owner: Lease) -> None:
 
 
 def _read(folder: Folder) -> Lease | None:
-    if not folder.exists(FILE):
-        return None
     try:
         return Lease(**folder.read_json(FILE))
     except (FileNotFoundError, TypeError, ValueError):
-        # Deleted at this moment, or not written by this version: as good as none.
+        # Not there, or not written by this version: as good as none.
         return None
 
 

@@ -17,7 +17,8 @@ from ulmfit_ray.storage.plan import read_plan
 from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipts
 
 FORMAT_VERSION = 1
-Figure = int | float | str
+Figure = Any
+"""A number, a word, or a table of them."""
 SHARDS_SCHEMA = pa.schema(
     [
         ("shard", pa.string()),

@@ -17,6 +17,11 @@ LogRow = dict[str, float]
 """One row of training_log.jsonl: step, epoch, and what was measured there."""
 
 
+def read_tokenizer_model(folder: Folder) -> bytes | None:
+    """Return the trained model of a tokenizer that has one, which lies beside tokenizer.json; else None."""
+    return folder.read_bytes("tokenizer.model") if folder.exists("tokenizer.model") else None
+
+
 class ModelDirectory:
     """A finished model directory, opened for reading.
 
@@ -32,6 +37,7 @@ class ModelDirectory:
         """Content of vocab.json: see text.vocab.Vocab."""
         self.tokenizer: dict[str, Any] = self.folder.read_json("tokenizer.json")
         """Content of tokenizer.json: see text.tokenizers.kinds."""
+        self.tokenizer_model = read_tokenizer_model(self.folder)
 
     @property
     def fingerprint(self) -> str:
@@ -66,6 +72,7 @@ def write_model_directory(
     weights: Path,
     vocab: dict[str, Any],
     tokenizer: dict[str, Any],
+    tokenizer_model: bytes | None,
     log: list[LogRow],
     card: str,
     manifest: Manifest,
@@ -77,6 +84,7 @@ def write_model_directory(
         "config.json": to_json_bytes({"job": job.to_json(), "model": model.to_json()}),
         "vocab.json": to_json_bytes(vocab),
         "tokenizer.json": to_json_bytes(tokenizer),
+        **({} if tokenizer_model is None else {"tokenizer.model": tokenizer_model}),
         "training_log.jsonl": lines.encode(),
         "README.md": card.encode(),
     }

@@ -6,6 +6,7 @@ storage.commit writes them. The manifest is made from the receipts, so no result
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import PlannedUnit, shard_stem
@@ -48,12 +49,26 @@ def read_receipt(folder: Folder, shard: str, where: str = "done") -> Receipt:
     return Receipt(**folder.read_json(f"{where}/{shard}.json"))
 
 
-def read_receipts(folder: Folder, plan_fingerprint: str, where: str = "done") -> dict[str, Receipt]:
-    """Return the receipts of this plan by shard, in order; those of another plan count as none."""
+def find_receipt(folder: Folder, plan_fingerprint: str, shard: str, where: str = "done") -> Receipt | None:
+    """Return one shard's receipt, or None if it has none of this plan."""
+    content = folder.find_json(f"{where}/{shard}.json")
+    return None if content is None or content["plan"] != plan_fingerprint else Receipt(**content)
+
+
+def read_receipts(
+    folder: Folder, plan_fingerprint: str, where: str = "done", known: Mapping[str, Receipt] = MappingProxyType({})
+) -> dict[str, Receipt]:
+    """Return the receipts of this plan by shard, in order; those of another plan count as none.
+
+    Each is looked for, and those not `known` already are read.
+    """
     shards = [name.removesuffix(".json") for name in folder.names(where)]
+
+    def read(shard: str) -> Receipt:
+        return known.get(shard) or read_receipt(folder, shard, where)
+
     with ThreadPoolExecutor(READING_THREADS) as pool:
-        receipts = pool.map(lambda shard: read_receipt(folder, shard, where), shards)
-        return {receipt.shard: receipt for receipt in receipts if receipt.plan == plan_fingerprint}
+        return {receipt.shard: receipt for receipt in pool.map(read, shards) if receipt.plan == plan_fingerprint}
 
 
 def shards_of(unit: PlannedUnit, receipts: Mapping[str, Receipt]) -> list[str] | None:

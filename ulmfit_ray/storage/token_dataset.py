@@ -2,7 +2,7 @@
 
 Columns: `doc_id`; `tokens` (lists of uint16, or uint32 if the vocabulary has more than 65,536 entries); if there are
 several text columns, `field_starts` and `field_ends` (where the tokens of each text column begin and end in `tokens`);
-then the kept columns.
+then the kept columns. Beside each shard lies its census, a small Parquet file (see text.census).
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
+import pyarrow.parquet as pq
 
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
@@ -34,6 +35,23 @@ def write_arrow(table: pa.Table, path: Path) -> None:
     """Write one table as an Arrow IPC file of one record batch; equal tables give equal bytes."""
     with pa.ipc.new_file(path, table.schema) as writer:
         writer.write_table(table.combine_chunks())
+
+
+def census_file(shard: str) -> str:
+    """Return the name of a shard's census in the dataset."""
+    return f"census/{shard}.parquet"
+
+
+def write_census(table: pa.Table, path: Path) -> None:
+    """Write a census. Lengths and counts are stored as differences: 100,000 documents make 11 kB instead of 16."""
+    differences = {f"{name}.list.element": "DELTA_BINARY_PACKED" for name in ("lengths", "documents")}
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, column_encoding=differences)
+
+
+def read_census(folder: Folder, shard: str) -> pa.Table:
+    """Return a shard's census."""
+    with folder.open(census_file(shard)) as source:
+        return pq.read_table(source)
 
 
 def flat_tokens(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

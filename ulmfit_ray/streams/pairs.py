@@ -78,16 +78,28 @@ class FieldPairs:
         return len(self._places)
 
     def batches(
-        self, epoch: int, first: int, *, global_batch_size: int, rows: slice, seed: int, bos_id: int
+        self,
+        epoch: int,
+        first: int,
+        *,
+        global_batch_size: int,
+        rows: slice,
+        seed: int,
+        frame: tuple[Sequence[int], Sequence[int]],
     ) -> Iterator[PairBatch]:
-        """Yield this worker's rows of the epoch's batches, from `first` on; an incomplete last batch is left out."""
+        """Yield this worker's rows of the epoch's batches, from `first` on; an incomplete last batch is left out.
+
+        `frame` are the ids that stand in front of a document and behind it, and so of a query.
+        """
         order = np.random.default_rng([seed, epoch]).permutation(len(self))
         for number in range(first, len(self) // global_batch_size):
             chosen = order[number * global_batch_size : (number + 1) * global_batch_size][rows]
-            yield self._batch([self._draw(int(pair), epoch, seed, bos_id) for pair in chosen])
+            yield self._batch([self._draw(int(pair), epoch, seed, frame) for pair in chosen])
 
-    def _draw(self, pair: int, epoch: int, seed: int, bos_id: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return query and document, each with its xxbos (backward: reversed whole), and the document's key."""
+    def _draw(
+        self, pair: int, epoch: int, seed: int, frame: tuple[Sequence[int], Sequence[int]]
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return query and document, each in its frame (backward: reversed whole), and the document's key."""
         shard, query_start, query_stop, start, stop = self._places[pair].tolist()
         values = self._values[shard]
         document = values[start:stop]
@@ -96,10 +108,10 @@ class FieldPairs:
         if random.random() < SPAN_FRACTION:
             query = _random_span(document, int(random.integers(SPAN_TOKENS[0], SPAN_TOKENS[1] + 1)), random)
         cut = _random_span(document, self._document_tokens, random)
-        texts = np.append(bos_id, query), np.append(bos_id, cut)
-        if self._backward:
-            texts = texts[0][::-1], texts[1][::-1]
-        return *texts, _key(document)
+        begin, end = (np.array(ids, np.int64) for ids in frame)
+        step = -1 if self._backward else 1
+        framed_query, framed = (np.concatenate([begin, tokens, end])[::step] for tokens in (query, cut))
+        return framed_query, framed, _key(document)
 
     def _batch(self, drawn: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> PairBatch:
         queries, documents = pad([pair[0] for pair in drawn]), pad([pair[1] for pair in drawn])

@@ -1,13 +1,11 @@
-"""The cleaning rules that are applied to text before ULMFiT's language models read it.
+"""The cleaning rules of fastai 2, which are applied to text before ULMFiT's language models read it.
 
-`fastai-v2` are the eight rules of fastai 2.8.12 (`fastai/text/core.py`), in the same order and with the same result
-to the character, because models trained on text cleaned in this way need it. A rule is a function from text to text;
-its patterns are constants, so that the tokenizer's fingerprint can cover them.
+They are the eight rules of fastai 2.8.12 (`fastai/text/core.py`), in the same order and with the same result to the
+character, because models trained on text cleaned in this way need it. A rule is a function from text to text; its
+patterns are constants, so that the tokenizer's fingerprint can cover them. presets.py knows all rules by name.
 """
 
-import hashlib
 import html
-import json
 import re
 from collections.abc import Callable
 
@@ -110,14 +108,6 @@ FASTAI_V2: tuple[Callable[[str], str], ...] = (
 )
 WORD_RULES = (spec_add_spaces, rm_useless_spaces, replace_all_caps, replace_maj)
 """The rules after `replace_wrep` that look at one word at a time, as `replace_rep` does and lowering."""
-PRESETS: dict[str, tuple[Callable[[str], str], ...]] = {"fastai-v2": FASTAI_V2, "none": ()}
-
-
-def clean(text: str, preset: str) -> str:
-    """Run the rules of `preset` over one text, in order."""
-    for rule in PRESETS[preset]:
-        text = rule(text)
-    return text
 
 
 def clean_words(text: str) -> str:
@@ -125,10 +115,3 @@ def clean_words(text: str) -> str:
     for rule in WORD_RULES:
         text = rule(text)
     return text.lower()
-
-
-def rules_fingerprint(preset: str) -> str:
-    """SHA-256 of what the rules of `preset` look for, in order; changes when a text could be cleaned otherwise."""
-    names = [rule.__name__ for rule in PRESETS[preset]]
-    patterns = {name: PATTERNS[name].pattern for name in names if name in PATTERNS}
-    return hashlib.sha256(json.dumps([names, patterns, HTML_REPLACEMENTS]).encode()).hexdigest()

@@ -6,26 +6,45 @@ shard write the same bytes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
-from ulmfit_ray.text.rules import BOS, FLD
-from ulmfit_ray.text.tokenizers.kinds import Tokenizer
+from ulmfit_ray.text.rules import BOS, EOS, FLD
+from ulmfit_ray.text.tokenizers.kinds import Eos, Tokenizer
+
+FRAMES: dict[Eos, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "none": ((BOS,), ()),
+    "document": ((BOS,), (EOS,)),
+    "line": ((), ()),
+}
+"""Where xxeos is wanted -> what stands in front of a document and behind it. With a xxeos behind each line documents
+are joined as in the papers on language models, where nothing but line ends parts them."""
 
 
-def field_prefixes(num_fields: int, mark_fields: bool) -> Iterator[tuple[str, ...]]:
-    """Yield the tokens that stand in front of each field: `xxfld n` or none."""
+def field_prefixes(tokenizer: Tokenizer, num_fields: int) -> Iterator[tuple[str, ...]]:
+    """Yield the tokens that stand in front of each field: xxfld and the tokens of its number, or none."""
     for number in range(1, num_fields + 1):
-        yield (FLD, str(number)) if mark_fields else ()
+        yield (FLD, *tokenizer(str(number))) if tokenizer.settings.mark_fields else ()
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text: a final line end adds none, an empty text is one."""
+    return text.removesuffix("\n").split("\n")
 
 
 def document_tokens(tokenizer: Tokenizer, fields: Sequence[str]) -> list[str]:
-    """Return the tokens of a whole document: xxbos, then each field, with its mark if marks are on."""
-    tokens = [BOS]
-    for prefix, text in zip(field_prefixes(len(fields), tokenizer.settings.mark_fields), fields, strict=True):
-        tokens += [*prefix, *tokenizer(text)]
-    return tokens
+    """Return the tokens of a whole document: xxbos, then each field, with its mark if marks are on; and xxeos."""
+    begin, end = FRAMES[tokenizer.settings.eos]
+    tokens = list(begin)
+    for prefix, text in zip(field_prefixes(tokenizer, len(fields)), fields, strict=True):
+        tokens += prefix
+        if tokenizer.settings.eos == "line":
+            tokens += [token for line in lines_of(text) for token in (*tokenizer(line), EOS)]
+        else:
+            tokens += tokenizer(text)
+    return [*tokens, *end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +68,49 @@ class TypeTable:
         self._ids: dict[str, int] = {}
         self._counts = np.zeros((2, 0), np.int64)
 
-    def _id(self, token: str) -> int:
-        return self._ids.setdefault(token, len(self._ids))
-
     def add(self, documents: Sequence[Sequence[str]]) -> NumberedDocuments:
         """Return the local ids of documents, each given as its fields (all have equally many)."""
         num_fields = len(documents[0])
-        marks = field_prefixes(num_fields, self._tokenizer.settings.mark_fields)
-        prefixes = [
-            [self._id(token) for token in ((BOS, *mark) if field == 0 else mark)] for field, mark in enumerate(marks)
-        ]
-        found = self._tokenizer.tokenize([text for fields in documents for text in fields])
-        local = self._local_ids(found.types)[found.ids]
-        widths = np.tile([len(prefix) for prefix in prefixes], len(documents))
-        ends = found.bounds[1:] + np.cumsum(widths)
-        starts = ends - np.diff(found.bounds)
-        ids = np.empty(int(ends[-1]), np.uint32)
-        is_prefix = np.zeros(len(ids), bool)
-        for field, prefix in enumerate(prefixes):
-            for place, token_id in enumerate(prefix):
-                places = starts[field::num_fields] - len(prefix) + place
-                ids[places], is_prefix[places] = token_id, True
-        ids[~is_prefix] = local
-        bounds = np.concatenate([[0], ends[num_fields - 1 :: num_fields]])
+        begin, end = (self._ids_of(tokens) for tokens in FRAMES[self._tokenizer.settings.eos])
+        prefixes = [self._ids_of(prefix) for prefix in field_prefixes(self._tokenizer, num_fields)]
+        before = [np.concatenate([begin, prefixes[0]]), *prefixes[1:]]
+        own, own_bounds = self._fields([text for fields in documents for text in fields])
+        # Where each field's own tokens start and end, when what stands around them is put in.
+        widths = np.tile([len(prefix) for prefix in before], len(documents))
+        behind = np.repeat(np.arange(len(documents)) * len(end), num_fields)
+        ends = own_bounds[1:] + np.cumsum(widths) + behind
+        starts = ends - np.diff(own_bounds)
+        last_ends = ends[num_fields - 1 :: num_fields]
+        ids = np.empty(int(last_ends[-1]) + len(end), np.uint32)
+        is_own = np.ones(len(ids), bool)
+        around = [(starts[field::num_fields] - len(prefix), prefix) for field, prefix in enumerate(before)]
+        for firsts, tokens in (*around, (last_ends, end)):
+            for place, token_id in enumerate(tokens):
+                ids[firsts + place], is_own[firsts + place] = token_id, False
+        ids[is_own] = own
+        bounds = np.concatenate([[0], last_ends + len(end)])
         self._count(ids, bounds)
         places = np.stack([starts, ends]).reshape(2, -1, num_fields) - bounds[:-1, None]
         return NumberedDocuments(ids, bounds, places[0], places[1])
 
-    def _local_ids(self, types: list[str]) -> np.ndarray:
+    def _fields(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the local ids of fields, joined, and the fields' bounds in them."""
+        if self._tokenizer.settings.eos != "line":
+            found = self._tokenizer.tokenize(texts)
+            return self._ids_of(found.types)[found.ids], found.bounds
+        fields = [lines_of(text) for text in texts]
+        found = self._tokenizer.tokenize(list(chain.from_iterable(fields)))
+        line_ends = found.bounds[1:] + np.arange(len(found.bounds) - 1)
+        ids = np.empty(len(found.ids) + len(line_ends), np.uint32)
+        is_word = np.ones(len(ids), bool)
+        is_word[line_ends] = False
+        ids[is_word], ids[line_ends] = self._ids_of(found.types)[found.ids], self._ids_of([EOS])
+        return ids, np.concatenate([[0], line_ends + 1])[np.cumsum([0, *map(len, fields)])]
+
+    def _ids_of(self, tokens: Sequence[str]) -> np.ndarray:
+        """Return the local ids of tokens; those that are new get the next ones."""
         ids = self._ids
-        return np.array([ids.setdefault(token, len(ids)) for token in types], np.uint32)
+        return np.array([ids.setdefault(token, len(ids)) for token in tokens], np.uint32)
 
     def _count(self, ids: np.ndarray, bounds: np.ndarray) -> None:
         """Count the occurrences of each type, and the documents that hold it."""

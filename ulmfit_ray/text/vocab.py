@@ -61,7 +61,7 @@ class Vocab:
     def idf(self) -> np.ndarray:
         """Return float32 pooling weights, max(0.02, ln(N / (1 + documents))); 3.0 for xxunk.
 
-        Never 0, so that a weighted mean never divides by zero (a document is at least its xxbos).
+        Never 0, so that a weighted mean never divides by zero (a document has a token at least).
         """
         weights = np.log(max(self.num_documents, 1) / (1.0 + self.documents))
         weights = np.maximum(weights, 0.02).astype(np.float32)

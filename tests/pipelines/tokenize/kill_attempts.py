@@ -44,7 +44,7 @@ def main() -> None:
     job = make_job(folder / "disturbed")
     units = write_corpus(folder, random.Random(seed))
     # Loaded before the first fork, so that an attempt takes milliseconds; this starts no thread.
-    tokenizer = token_shards._tokenizer(job.settings, job.tokenizer_fingerprint)
+    tokenizer = token_shards._tokenizer(job.settings, job.tokenizer_fingerprint, None)
     tokenizer.tokenize([f"word{number}" for number in range(500)])
     make_work = partial(work_of, job, units)
     timed(partial(undisturbed, make_work))
@@ -55,7 +55,13 @@ def main() -> None:
 def make_job(output: Path) -> TokenizeJob:
     settings = TokenizerSettings()
     facts = CorpusFacts(
-        format="jsonl", options=ReadingOptions(), columns=Columns(), num_files=1, num_bytes=0, unit_bytes=1 << 20
+        format="jsonl",
+        options=ReadingOptions(),
+        columns=Columns(),
+        num_files=1,
+        num_bytes=0,
+        text_bytes=0,
+        unit_bytes=1 << 20,
     )
     fingerprint = make_tokenizer(settings).fingerprint
     return TokenizeJob(output=str(output), plan="p", corpus=facts, settings=settings, tokenizer_fingerprint=fingerprint)

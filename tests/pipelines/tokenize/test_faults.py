@@ -12,6 +12,7 @@ from ulmfit_ray.pipelines.tokenize import vocabulary
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.job import run
 from ulmfit_ray.storage.folder import sha256_file
+from ulmfit_ray.storage.token_dataset import TokenDataset
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -25,7 +26,7 @@ PHASES = {
 @pytest.fixture(autouse=True)
 def _types_are_added_up_by_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Ray count the few types of these shards, too; `tokens` had them counted by the driver."""
-    monkeypatch.setattr(vocabulary, "MAX_SHARDS_HERE", 0)
+    monkeypatch.setattr(vocabulary, "MAX_BYTES_HERE", 0)
 
 
 @pytest.fixture
@@ -64,6 +65,8 @@ def test_one_fault_in_a_phase_changes_nothing(config: TokenizeConfig, tokens: st
         run(config)
     assert happened() == 1
     assert hashes(config.output) == hashes(tokens)
+    figures = [TokenDataset(output).manifest.figures for output in (config.output, tokens)]
+    assert all(figures[0][name] == figures[1][name] for name in figures[0].keys() - {"seconds"})
     assert verify.run(VerifyConfig(input=config.output))["num_documents"] == 200
     assert not Path(config.output, "started").exists()
 

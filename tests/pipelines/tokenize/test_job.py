@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -60,6 +61,32 @@ def test_documents_and_vocabulary_equal_those_of_a_plain_loop(tokens: str, abstr
     words = [(-count, token) for token, count in found.items() if token not in vocab.itos[:9]]
     assert words == sorted(words)
     assert vocab.num_tokens == sum(counts.values())
+
+
+def test_the_manifest_says_what_a_plain_loop_counts(abstracts: list[dict[str, str]], tmp_path: Path) -> None:
+    texts = [row["text"] for row in abstracts] + [abstracts[number]["title"] for number in (5, 5, 7)]
+    files = [texts[:100], texts[100:], [abstracts[7]["title"], texts[150]]]
+    (tmp_path / "in").mkdir()
+    for number, lines in enumerate(files):
+        content = "".join(json.dumps({"text": text}) + "\n" for text in lines)
+        (tmp_path / f"in/{number}.jsonl").write_text(content)
+    figures = tokenized(TokenizeConfig(input=(str(tmp_path / "in"),), output=str(tmp_path / "out"))).figures
+    tokenizer = make_tokenizer(TokenizerSettings())
+    tokens = [document_tokens(tokenizer, [text]) for lines in files for text in lines]
+    counts = Counter(token for document in tokens for token in document)
+    num_unknown = sum(count for token, count in counts.items() if count < 3 and not token.startswith("xx"))
+    assert figures["num_types"] == len(counts)
+    assert (figures["num_unknown"], figures["unknown_rate"]) == (
+        num_unknown,
+        pytest.approx(num_unknown / counts.total(), abs=1e-6),
+    )
+    expected = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:20]
+    assert list(figures["most_frequent_tokens"].items()) == expected
+    lengths = [len(document) for document in tokens]
+    assert figures["document_lengths"]["95%"] == np.percentile(lengths, 95, method="inverted_cdf")
+    assert figures["document_lengths"]["mean"] == pytest.approx(np.mean(lengths), abs=0.01)
+    assert [figures[f"num_duplicates{suffix}"] for suffix in ("_in_shards", "", "_error")] == [1, 3, 0]
+    verify.run(VerifyConfig(input=str(tmp_path / "out")))
 
 
 def test_fields_lie_where_the_dataset_says(tokens: str, abstracts: list[dict[str, str]]) -> None:
@@ -192,6 +219,19 @@ def test_a_given_vocabulary_is_used_as_it_is(tokens: str, tmp_path: Path) -> Non
     )
     assert manifest.vocab == TokenDataset(tokens).manifest.vocab
     assert documents(str(tmp_path / "out")) == {"in.txt#0": ["xxbos", "the", "cells", "xxunk"]}
+    # The types are those of this text, whatever the vocabulary has.
+    assert manifest.figures["most_frequent_tokens"] == {"cells": 1, "qwertyuiop": 1, "the": 1, "xxbos": 1}
+
+
+def test_an_output_begun_with_another_vocabulary_is_not_gone_on_with(tokens: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("the cells qwertyuiop")
+    config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), vocab=tokens)
+    tokenized(config)
+    (tmp_path / "out/manifest.json").unlink()
+    vocab = Folder(config.output).read_json("vocab.json")
+    Folder(config.output).publish_json(vocab | {"tokens": vocab["tokens"][:-1]}, "vocab.json")
+    with pytest.raises(ConfigError, match="was begun with another vocabulary than --vocab has now"):
+        run(config)
 
 
 def test_a_corpus_without_documents_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One shard of a token dataset, made in this process: text -> local ids -> global ids, and what stops it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from ulmfit_ray.pipelines.tokenize.token_shards import (
 )
 from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
+from ulmfit_ray.storage.token_dataset import read_census
+from ulmfit_ray.text.census import Census
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab, build_vocab
 
@@ -39,6 +42,7 @@ def job(tmp_path: Path, fingerprint: str) -> TokenizeJob:
         columns=Columns(keep=("n",), keep_types=("int64",)),
         num_files=1,
         num_bytes=0,
+        text_bytes=0,
         unit_bytes=1 << 20,
     )
     output = str(tmp_path / "out")
@@ -69,7 +73,12 @@ def test_a_counted_shard_has_ids_of_its_own_types_and_a_receipt_that_says_so(job
     receipt = counted(job, tmp_path)
     assert (receipt.num_documents, receipt.num_tokens, receipt.quarantined) == (2, 7, {"null text": 1})
     assert receipt.num_bytes == (tmp_path / "in.jsonl").stat().st_size
-    assert list(receipt.files) == [f"quarantine/{STEM}.jsonl", f"work/{STEM}.arrow", f"work/{STEM}.types.parquet"]
+    assert list(receipt.files) == [
+        f"quarantine/{STEM}.jsonl",
+        f"census/{STEM}.parquet",
+        f"work/{STEM}.arrow",
+        f"work/{STEM}.types.parquet",
+    ]
     assert all(sha256_file(Path(job.output, name)) == digest for name, digest in receipt.files.items())
     assert read_receipts(Folder(job.output), "p", WORK_RECEIPTS) == {STEM: receipt}
     table = pa.ipc.open_file(f"{job.output}/work/{STEM}.arrow").read_all()
@@ -86,9 +95,31 @@ def test_a_numericalized_shard_has_the_vocabularys_ids_and_keeps_the_rest(job: T
     assert words == [["xxbos", "xxmaj", "one", "two", "two"], ["xxbos", "two"]]
     assert table.schema.field("tokens").type == pa.list_(pa.uint16())
     assert table["n"].to_pylist() == [1, 2]
-    assert set(receipt.files) == {f"quarantine/{STEM}.jsonl", f"shards/{STEM}.arrow"}
+    assert set(receipt.files) == {f"quarantine/{STEM}.jsonl", f"census/{STEM}.parquet", f"shards/{STEM}.arrow"}
     assert receipt.quarantined == before.quarantined
     assert receipt.seconds > before.seconds
+
+
+def test_with_a_given_vocabulary_a_shard_is_made_in_one_phase_and_has_the_same_bytes(
+    job: TokenizeJob, tmp_path: Path
+) -> None:
+    counted(job, tmp_path)
+    vocab = vocab_of(job)
+    in_two = numericalize_shard(job, vocab.fingerprint, STEM)
+    Folder(str(tmp_path / "other")).publish_json(vocab.to_json(), "vocab.json")
+    at_once = counted(replace(job, output=str(tmp_path / "other"), vocab=vocab.fingerprint), tmp_path)
+    assert replace(at_once, seconds=0) == replace(in_two, seconds=0)
+    assert not (tmp_path / "other/work").exists()
+    assert read_receipts(Folder(str(tmp_path / "other")), "p") == {STEM: at_once}
+
+
+def test_the_census_of_a_shard_counts_lengths_in_tokens_and_whole_texts(job: TokenizeJob, tmp_path: Path) -> None:
+    texts = ["One two two", "two", "two", "Two", "", "two ", None, "One two two"]
+    tokenize_shard(job, unit_of(tmp_path / "in.jsonl", [{"text": text} for text in texts]), None, STEM)
+    census = Census.from_table(read_census(Folder(job.output), STEM))
+    # xxbos counts: 1 is the empty text, 5 is "xxbos xxmaj one two two".
+    assert dict(zip(census.lengths.tolist(), census.documents.tolist(), strict=True)) == {1: 1, 2: 3, 3: 1, 5: 2}
+    assert census.num_distinct == len({text for text in texts if text is not None})
 
 
 def test_two_attempts_at_a_shard_write_the_same_bytes(job: TokenizeJob, tmp_path: Path) -> None:

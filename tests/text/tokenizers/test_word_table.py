@@ -3,7 +3,6 @@
 import gzip
 import json
 import pkgutil
-import re
 import sys
 from pathlib import Path
 
@@ -13,10 +12,9 @@ import spacy.lang
 from trap_texts import SPACES, trap_texts
 
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
-from ulmfit_ray.text.tokenizers.letters import begins_with_no_letter, finds_nothing_in_letters, marks_that_fall_off
 from ulmfit_ray.text.tokenizers.pieces import cut
 from ulmfit_ray.text.tokenizers.spacy_words import SpacyTokenizer
-from ulmfit_ray.text.tokenizers.spans import ranges
+from ulmfit_ray.text.tokenizers.tokenized import ranges
 
 TESTS = Path(__file__).parents[2]
 GOLDEN = json.loads((TESTS / "golden/fastai_tokens.json").read_text())
@@ -47,10 +45,10 @@ def test_real_abstracts_give_the_plain_tokenizers_tokens(tokenizer: SpacyTokeniz
     assert differing(tokenizer, texts) == []
 
 
-@pytest.mark.parametrize("rules", ["fastai-v2", "none"])
+@pytest.mark.parametrize("rules", ["fastai-v2", "fastai-v1", "fastai-0.7", "none"])
 @pytest.mark.parametrize("lang", ["en", "de", "es", "fr", "ru", "tr", "ar"])
 def test_traps_give_the_plain_tokenizers_tokens(lang: str, rules: str) -> None:
-    tokenizer = SpacyTokenizer(TokenizerSettings(lang=lang, rules=rules))
+    tokenizer = SpacyTokenizer(TokenizerSettings(lang=lang, rules=(rules,)))
     assert tokenizer._table is not None
     special = [word for case in tokenizer._tokenizer.rules for word in case.split()]
     assert differing(tokenizer, list(trap_texts(1000, seed=7, more=special))) == []
@@ -108,77 +106,6 @@ def test_pieces_are_words_with_their_space_and_the_whitespace_that_is_left() -> 
     assert pieces.bounds.tolist() == [0, 5, 5, 7, 8]
     assert cut([]).bounds.tolist() == [0]
     assert cut(["", ""]).bounds.tolist() == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "finds_nothing"),
-    [
-        (r"\.$|,$", True),
-        (r"(?<=[0-9])km$", True),
-        (r"'s$", True),
-        (r"[a-f0-9]-", True),
-        (r"s$", False),
-        (r"[^,]$", False),
-        (r"\w", False),
-        (r"(?<!x)y$", False),
-        (r"\.?", False),
-        (r"(?:-|x)$", False),
-        (r"(?i:K)$", False),
-        (r"[\u043a-\u043c]$", False),
-        (r"\d+$", True),
-    ],
-)
-def test_what_a_pattern_finds_in_letters_is_read_from_it(pattern: str, finds_nothing: bool) -> None:
-    assert finds_nothing_in_letters(re.compile(pattern).search) == finds_nothing
-    if not finds_nothing:
-        return
-    assert not any(re.search(pattern, word) for word in ("abc", "km", "xyz", "stra\u00dfe", "\u043c\u0438\u0440"))
-
-
-@pytest.mark.parametrize(
-    ("pattern", "marks"),
-    [
-        (r"\.$|,$", ".,"),
-        (r"[.,]$", ".,"),
-        (r"\.+$", "."),
-        (r"\.\.+$|!$", "!"),
-        (r"(?<=[a-z])\.$", "."),
-        (r"(?<!\d)\.$", "."),
-        (r"(?<=[a-m])\.$|!$", "!"),
-        (r"(?:(?<=[a-m])\.)$|!$", "!"),
-        (r"(?<!s)\.$", ""),
-        (r"(?<=[a-z][a-z][a-z][a-z])\.$", ""),
-        (r"s\.$|[.!]$", "!"),
-        (r"[^a]$", ""),
-        (r"'s$|'$", ""),
-        (r"\.", ""),
-        (r"(?i:x)?\.$", ""),
-    ],
-)
-def test_the_marks_that_fall_off_are_read_from_a_pattern(pattern: str, marks: str) -> None:
-    search = re.compile(pattern).search
-    assert marks_that_fall_off(search, at_end=True) == frozenset(marks)
-    for mark in marks:
-        for word in ("abc", "was", "xyzzy", "zzz", "lengthy"):
-            found = search(word + mark)
-            assert found is not None
-            assert found[0] == mark
-
-
-@pytest.mark.parametrize(
-    ("pattern", "marks"),
-    [(r"^\(|^\[", "(["), (r"^:(?![a-z])|^\(", "("), (r"^:(?=[a-m])|^\(", "("), (r"^\([a-z]+\)|^\[", "["), (r"\(", "")],
-)
-def test_the_marks_that_fall_off_the_front_are_read_from_a_pattern(pattern: str, marks: str) -> None:
-    assert marks_that_fall_off(re.compile(pattern).search, at_end=False) == frozenset(marks)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "begins_with_none"),
-    [(r"^\(|^US\$", True), (r"^\(|^us\$", True), (r"^us", False), (r"^\(?a", False), (r"x", False), (r"^[^(]", False)],
-)
-def test_whether_a_prefix_may_be_a_letter_is_read_from_its_pattern(pattern: str, begins_with_none: bool) -> None:
-    assert begins_with_no_letter(re.compile(pattern).search) == begins_with_none
 
 
 def test_ranges_are_joined() -> None:

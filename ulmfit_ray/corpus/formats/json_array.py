@@ -70,7 +70,9 @@ def read_front(stream: BinaryIO) -> Header:
 
 
 def read_elements(stream: BinaryIO, offset: int = 0, stop: int | None = None) -> Iterator[Record]:
-    """Yield every element of an array of which `offset` bytes are read, with what separates it from the next one.
+    """Yield the elements that begin before `stop`, of an array of which `offset` bytes are read.
+
+    Each has what separates it from the next one.
 
     Raises:
         DamagedFileError: behind the last element that is whole, if the array is not closed there, or if something
@@ -86,6 +88,8 @@ def read_elements(stream: BinaryIO, offset: int = 0, stop: int | None = None) ->
                 raise DamagedFileError(text.offset, "something stands behind the end of the array")
             return
         began = text.offset
+        if stop is not None and began >= stop:
+            return
         element = text.take_element()
         separators = text.skip_separators()
         yield Record(began, element + separators)

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from ulmfit_ray.corpus.column_types import kept_type, plain_values
 from ulmfit_ray.corpus.formats.format import Format, Header, Range, Sample, Source, Values, at_a_record
 from ulmfit_ray.corpus.formats.options import ReadingOptions
-from ulmfit_ray.corpus.listing import InputFile, open_stored
+from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.corpus.open_text import open_stored
 from ulmfit_ray.corpus.records import Record
 
 BATCH_ROWS = 1024

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ulmfit_ray.corpus.listing import InputFile, open_stored
-from ulmfit_ray.corpus.open_text import UTF8_BOM
+from ulmfit_ray.corpus.listing import InputFile
+from ulmfit_ray.corpus.open_text import UTF8_BOM, open_stored
 
 BLOCK_BYTES = 4 << 20
 """In each block a row must end: a row is then shorter than three blocks, and so than MAX_RECORD_BYTES."""

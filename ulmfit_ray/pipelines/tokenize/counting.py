@@ -18,7 +18,7 @@ from ulmfit_ray.corpus.reading import StreamedText, stream_shards
 from ulmfit_ray.corpus.units import Piece, Unit, units_of
 from ulmfit_ray.lifecycle import Outcome
 from ulmfit_ray.pipelines.attempts import ATTEMPTS, Phase, WorkerEndedError, attempt, counted_start, failure
-from ulmfit_ray.pipelines.shards import FOR_EVER, grouped, outcomes, outcomes_table
+from ulmfit_ray.pipelines.shards import FOR_EVER, grouped, outcomes, outcomes_table, units_per_task
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, tokenize_shard
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.storage.plan import Plan, PlannedUnit, shard_stem
@@ -27,7 +27,15 @@ from ulmfit_ray.storage.receipts import Receipt, finished_parts
 READERS = 4
 READER_CPUS = 0.01
 """A reader waits most of its time for the tokenizers; it must not hold a core meanwhile."""
-PIECE_TYPE = pa.struct([("path", pa.string()), ("name", pa.string()), ("start", pa.int64()), ("stop", pa.int64())])
+PIECE_TYPE = pa.struct(
+    [
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("until", pa.int64()),
+    ]
+)
 TEXTS_SCHEMA = pa.schema(
     [
         ("unit", pa.struct([("number", pa.int64()), ("pieces", pa.list_(PIECE_TYPE)), ("is_streamed", pa.bool_())])),
@@ -57,11 +65,15 @@ def count_shards(
     """read | tokenize: yield an outcome for each missing shard, as they come."""
     context = ray.data.DataContext.get_current()
     default_block_size = context.target_max_block_size
-    # A shard's text is to be a block of its own: with the default, the tokenizers would start when a file is read.
-    context.target_max_block_size = job.corpus.unit_bytes * 9 // 10
+    unit_bytes = job.corpus.unit_bytes
+    per_task = units_per_task(max(len(pending), job.corpus.text_bytes // unit_bytes), unit_bytes)
+    # The text of a task is to be a block of its own: with the default, the tokenizers would start when a file is read.
+    context.target_max_block_size = (per_task * 10 - 1) * unit_bytes // 10
     parts = finished_parts(receipts)
+    streamed, others = ([unit for unit in pending if unit.is_streamed is kind] for kind in (True, False))
     groups = [
-        pa.concat_tables(_rows(plan, unit, parts.get(unit.stem, [])) for unit in group) for group in grouped(pending)
+        pa.concat_tables(_rows(plan, unit, parts.get(unit.stem, [])) for unit in group)
+        for group in (*grouped(streamed), *grouped(others, per_task))
     ]
     try:
         yield from outcomes(

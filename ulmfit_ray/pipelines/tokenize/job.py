@@ -2,29 +2,37 @@
 
     plan -> tokenize (read | count, per shard) -> vocabulary (group by token) -> numericalize (per shard) -> manifest
 
-A restart enters the first phase that is incomplete and does only the shards that have no receipt.
+Where pieces of words are wanted, their model comes first (subwords.py). A restart enters the first phase that is
+incomplete and does only the shards that have no receipt. With a given vocabulary the first phase makes the finished
+shards, and there is no other.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+
+import pyarrow.compute as pc
 
 from ulmfit_ray.config import ConfigError, to_dict
 from ulmfit_ray.corpus.classes import CLASSES, find_classes
 from ulmfit_ray.corpus.columns import id_column_hint, resolve_columns
 from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.formats.table import detect_format
+from ulmfit_ray.corpus.limit import first_units
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
-from ulmfit_ray.corpus.units import CorpusFacts, check_inputs, cut_into_units, unit_bytes, units_table
+from ulmfit_ray.corpus.units import CorpusFacts, Unit, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
 from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
+from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.counting import count_shards
+from ulmfit_ray.pipelines.tokenize.subwords import claimed_model, given_model
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard
-from ulmfit_ray.pipelines.tokenize.vocabulary import count_vocabulary
+from ulmfit_ray.pipelines.tokenize.vocabulary import CountedTypes, count_types
+from ulmfit_ray.reporting.corpus import corpus_rows, print_corpus
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder
@@ -32,19 +40,31 @@ from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_dataset_m
 from ulmfit_ray.storage.model_directory import JOBS as MODEL_JOBS
 from ulmfit_ray.storage.plan import Plan, PlannedUnit, read_plan, whole_units, write_plan
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
-from ulmfit_ray.text.tokenizers.kinds import Tokenizer, make_tokenizer
+from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab
 
 UNKNOWN_WARNED = 0.2
 """Part of the tokens that may be unknown without a warning."""
+COUNTED_TYPES = "work/types.json"
+"""What phase 2 counted and vocab.json does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """The input as it was found: its files, and what the plan will say of it."""
+    """The input as it was found: its files, its units, and what the plan will say of it."""
 
     files: list[InputFile]
+    units: Iterable[Unit]
+    """To be gone through once."""
     facts: CorpusFacts
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the config names and the job need not make: a vocabulary, the content of a tokenizer.model."""
+
+    vocab: Vocab | None
+    model: bytes | None
 
 
 def run(config: TokenizeConfig) -> Manifest | None:
@@ -53,15 +73,15 @@ def run(config: TokenizeConfig) -> Manifest | None:
     is_finished = Folder(config.output).exists("manifest.json") and not config.overwrite
     # A finished output does not need its input any more.
     corpus = None if is_finished else _look_at_input(config)
-    tokenizer = make_tokenizer(config.tokenizer_settings())
-    given_vocab = _given_vocab(config)
+    given = _Given(_given_vocab(config), None if is_finished else given_model(config))
+    # What must be trained first comes later; a mistake in all else is found now.
+    waits = config.tokenizer.kind in WITH_MODEL and given.model is None
+    tokenizer = None if waits else make_tokenizer(config.tokenizer_settings(), given.model)
     with output_lease("tokenize", config):
-        return _run(config, corpus, tokenizer, given_vocab)
+        return _run(config, corpus, given, tokenizer)
 
 
-def _run(
-    config: TokenizeConfig, corpus: _Corpus | None, tokenizer: Tokenizer, given_vocab: Vocab | None
-) -> Manifest | None:
+def _run(config: TokenizeConfig, corpus: _Corpus | None, given: _Given, tokenizer: Tokenizer | None) -> Manifest | None:
     folder, manifest = claim_output("tokenize", config)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))
@@ -71,10 +91,13 @@ def _run(
         print_dry_run(config, _planned_work(config, folder, corpus))
         return None
     plan = _plan(config, folder, corpus)
+    model = claimed_model(config, folder, plan, given.model)
+    tokenizer = tokenizer or make_tokenizer(config.tokenizer_settings(), model)
     _claim_tokenizer(folder, tokenizer)
     with ray_session(config.ray):
         require_resources(config.ray, num_cpus=1, what="a tokenizer")
-        manifest, found = _run_phases(config, folder, plan, tokenizer, given_vocab)
+        manifest, found = _run_phases(config, folder, plan, tokenizer, given.vocab)
+    print_corpus(manifest)
     print_summary("tokenize", _summary(folder, manifest, found))
     _warn(config, folder, manifest)
     return manifest
@@ -87,7 +110,7 @@ def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest) -> None:
         found = manifest.counts.num_documents + len(bad)
         print(f"warning: {len(bad):,} of {found:,} documents cannot be read: see quarantine/", file=sys.stderr)
         print(bad.named(folder), file=sys.stderr)
-    unknown = int(manifest.figures["num_unknown"]) / max(1, manifest.counts.num_tokens)
+    unknown = manifest.figures["unknown_rate"]
     if unknown > UNKNOWN_WARNED:
         remedy = "count one of its own (without --vocab)" if config.vocab else "raise --max-vocab or lower --min-freq"
         print(f"warning: {unknown:.0%} of all tokens are not in the vocabulary: {remedy}", file=sys.stderr)
@@ -104,13 +127,19 @@ def _run_phases(
         corpus=CorpusFacts.from_json(plan.facts.corpus),
         settings=tokenizer.settings,
         tokenizer_fingerprint=tokenizer.fingerprint,
+        vocab=None if given_vocab is None else given_vocab.fingerprint,
     )
+    if given_vocab is not None:
+        _claim_vocab(folder, given_vocab)
     counted = _count(config, job, plan)
     if not any(receipt.num_documents for receipt in counted.receipts):
         raise RuntimeError("the input holds no document that can be read: nothing to tokenize")
-    vocab = _vocabulary(config, folder, counted.receipts, given_vocab)
-    written = _numericalize(job, counted.receipts, vocab)
-    manifest = _finish(folder, job, counted.receipts, written.receipts, vocab)
+    if given_vocab is not None:
+        manifest = _finish(folder, job, counted.receipts, counted.receipts, CountedTypes(given_vocab))
+        return manifest, {"shards found written": counted.num_found}
+    types = _count_types(config, folder, counted.receipts)
+    written = _numericalize(job, counted.receipts, types.vocab)
+    manifest = _finish(folder, job, counted.receipts, written.receipts, types)
     return manifest, {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
 
 
@@ -119,17 +148,23 @@ def _look_at_input(config: TokenizeConfig) -> _Corpus:
     # What is planned has been looked into, and its files are not read again unless they have changed.
     is_new = config.overwrite or not Folder(config.output).exists("plan.json")
     try:
-        files = list_inputs(config.input)
+        files = listed = list_inputs(config.input)
         options = config.reading_options()
         if not options.header:
             options = replace(options, classes=find_classes(files, options.encoding))
         file_format = detect_format(files, config.format, options)
-        if is_new:
+        units: Iterable[Unit] = cut_into_units(files, file_format)
+        if is_new and config.limit:
+            # They are cut as all files are, and so are their shards.
+            units = first_units(files, file_format, config.limit)
+            paths = {piece.path for unit in units for piece in unit.pieces}
+            files = [file for file in files if file.path in paths]
+        elif is_new:
             check_contents(files, file_format)
         columns = resolve_columns(
-            files, file_format, text=config.text_columns, id_column=config.id_column, keep=config.keep_columns
+            listed, file_format, text=config.text_columns, id_column=config.id_column, keep=config.keep_columns
         )
-        hint = id_column_hint(files, file_format, columns) if is_new else None
+        hint = id_column_hint(listed, file_format, columns) if is_new else None
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if hint:
@@ -140,9 +175,10 @@ def _look_at_input(config: TokenizeConfig) -> _Corpus:
         columns=columns,
         num_files=len(files),
         num_bytes=sum(file.size for file in files),
-        unit_bytes=unit_bytes(files),
+        text_bytes=text_bytes(files),
+        unit_bytes=unit_bytes(listed),
     )
-    return _Corpus(files, facts)
+    return _Corpus(files, units, facts)
 
 
 def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:
@@ -158,6 +194,14 @@ def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:
         )
 
 
+def _claim_vocab(folder: Folder, given: Vocab) -> None:
+    """Write vocab.json, or refuse to go on with another vocabulary than the first shards have."""
+    if not folder.exists("vocab.json"):
+        folder.publish_json(given.to_json(), "vocab.json")
+    elif Vocab.from_json(folder.read_json("vocab.json")).fingerprint != given.fingerprint:
+        raise ConfigError(f"{folder.uri} was begun with another vocabulary than --vocab has now: use --overwrite")
+
+
 def _given_vocab(config: TokenizeConfig) -> Vocab | None:
     if config.vocab is None:
         return None
@@ -169,13 +213,12 @@ def _plan(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> Plan:
     """Return the plan that is there, checked against the input, or write one."""
     plan = read_plan(folder)
     if plan is None:
-        units = cut_into_units(corpus.files, corpus.facts.file_format())
         identity = to_dict(config, identity_only=True)
-        table = units_table(units, corpus.files, hashes_of_ends(corpus.files))
+        table = units_table(corpus.units, corpus.files, hashes_of_ends(corpus.files))
         return write_plan(folder, table, identity=identity, corpus=corpus.facts.to_json())
     _check_classes(plan, corpus)
     added = check_inputs(plan, corpus.files)
-    if added:
+    if added and not config.limit:
         print(f"left out: {len(added)} files added since the plan was made ({', '.join(added[:3])} ...)")
     return plan
 
@@ -190,37 +233,40 @@ def _planned_work(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> st
     """Return what --dry-run says."""
     plan = None if config.overwrite else read_plan(folder)
     if plan is None:
-        num_units = sum(1 for _ in cut_into_units(corpus.files, corpus.facts.file_format()))
-        num_done = 0
+        num_files, num_units, num_done = corpus.facts.num_files, sum(1 for _ in corpus.units), 0
     else:
+        num_files = len(pc.unique(plan.table["path"]))
         num_units, num_done = len(plan.units), len(read_receipts(folder, plan.fingerprint))
-    work = f"{corpus.facts.num_files:,} files in {num_units:,} units, {num_done:,} shards written"
-    return f"{work}; disk while it runs: about three times the result"
+    what = f"the first {config.limit:,} documents, of " if config.limit else ""
+    work = f"{what}{num_files:,} files in {num_units:,} units, {num_done:,} shards written"
+    return work if config.vocab else f"{work}; disk while it runs: about three times the result"
 
 
 def _count(config: TokenizeConfig, job: TokenizeJob, plan: Plan) -> PhaseResult:
-    """Phase 1: tokenize every shard that has no receipt in work/done."""
+    """Phase 1: tokenize every shard that has no receipt in work/done, or in done/ with a given vocabulary."""
     phase = Phase(
         job="tokenize",
-        stage="1 tokenize",
+        stage="1 tokenize" if job.vocab is None else "tokenize",
         output=job.output,
         plan=job.plan,
-        where=WORK_RECEIPTS,
+        where=WORK_RECEIPTS if job.vocab is None else "done",
         max_bad_fraction=config.max_bad_fraction,
     )
     flow = partial(count_shards, phase, job, plan)
     return run_phase(phase, plan.units, flow, lambda unit: plan.rows(unit)["path"][0].as_py())
 
 
-def _vocabulary(config: TokenizeConfig, folder: Folder, counted: list[Receipt], given: Vocab | None) -> Vocab:
-    """Phase 2: write vocab.json, unless it is there."""
+def _count_types(config: TokenizeConfig, folder: Folder, counted: list[Receipt]) -> CountedTypes:
+    """Phase 2: add up the types and write vocab.json, unless that is done."""
     if folder.exists("vocab.json"):
-        return Vocab.from_json(folder.read_json("vocab.json"))
+        return CountedTypes(Vocab.from_json(folder.read_json("vocab.json")), **folder.read_json(COUNTED_TYPES))
     with Bar("2 vocabulary", len(counted), "shards") as bar:
-        vocab = given or count_vocabulary(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
-        bar.advance(len(counted), note=f"{len(vocab):,} entries")
-    folder.publish_json(vocab.to_json(), "vocab.json")
-    return vocab
+        types = count_types(folder, counted, max_vocab=config.max_vocab, min_freq=config.min_freq)
+        bar.advance(len(counted), note=f"{len(types.vocab):,} entries")
+    # vocab.json comes last: it says that this phase is over.
+    folder.publish_json(types.figures(), COUNTED_TYPES)
+    folder.publish_json(types.vocab.to_json(), "vocab.json")
+    return types
 
 
 def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> PhaseResult:
@@ -230,32 +276,38 @@ def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> Pha
     work = partial(numericalize_shard, job, vocab.fingerprint)
 
     def numericalizing(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
-        return map_shards(phase, pending, work)
+        return map_shards(phase, pending, work, job.corpus.unit_bytes)
 
     return run_phase(phase, units, numericalizing, lambda unit: f"{job.output}/work/{unit.stem}.arrow")
 
 
-def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: list[Receipt], vocab: Vocab) -> Manifest:
+def _finish(
+    folder: Folder, job: TokenizeJob, counted: list[Receipt], written: list[Receipt], types: CountedTypes
+) -> Manifest:
     """Check that nothing was lost on the way, write the manifest, and clear away what it makes superfluous."""
     if [receipt.num_tokens for receipt in counted] != [receipt.num_tokens for receipt in written]:
         raise RuntimeError(f"{folder.uri}: phases 1 and 3 counted different tokens; start afresh with --overwrite")
+    num_unknown = sum(receipt.num_unknown for receipt in written)
     manifest = Manifest(
         job="tokenize",
-        vocab=vocab.fingerprint,
+        vocab=types.vocab.fingerprint,
         tokenizer=job.tokenizer_fingerprint,
         plan=job.plan,
-        files={},
+        files={name: folder.sha256(name) for name in ("tokenizer.model",) if folder.exists(name)},
         figures={
-            "vocab_size": len(vocab),
-            "num_unknown": sum(receipt.num_unknown for receipt in written),
+            "vocab_size": len(types.vocab),
             "num_bytes": job.corpus.num_bytes,
             "seconds": round(sum(receipt.seconds for receipt in written), 3),
+            **types.figures(),
+            "num_unknown": num_unknown,
+            "unknown_rate": round(num_unknown / max(1, sum(receipt.num_tokens for receipt in written)), 6),
+            **corpus_census(folder, written).figures(),
         },
     )
     manifest = write_dataset_manifest(folder, written, "arrow", manifest)
     for name in ("work", "started"):
         folder.delete(name)
-    for name in ("", "shards", "done", "quarantine"):
+    for name in ("", "shards", "done", "census", "quarantine"):
         folder.sweep(name)
     return manifest
 
@@ -263,11 +315,7 @@ def _finish(folder: Folder, job: TokenizeJob, counted: list[Receipt], written: l
 def _summary(folder: Folder, manifest: Manifest, found: dict[str, int] | None = None) -> dict[str, object]:
     counts, seconds = manifest.counts, float(manifest.figures["seconds"])
     return {
-        "documents": counts.num_documents,
-        "tokens": counts.num_tokens,
-        "vocabulary": manifest.figures["vocab_size"],
-        "unknown tokens": manifest.figures["num_unknown"],
-        "quarantined": counts.num_quarantined,
+        **corpus_rows(manifest),
         "shards": counts.num_shards,
         **(found or {}),
         "tokenizer seconds": seconds,

@@ -1,5 +1,7 @@
 """What happens to one shard of a token dataset: text -> local ids (phase 1), local ids -> global ids (phase 3).
 
+With a given vocabulary phase 1 does both.
+
 Ray's workers run these functions; nothing here imports Ray. Each writes the same bytes whenever it runs, and its
 receipt last, so it may be run again, or twice at once.
 """
@@ -9,7 +11,7 @@ import gc
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +25,11 @@ from ulmfit_ray.corpus.reading import StreamedText, documents_of
 from ulmfit_ray.corpus.units import CorpusFacts, Unit
 from ulmfit_ray.storage.commit import WriteFile, commit_shard
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.model_directory import read_tokenizer_model
 from ulmfit_ray.storage.receipts import Receipt, read_receipt
-from ulmfit_ray.storage.token_dataset import token_schema, write_arrow
-from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
+from ulmfit_ray.storage.token_dataset import census_file, token_schema, write_arrow, write_census
+from ulmfit_ray.text.census import Census, checksums
+from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.types import NumberedDocuments, TypeTable
 from ulmfit_ray.text.vocab import UNK_ID, Vocab
 
@@ -46,23 +50,30 @@ class TokenizeJob:
     corpus: CorpusFacts
     settings: TokenizerSettings
     tokenizer_fingerprint: str
+    vocab: str | None = None
+    """Fingerprint of a given vocabulary, which vocab.json holds from the beginning; None: it is counted."""
 
 
 @functools.lru_cache(maxsize=1)
-def _tokenizer(settings: TokenizerSettings, fingerprint: str) -> Tokenizer:
+def _tokenizer(settings: TokenizerSettings, fingerprint: str, model_folder: str | None) -> Tokenizer:
     """Return this process's tokenizer; it keeps its cache from shard to shard."""
-    tokenizer = make_tokenizer(settings)
+    model = None if model_folder is None else read_tokenizer_model(Folder(model_folder))
+    tokenizer = make_tokenizer(settings, model)
     if tokenizer.fingerprint != fingerprint:
-        raise RuntimeError("this worker's tokenizer differs from the driver's: install the same spaCy everywhere")
+        raise RuntimeError("this worker's tokenizer differs from the driver's: install the same packages everywhere")
     # What is loaded stays: the garbage collector need not look through spaCy's rules again and again.
     gc.freeze()
     return tokenizer
 
 
 def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, shard: str) -> Receipt:
-    """Phase 1: clean, tokenize and count one shard's documents; ids are the shard's own."""
+    """Phase 1: clean, tokenize and count one shard's documents.
+
+    Ids are the shard's own, and go to work/. With a given vocabulary they are that one's, and the shard is finished.
+    """
     began = time.monotonic()
-    tokenizer = _tokenizer(job.settings, job.tokenizer_fingerprint)
+    model_folder = job.output if job.settings.kind in WITH_MODEL else None
+    tokenizer = _tokenizer(job.settings, job.tokenizer_fingerprint, model_folder)
     tokenizer.forget()
     types = TypeTable(tokenizer)
     rows = _LocalRows(job.corpus)
@@ -70,7 +81,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     found = documents_of(unit, streamed, job.corpus.file_format(), job.corpus.columns)
     for block in blocks(_good(found, bad)):
         rows.add(block, types.add([document.fields for document in block]))
-    table = rows.to_table(shard)
+    table, census = rows.to_table(shard), rows.census()
     reasons = [document.reason for document in bad]
     receipt = Receipt(
         plan=job.plan,
@@ -78,13 +89,20 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
         num_documents=table.num_rows,
         num_tokens=rows.num_tokens,
         quarantined={reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        num_bytes=len(streamed.text) if streamed else sum(piece.stop - piece.start for piece in unit.pieces),
+        num_bytes=len(streamed.text) if streamed else unit.num_bytes,
         last=streamed.is_last if streamed else None,
     )
     folder, quarantine = Folder(job.output), f"quarantine/{shard}.jsonl"
     if not bad:
-        folder.delete(quarantine)
+        folder.delete_file(quarantine)
     files: dict[str, WriteFile] = {quarantine: partial(_write_quarantine, bad)} if bad else {}
+    files[census_file(shard)] = partial(write_census, census.to_table())
+    if job.vocab is not None:
+        vocab = _vocab(job.output, job.vocab)
+        table = _with_global_ids(job, table, vocab.ids_of(types.to_table()["token"].combine_chunks()), vocab, shard)
+        receipt = replace(receipt, num_unknown=_num_unknown(table))
+        files[f"shards/{shard}.arrow"] = partial(write_arrow, table)
+        return commit_shard(folder, receipt, files, began=began)
     files[f"work/{shard}.arrow"] = partial(write_arrow, table)
     files[f"work/{shard}.types.parquet"] = partial(pq.write_table, types.to_table())
     return commit_shard(folder, receipt, files, began=began, where=WORK_RECEIPTS)
@@ -119,6 +137,8 @@ class _LocalRows:
     def __init__(self, corpus: CorpusFacts) -> None:
         self._columns = corpus.columns
         self._blocks: list[list[pa.Array]] = []
+        self._lengths = [np.empty(0, np.int64)]
+        self._checksums = [np.empty(0, np.uint64)]
         self.num_tokens = 0
 
     def add(self, block: list[Document], numbered: NumberedDocuments) -> None:
@@ -129,6 +149,8 @@ class _LocalRows:
         for number, field in enumerate(self._columns.kept_fields()):
             arrays.append(pa.array([document.kept[number] for document in block], field.type))
         self._blocks.append(arrays)
+        self._lengths.append(np.diff(numbered.bounds))
+        self._checksums.append(checksums(document.fields for document in block))
         self.num_tokens += len(numbered.ids)
 
     def to_table(self, shard: str) -> pa.Table:
@@ -136,6 +158,10 @@ class _LocalRows:
         if not self._blocks:
             return schema.empty_table()
         return pa.table([pa.concat_arrays(arrays) for arrays in zip(*self._blocks, strict=True)], schema=schema)
+
+    def census(self) -> Census:
+        """Return how long the documents are, and which of them are duplicates."""
+        return Census.of(np.concatenate(self._lengths), np.concatenate(self._checksums))
 
 
 def _places(places: np.ndarray) -> pa.Array:
@@ -167,18 +193,17 @@ def numericalize_shard(job: TokenizeJob, vocab_fingerprint: str, shard: str) -> 
     with folder.open(f"work/{shard}.arrow") as source:
         local = pa.ipc.open_file(source).read_all().combine_chunks()
         table = _with_global_ids(job, local, global_ids, vocab, shard)
-        ids = table["tokens"].combine_chunks().values.to_numpy()
         receipt = Receipt(
             plan=job.plan,
             shard=shard,
             num_documents=table.num_rows,
-            num_tokens=len(ids),
-            num_unknown=int(np.count_nonzero(ids == UNK_ID)),
+            num_tokens=len(_token_ids(table)),
+            num_unknown=_num_unknown(table),
             quarantined=counted.quarantined,
             num_bytes=counted.num_bytes,
             seconds=counted.seconds,
             last=counted.last,
-            files={name: digest for name, digest in counted.files.items() if name.startswith("quarantine/")},
+            files={name: digest for name, digest in counted.files.items() if not name.startswith("work/")},
         )
         found, expected = (receipt.num_documents, receipt.num_tokens), (counted.num_documents, counted.num_tokens)
         if found != expected:
@@ -196,3 +221,13 @@ def _with_global_ids(job: TokenizeJob, local: pa.Table, global_ids: np.ndarray, 
     arrays = [local[name] for name in schema.names]
     arrays[schema.names.index("tokens")] = pa.ListArray.from_arrays(tokens.offsets, ids)
     return pa.table(arrays, schema=schema)
+
+
+def _token_ids(table: pa.Table) -> np.ndarray:
+    """Return the ids of all documents of a shard, joined."""
+    ids: np.ndarray = table["tokens"].combine_chunks().values.to_numpy()
+    return ids
+
+
+def _num_unknown(table: pa.Table) -> int:
+    return int(np.count_nonzero(_token_ids(table) == UNK_ID))

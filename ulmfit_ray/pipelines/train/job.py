@@ -66,8 +66,9 @@ class TrainingVerb:
     direction: str
     pooling: str
     vocab: dict[str, Any]
-    """Content of vocab.json, as `tokenizer` of tokenizer.json."""
+    """Content of vocab.json, as `tokenizer` of tokenizer.json and `tokenizer_model` of tokenizer.model."""
     tokenizer: dict[str, Any]
+    tokenizer_model: bytes | None
     vocab_fingerprint: str
     tokenizer_fingerprint: str
     figures: Callable[[TrainingResult], Figures]
@@ -139,6 +140,7 @@ def _write_model(folder: Folder, verb: TrainingVerb, result: TrainingResult) -> 
             weights=scratch / "model.safetensors",
             vocab=verb.vocab,
             tokenizer=verb.tokenizer,
+            tokenizer_model=verb.tokenizer_model,
             log=result.log,
             card=verb.card(description, job, figures),
             manifest=Manifest(

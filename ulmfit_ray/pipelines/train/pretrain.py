@@ -16,6 +16,7 @@ from ulmfit_ray.pipelines.train.job import Figures, TrainingVerb, run_training_v
 from ulmfit_ray.pipelines.train.workers import TrainingResult
 from ulmfit_ray.reporting.model_card import language_model_card
 from ulmfit_ray.storage.manifest import Manifest
+from ulmfit_ray.storage.model_directory import read_tokenizer_model
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.language_model import LMStream, Selection, count_tokens, select
 from ulmfit_ray.training.distributed import of_first_worker, own_rows
@@ -40,6 +41,7 @@ def run(config: PretrainConfig) -> Manifest | None:
         pooling="mean",
         vocab=vocab,
         tokenizer=tokens.folder.read_json("tokenizer.json"),
+        tokenizer_model=read_tokenizer_model(tokens.folder),
         vocab_fingerprint=tokens.manifest.vocab,
         tokenizer_fingerprint=tokens.manifest.tokenizer,
         figures=_figures,

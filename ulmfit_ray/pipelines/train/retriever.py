@@ -17,7 +17,9 @@ from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.pairs import FieldPairs
-from ulmfit_ray.text.vocab import BOS_ID, Vocab
+from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
+from ulmfit_ray.text.types import FRAMES
+from ulmfit_ray.text.vocab import Vocab
 from ulmfit_ray.training.distributed import of_first_worker, own_rows
 from ulmfit_ray.training.precision import resolve_precision
 from ulmfit_ray.training.tasks.retriever import RetrieverTask
@@ -45,6 +47,7 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
         pooling="idf-mean",
         vocab=model.vocab,
         tokenizer=model.tokenizer,
+        tokenizer_model=model.tokenizer_model,
         vocab_fingerprint=model.manifest.vocab,
         tokenizer_fingerprint=model.manifest.tokenizer,
         figures=partial(_figures, num_pairs=len(pairs), base=model.fingerprint),
@@ -62,6 +65,13 @@ def _pairs(config: TrainRetrieverConfig, model: ModelDirectory, tokens: TokenDat
     query, document = config.pairs.split(":")
     backward = model.description.direction == "backward"
     return FieldPairs(tokens, query, document, document_tokens=config.document_tokens, backward=backward)
+
+
+def _frame(model: ModelDirectory) -> tuple[list[int], list[int]]:
+    """Return the ids in front of and behind every text that the model's tokenizer makes a document of."""
+    vocab = Vocab.from_json(model.vocab)
+    begin, end = FRAMES[TokenizerSettings.from_json(model.tokenizer).eos]
+    return vocab.numericalize(begin).tolist(), vocab.numericalize(end).tolist()
 
 
 def new_retriever(config: TrainRetrieverConfig, directory: ModelDirectory) -> Retriever:
@@ -88,7 +98,9 @@ def make_task(
     task = RetrieverTask(
         new_retriever(config, model),
         config.training,
-        batches=partial(pairs.batches, global_batch_size=size, rows=own_rows(size), seed=config.seed, bos_id=BOS_ID),
+        batches=partial(
+            pairs.batches, global_batch_size=size, rows=own_rows(size), seed=config.seed, frame=_frame(model)
+        ),
         steps_per_epoch=len(pairs) // size,
         seed=config.seed,
         precision=precision,

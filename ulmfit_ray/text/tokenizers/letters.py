@@ -1,8 +1,7 @@
-"""Words that need no spaCy: letters only, perhaps with one mark before and one behind ("word", "(word", "word,").
+"""What the patterns of a language can find in words of letters and marks, read from the patterns themselves.
 
-How such a word is cut is proven from the patterns of the language, not by example. A pattern is read as Python's `re`
-reads it, and asked what it can match in a text of letters and one mark. What cannot be ruled out is taken to be
-possible, and then spaCy cuts the word.
+A pattern is read as Python's `re` reads it, and asked what it can match. What cannot be ruled out is taken to be
+possible. shapes.py draws the conclusions.
 """
 
 import re
@@ -15,9 +14,8 @@ ONLY_LETTERS = re.compile("[a-z\u00df-\u00f6\u00f8-\u00ff\u03ac-\u03ce\u0430-\u0
 """Small Latin letters with the accents of western Europe, small Greek and Cyrillic letters."""
 LETTERS = frozenset(chr(code) for code in range(0x500) if ONLY_LETTERS.fullmatch(chr(code)))
 ASCII_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
-MARKS = ".,;:!?()[]\"'"
 NUM_LETTERS = 3
-"""Letters that a word with a mark must have: no pattern looks farther back (that is checked)."""
+"""So many letters in a row, or more, are alike to every pattern that looks no farther than this from a mark."""
 _REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
 _LOOKS = (codes.ASSERT, codes.ASSERT_NOT)
 _ONE_CHARACTER = (codes.LITERAL, codes.NOT_LITERAL, codes.IN, codes.ANY)
@@ -70,54 +68,45 @@ _NODES: dict[Any, Callable[[Any, frozenset[str]], bool]] = {
 """Part of a pattern -> whether it may match where there are only such characters; a part that is not here may."""
 
 
-def marks_that_fall_off(search: Any, *, at_end: bool) -> frozenset[str]:
-    """Return the marks that a search surely cuts off the end, or the front, of any word of three ASCII_LETTERS or more.
-
-    That is so if (1) what the pattern can match there holds no letter, so it is the mark alone; (2) to whatever it
-    looks at beside the mark all letters are alike, and it looks no farther than three; (3) of one such word it does
-    cut the mark off. A word has one mark at each end at most; what is cut off the front is cut off first.
-    """
-    parsed = _parsed(search)
-    if parsed is None:
-        return frozenset()
-    return frozenset(mark for mark in MARKS if _falls_off(search, parsed, mark, at_end))
-
-
-def _falls_off(search: Any, parsed: Any, mark: str, at_end: bool) -> bool:
-    anchor = (codes.AT, codes.AT_END) if at_end else (codes.AT, codes.AT_BEGINNING)
-    characters = ASCII_LETTERS | ({mark} if at_end else set(MARKS))
-    for option in _options(parsed):
-        if not _may_match(option, characters):
-            continue
-        if not option or option[-1 if at_end else 0] != anchor:
-            return False
-        if (at_end or _may_begin_with(option, frozenset(mark))) and not _matches_mark_only(option):
-            return False
-    found = search("abc" + mark if at_end else mark + "abc")
-    return found is not None and found[0] == mark
-
-
-def begins_with_no_letter(search: Any) -> bool:
-    """Tell whether a search surely finds nothing at the front of a word that begins with one of ASCII_LETTERS."""
-    parsed = _parsed(search)
-    if parsed is None:
+def may_match(search: Any, characters: frozenset[str]) -> bool:
+    """Tell whether a search may find something in a word of these characters."""
+    if search is None:
         return False
-    options = [option for option in _options(parsed) if _may_match(option, ASCII_LETTERS | set(MARKS))]
-    return all(
-        option and option[0] == (codes.AT, codes.AT_BEGINNING) and not _may_begin_with(option, ASCII_LETTERS)
-        for option in options
+    parsed = _parsed(search)
+    return parsed is None or _may_match(parsed, characters)
+
+
+def tells_no_letters_apart(search: Any, marks: frozenset[str], *, at_end: bool) -> bool:
+    """Tell whether a search surely finds the same in words that differ only in their runs of three letters or more.
+
+    The words consist of ASCII_LETTERS and these marks. It is so if each alternative of the pattern (1) matches nothing
+    in such a word, or (2) matches marks alone, and all letters are alike to what it looks at beside them, no farther
+    than three, or (3) matches at the end of a word a mark and one or two letters behind it, which are no long run
+    ("'s").
+    """
+    if search is None:
+        return True
+    parsed = _parsed(search)
+    return parsed is not None and all(
+        not _may_match(option, ASCII_LETTERS | marks)
+        or _matches_mark_only(option)
+        or (at_end and _matches_mark_and_letters(option))
+        for option in _options(parsed)
     )
 
 
-def _may_begin_with(option: Any, characters: frozenset[str]) -> bool:
-    """Tell whether the first character of a match may be one of these; an option that matches none may."""
-    for operation, argument in option:
-        if operation is codes.AT or operation in _LOOKS:
-            continue
-        if operation in _REPEATS and argument[0] == 0:
-            return True
-        return _may_match([(operation, argument)], characters)
-    return True
+def _matches_mark_and_letters(option: Any) -> bool:
+    """Tell whether an alternative is a mark with one or two letters behind it at the end of a word."""
+    looks = [node for node in option if node[0] in _LOOKS]
+    *matched, anchor = [node for node in option if node[0] not in _LOOKS] or [None]
+    return (
+        anchor == (codes.AT, codes.AT_END)
+        and option[: len(looks)] == looks
+        and _matches_mark_only(looks)
+        and 2 <= len(matched) <= NUM_LETTERS
+        and all(operation in _ONE_CHARACTER for operation, _ in matched)
+        and not _may_match(matched[:1], ASCII_LETTERS)
+    )
 
 
 def _options(parsed: Any) -> list[Any]:

@@ -14,7 +14,6 @@ few languages have special cases with a space inside ("p. m."): there the neighb
 """
 
 import itertools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +21,8 @@ import numpy as np
 from spacy.symbols import ORTH
 from spacy.tokenizer import Tokenizer
 
-from ulmfit_ray.text.tokenizers.letters import (
-    NUM_LETTERS,
-    ONLY_LETTERS,
-    begins_with_no_letter,
-    finds_nothing_in_letters,
-    marks_that_fall_off,
-)
+from ulmfit_ray.text.tokenizers.letters import ONLY_LETTERS, finds_nothing_in_letters
+from ulmfit_ray.text.tokenizers.shapes import SEARCHES, Shapes
 
 
 class _Switched:
@@ -57,6 +51,7 @@ class SpecialCases:
         """The tokenizer without this search: it cuts each word by itself."""
         searches = {name: getattr(tokenizer, name) for name in (*SEARCHES, *MATCHES)}
         self._rules = frozenset(tokenizer.rules)
+        self._shapes = Shapes(tokenizer, self.words_alone)
         self._letters_are_tokens = all(finds_nothing_in_letters(searches[name]) for name in SEARCHES)
         affixes_only = Tokenizer(tokenizer.vocab, **searches)
         pairs: set[tuple[str, str]] = set()
@@ -71,7 +66,6 @@ class SpecialCases:
             (pairs if len(rule.split()) == 1 else joining).update(itertools.pairwise(cut))
             if len(cut) == 1 and cut != [_orth(tokenizer, token) for token in tokens]:
                 alone.add(cut[0])
-        self._letters_and_marks = re.compile(self._with_marks(tokenizer, alone))
         self.tokens = sorted({token for pair in pairs | joining for token in pair} | alone)
         """The tokens of special cases; token i has class i + 1, all other tokens have class 0."""
         classes = {token: number for number, token in enumerate(self.tokens, 1)}
@@ -85,31 +79,16 @@ class SpecialCases:
         self.is_one = np.array([False, *(token in alone for token in self.tokens)])
         """[class of a token]: whether it is a special case by itself that is cut otherwise"""
 
-    def _with_marks(self, tokenizer: Any, alone: set[str]) -> str:
-        """Return a pattern for letters with one mark before and one behind, of those that surely fall off."""
-        if not self._letters_are_tokens or tokenizer.token_match is not None:
-            return "(?!)"
-        before = marks_that_fall_off(tokenizer.prefix_search, at_end=False) - alone
-        behind = marks_that_fall_off(tokenizer.suffix_search, at_end=True) - alone
-        if not begins_with_no_letter(tokenizer.prefix_search):
-            behind = frozenset()
-        first, last = (f"[{re.escape(''.join(sorted(marks)))}]?" if marks else "" for marks in (before, behind))
-        return f"({first})([a-z]{{{NUM_LETTERS},}})({last})"
-
-    def known_tokens(self, word: str) -> tuple[str, ...]:
-        """Return a word's tokens, if spaCy need not be asked; else none.
-
-        Letters are one token; a mark before or behind them is one, too. Special cases are cut otherwise.
-        """
-        if self._letters_are_tokens and ONLY_LETTERS.fullmatch(word):
-            return () if word in self._rules else (word,)
-        found = self._letters_and_marks.fullmatch(word)
-        if not found or not self._rules.isdisjoint((word, found[2], found[1] + found[2], found[2] + found[3])):
-            return ()
-        return tuple(filter(None, found.groups()))
+    def known_tokens(self, words: list[str]) -> list[tuple[str, ...]]:
+        """Return the tokens of each word, as it is cut by itself, or none where spaCy must be asked."""
+        known = self._shapes.cut(words)
+        if self._letters_are_tokens:
+            for place, word in enumerate(words):
+                if not known[place] and ONLY_LETTERS.fullmatch(word) and word not in self._rules:
+                    known[place] = (word,)
+        return known
 
 
-SEARCHES = ("prefix_search", "suffix_search", "infix_finditer")
 MATCHES = ("token_match", "url_match")
 
 

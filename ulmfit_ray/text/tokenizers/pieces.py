@@ -51,7 +51,7 @@ def cut(texts: Sequence[str]) -> Pieces:
 
 def _begins(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return the byte offsets at which a piece begins; no piece reaches from one text into the next."""
-    starts = np.unique(ends[:-1][ends[:-1] < len(data)])
+    starts = ends[:-1][np.diff(ends) > 0]
     spaces = _spaces(data)
     is_behind_word = data == SPACE
     is_behind_word[1:] &= ~spaces[:-1]

@@ -13,18 +13,18 @@ given to the language's own tokenizer. Chinese is cut into characters.
 import contextlib
 import hashlib
 import importlib.metadata
-import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any, cast
 
 from ulmfit_ray.text.tokenizers.light_spacy import spacy  # isort: skip
 from spacy.symbols import ORTH
 
-from ulmfit_ray.text.rules import SPECIAL_TOKENS, clean, rules_fingerprint
-from ulmfit_ray.text.tokenizers.kinds import Tokenized, TokenizerSettings, tokenized
+from ulmfit_ray.text.presets import FASTAI_V2, clean, clean_tokens, token_rules, words_kept_whole
+from ulmfit_ray.text.rules import SPECIAL_TOKENS
+from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, description
 from ulmfit_ray.text.tokenizers.spans import SpanTable, spelling
+from ulmfit_ray.text.tokenizers.tokenized import Tokenized, one_by_one, spelled_out
 from ulmfit_ray.text.tokenizers.word_table import MAX_ROWS, WordTable
 
 MAX_STRINGS = 5_000_000
@@ -60,7 +60,7 @@ class SpacyTokenizer:
         self._tokenizer = self._nlp.tokenizer
         self._takes_special_tokens = hasattr(self._tokenizer, "add_special_case")
         if self._takes_special_tokens:
-            for token in SPECIAL_TOKENS:
+            for token in words_kept_whole(self.settings.rules):
                 self._tokenizer.add_special_case(token, [{ORTH: token}])
             self._tokenizer.max_cache_size = 10**7
 
@@ -71,7 +71,7 @@ class SpacyTokenizer:
         self._table: WordTable | None = None
         if self._takes_special_tokens:
             with contextlib.suppress(ValueError):
-                self._table = WordTable(SpanTable(self._tokenizer), self.settings.rules)
+                self._table = WordTable(SpanTable(self._tokenizer), cleans=self.settings.rules == FASTAI_V2)
 
     def _versions(self) -> dict[str, str]:
         """Return the versions of the packages whose dictionary or model cuts the language (none for most)."""
@@ -82,16 +82,15 @@ class SpacyTokenizer:
 
         spaCy's version is not in it. The version of a package in PACKAGES is, because its rules cannot be read.
         """
-        parts = asdict(self.settings) | {
-            "kind": "spacy",
-            "spacy": hashlib.sha256(self._tokenizer.to_bytes()).hexdigest(),
-            "rules_fingerprint": rules_fingerprint(self.settings.rules),
-        }
-        return hashlib.sha256(json.dumps(parts | self._versions(), sort_keys=True).encode()).hexdigest()
+        rules_of_spacy = hashlib.sha256(self._tokenizer.to_bytes()).hexdigest()
+        return self.settings.fingerprint(spacy=rules_of_spacy, **self._versions())
 
     def __call__(self, text: str) -> list[str]:
-        """Return the tokens of one field: no xxbos, no field mark."""
-        text = clean(text, self.settings.rules)
+        """Return the tokens of one field; see Tokenizer."""
+        return clean_tokens(self._cut(clean(text, self.settings.rules)), self.settings.rules)
+
+    def _cut(self, text: str) -> list[str]:
+        """Return the tokens of a cleaned text."""
         if self._takes_special_tokens:
             return [spelling(self._tokenizer, token) for token in self._tokenizer(text).to_array(ORTH).tolist()]
         tokens: list[str] = []
@@ -105,7 +104,15 @@ class SpacyTokenizer:
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
         """Return the tokens of many fields, the same as one by one; see Tokenizer."""
-        return tokenized(self, texts) if self._table is None else self._table.tokenize(texts)
+        rules = self.settings.rules
+        if self._table is None:
+            return one_by_one(self, texts)
+        if rules == FASTAI_V2:
+            return self._table.tokenize(texts)
+        found = self._table.tokenize([clean(text, rules) for text in texts])
+        if not token_rules(rules):
+            return found
+        return spelled_out(found.ids, found.bounds, [clean_tokens([token], rules) for token in found.types])
 
     def forget(self) -> None:
         """Give back the memory of words seen so far, once there are very many of them."""
@@ -115,13 +122,7 @@ class SpacyTokenizer:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of tokenizer.json."""
-        return {
-            "format_version": 1,
-            "kind": "spacy",
-            **asdict(self.settings),
-            "fingerprint": self.fingerprint,
-            "versions": {"spacy": importlib.metadata.version("spacy")} | self._versions(),
-        }
+        return description(self, "spacy", *self._versions())
 
 
 def _blank(lang: str) -> Any:

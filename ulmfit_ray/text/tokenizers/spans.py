@@ -11,6 +11,7 @@ import numpy as np
 from spacy.symbols import ORTH
 
 from ulmfit_ray.text.tokenizers.neighbours import SpecialCases
+from ulmfit_ray.text.tokenizers.tokenized import ranges
 
 SPAN = np.dtype(
     [
@@ -106,37 +107,41 @@ class SpanTable:
     def _add_spans(self, spans: list[str]) -> None:
         """Cut new spans, each by itself. Most are one token; spaCy gets the others."""
         self._spans.update(zip(spans, range(len(self._spans), len(self._spans) + len(spans)), strict=True))
-        known = [self.cases.known_tokens(span) for span in spans]
+        known = self.cases.known_tokens(spans)
         lengths = np.array([len(tokens) for tokens in known])
         tokens = np.array([self.number(token) for token in chain.from_iterable(known)], np.int32)
         is_known = lengths > 0
-        ends = np.cumsum(lengths)[is_known]
         rows = np.zeros(len(spans), SPAN)
-        rows["length"] = lengths
-        rows["start"][is_known] = len(self.flat) + ends - lengths[is_known]
-        rows["first"][is_known], rows["last"][is_known] = tokens[ends - lengths[is_known]], tokens[ends - 1]
-        self.flat.append(tokens)
+        rows[is_known] = self._rows(tokens, lengths[is_known])
         others = [span for span, tokens_of_it in zip(spans, known, strict=True) if not tokens_of_it]
         if others:
-            rows[~is_known] = self._cut_spans(others)
+            tokens = self.numbers_of(self.cases.words_alone("\n".join(others)))
+            line_end = self.number("\n")
+            ends = np.append(np.flatnonzero(tokens == line_end), len(tokens))
+            assert len(ends) == len(others), "spaCy joined lines"
+            rows[~is_known] = self._rows(tokens[tokens != line_end], np.diff(ends, prepend=-1) - 1)
+        self._look_for_cases(rows, spans)
         self._table.append(rows)
 
-    def _cut_spans(self, spans: list[str]) -> np.ndarray:
-        """Cut spans with spaCy, all in one text with a line for each."""
-        tokens = self.numbers_of(self.cases.words_alone("\n".join(spans)))
-        ends = np.append(np.flatnonzero(tokens == self.number("\n")), len(tokens))
-        assert len(ends) == len(spans), "spaCy joined lines"
-        rows = np.zeros(len(spans), SPAN)
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        rows["start"], rows["length"] = starts + len(self.flat), ends - starts
-        rows["first"], rows["last"] = tokens[starts], tokens[ends - 1]
+    def _rows(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Keep the tokens of spans, joined, and return the spans' rows."""
+        rows = np.zeros(len(lengths), SPAN)
+        starts = np.cumsum(lengths) - lengths
+        rows["start"], rows["length"] = starts + len(self.flat), lengths
+        rows["first"], rows["last"] = tokens[starts], tokens[starts + lengths - 1]
         self.flat.append(tokens)
-        classes = self._classes(tokens)
-        suspect = self.cases.is_one[classes]
-        suspect[:-1] |= self.cases.are_neighbours[classes[:-1], classes[1:]]
-        for place in np.unique(np.searchsorted(ends, np.flatnonzero(suspect))):
-            self._cut_whole(rows, place, spans[place])
         return rows
+
+    def _look_for_cases(self, rows: np.ndarray, spans: list[str]) -> None:
+        """Cut those spans as a whole whose tokens may make a special case."""
+        classes = self._classes(self.flat.values[ranges(rows["start"], rows["length"])])
+        ends = np.cumsum(rows["length"])
+        suspect = self.cases.is_one[classes]
+        is_inside = np.ones(len(classes), bool)
+        is_inside[ends - 1] = False
+        suspect[:-1] |= self.cases.are_neighbours[classes[:-1], classes[1:]] & is_inside[:-1]
+        for place in np.unique(np.searchsorted(ends, np.flatnonzero(suspect), side="right")):
+            self._cut_whole(rows, place, spans[place])
 
     def _cut_whole(self, rows: np.ndarray, place: int, text: str) -> None:
         """Cut text with special cases looked for in the whole of it; change the row if that gives other tokens."""
@@ -175,17 +180,6 @@ class SpanTable:
             number = self._numbers[token] = len(self.tokens)
             self.tokens.append(token)
         return number
-
-
-def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the indices of ranges, joined.
-
-    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
-    [5, 6, 0, 1, 2]
-    """
-    places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
-    places += np.arange(len(places))
-    return places
 
 
 def spelling(spacy_tokenizer: Any, token_hash: int) -> str:

@@ -8,15 +8,16 @@ that holds one is cleaned, or cut, as a whole.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
 
-from ulmfit_ray.text.rules import PATTERNS, clean, clean_words, fix_html, replace_rep
-from ulmfit_ray.text.tokenizers.kinds import Tokenized
+from ulmfit_ray.text.presets import FASTAI_V2, clean
+from ulmfit_ray.text.rules import PATTERNS, clean_words, fix_html, replace_rep
 from ulmfit_ray.text.tokenizers.pieces import Pieces, cut
-from ulmfit_ray.text.tokenizers.spans import SPAN, Growing, SpanTable, ranges
+from ulmfit_ray.text.tokenizers.spans import SPAN, Growing, SpanTable
+from ulmfit_ray.text.tokenizers.tokenized import Tokenized, ranges
 
 ROW = np.dtype(
     [
@@ -37,12 +38,12 @@ MAX_ROWS = 1_000_000
 
 
 class WordTable:
-    """Words and whitespace with their tokens, for one preset of rules."""
+    """Words and whitespace with their tokens, of texts that are cleaned here by fastai 2's rules, or not at all."""
 
-    def __init__(self, spans: SpanTable, rules: str) -> None:
-        self._spans, self._rules = spans, rules
+    def __init__(self, spans: SpanTable, *, cleans: bool) -> None:
+        self._spans, self._cleans = spans, cleans
         # Texts in which words repeat are cleaned as a whole; then their words are cut one by one again.
-        self._cleaned = WordTable(spans, "none") if rules != "none" else None
+        self._cleaned = WordTable(spans, cleans=False) if cleans else None
         self._rows: dict[str, int] = {}
         self._words: dict[str, int] = {}
         self._table = Growing(ROW)
@@ -72,20 +73,21 @@ class WordTable:
 
     def _prepared(self, text: str) -> str:
         """Run what looks at a whole text: fix_html, and the stripping that ends the rules."""
-        return fix_html(text).strip() if self._rules == "fastai-v2" else text
+        return fix_html(text).strip() if self._cleans else text
 
     def _facts(self, distinct: list[str]) -> np.ndarray:
         """Return the rows of pieces; those that are new are added."""
         rows = np.fromiter(map(self._rows.get, distinct, repeat(-1)), np.int64, len(distinct))
-        new = [distinct[place] for place in np.flatnonzero(rows < 0)]
-        if new:
-            first = len(self._table)
-            blanks = [piece for piece in new if piece[0].isspace()]
-            words = [piece for piece in new if not piece[0].isspace()]
+        places = np.flatnonzero(rows < 0)
+        if len(places):
+            new = [distinct[place] for place in places.tolist()]
+            is_blank = np.array([piece[0].isspace() for piece in new])
+            words = [new[place] for place in np.flatnonzero(~is_blank).tolist()]
+            numbers = range(len(self._table), len(self._table) + len(words))
             self._add_words(words)
-            self._rows.update(zip(words, range(first, first + len(words)), strict=True))
-            self._add_blanks(blanks)
-            rows = np.array([self._rows[piece] for piece in distinct], np.int64)
+            self._rows.update(zip(words, numbers, strict=True))
+            rows[places[~is_blank]] = numbers
+            rows[places[is_blank]] = [self._add_blank_piece(new[place]) for place in np.flatnonzero(is_blank).tolist()]
         return self._table.values[rows]
 
     def _add_words(self, pieces: list[str]) -> None:
@@ -95,7 +97,7 @@ class WordTable:
         words = [piece.removesuffix(" ") for piece in pieces]
         joined = "\n".join(words)
         lines = repeats = words
-        if self._rules == "fastai-v2":
+        if self._cleans:
             repeats = replace_rep(joined).split("\n")
             lines = clean_words("\n".join(repeats)).split("\n")
         cleaned = [line.strip(" ") for line in lines]
@@ -104,7 +106,7 @@ class WordTable:
         for name in SPAN.names or ():
             rows[name] = spans[name]
         rows["is_padded"] = [line[0] == " " for line in lines]
-        if self._rules == "fastai-v2":
+        if self._cleans:
             self._note_repetition(rows, words, repeats)
         self._table.append(rows)
 
@@ -124,16 +126,16 @@ class WordTable:
                 rows["is_odd"][place] = PATTERNS["replace_wrep"].search(marked) is not None
         rows["lead"], rows["whole"] = lead, whole
 
-    def _add_blanks(self, pieces: Iterable[str]) -> None:
+    def _add_blank_piece(self, piece: str) -> int:
         """Add whitespace: without the space that belongs to the word before it, spaCy makes tokens of it."""
-        for piece in pieces:
-            blank = piece
-            if self._rules == "fastai-v2":
-                blank = PATTERNS["rm_useless_spaces"].sub(" ", piece.lstrip(" "))
-            row = self._add_blank(blank)
-            padded = row if not blank or blank.endswith(" ") else self._add_blank(blank + " ")
-            self._table.values["padded"][row] = padded
-            self._rows[piece] = row
+        blank = piece
+        if self._cleans:
+            blank = PATTERNS["rm_useless_spaces"].sub(" ", piece.lstrip(" "))
+        row = self._add_blank(blank)
+        padded = row if not blank or blank.endswith(" ") else self._add_blank(blank + " ")
+        self._table.values["padded"][row] = padded
+        self._rows[piece] = row
+        return row
 
     def _add_blank(self, blank: str) -> int:
         tokens = self._spans.cut_text(blank)
@@ -174,7 +176,7 @@ class WordTable:
         """Return the tokens of texts in which words must be cut together."""
         if self._cleaned is None:
             return [self._spans.cut_text(text) for text in texts]
-        tokens, bounds = self._cleaned._tokens_of([clean(text, self._rules) for text in texts])
+        tokens, bounds = self._cleaned._tokens_of([clean(text, FASTAI_V2) for text in texts])
         return np.split(tokens, bounds[1:-1])
 
     def _numbered(self, tokens: np.ndarray, bounds: np.ndarray) -> Tokenized:
