@@ -58,7 +58,10 @@ def write(path: str, content: str) -> None:
 def corpus(tmp_path: Path) -> None:
     write(f"{tmp_path}/a.jsonl", '{"id": 1, "text": "one", "note": "x"}\n{"id": 2, "text": "two", "note": 3}\n')
     write(f"{tmp_path}/a.txt", "text")
-    write(f"{tmp_path}/a.doc", "text")
+    write(f"{tmp_path}/a.log", "text")
+    write(f"{tmp_path}/a.parquet", "PAR1")
+    write(f"{tmp_path}/array.jsonl", '[{"text": "one"}]')
+    write(f"{tmp_path}/lines.json", '{"text": "one"}\n{"text": "two"}\n')
     write(f"{tmp_path}/header.csv", "id,text\n")
     write(f"{tmp_path}/empty.jsonl", "")
     write(f"{tmp_path}/folder/a.txt", "text")
@@ -106,8 +109,15 @@ TOKENIZE = ["tokenize", "--output", "out", "--input"]
 MISTAKES = [
     ([*TOKENIZE, "missing.txt"], "matches no file"),
     ([*TOKENIZE, "a.jsonl", "a.txt"], "inputs of several formats"),
-    ([*TOKENIZE, "a.doc"], "say --format, or rename it"),
-    ([*TOKENIZE, "a.doc"], "txt (.txt), lines (no name), csv (.csv), "),
+    ([*TOKENIZE, "a.log"], "say --format, or rename it"),
+    ([*TOKENIZE, "a.log"], "txt (.txt), lines (no name), csv (.csv), tsv (.tsv .tab), jsonl (.jsonl .ndjson)"),
+    ([*TOKENIZE, "a.parquet"], "a.parquet cannot be read: Parquet file size is 4 bytes"),
+    ([*TOKENIZE, "array.jsonl"], "array.jsonl is a JSON array, not one object per line: say --format json"),
+    ([*TOKENIZE, "lines.json"], "lines.json is one JSON object per line, not one array: say --format jsonl"),
+    ([*TOKENIZE, "a.jsonl", "--delimiter", ";"], "--delimiter does not fit format jsonl; it is for csv"),
+    ([*TOKENIZE, "header.csv", "--delimiter", "ab"], "--delimiter must be one character"),
+    ([*TOKENIZE, "a.txt", "--encoding", "utf-16"], "convert the files, as with iconv -f utf-16 -t utf-8"),
+    ([*TOKENIZE, "header.csv", "--no-header"], "column 'text' does not exist"),
     ([*TOKENIZE, "header.csv"], "header.csv has a header and no rows"),
     ([*TOKENIZE, "empty.jsonl"], "none of the 1 input files holds a record"),
     ([*TOKENIZE, "empty.jsonl", "--format", "lines"], "none of the 1 input files holds a record"),

@@ -89,8 +89,8 @@ def test_small_text_files_are_bundled_until_they_fill_a_unit() -> None:
 @pytest.mark.usefixtures("small_units")
 @pytest.mark.parametrize(
     ("path", "file_format"),
-    [("a.jsonl.gz", JSONL), ("a.txt.zst", LINES)],
-    ids=["a.jsonl.gz-jsonl", "a.txt.zst-lines"],
+    [("a.csv.bz2", CSV), ("a.jsonl.gz", JSONL), ("a.txt.zst", LINES), ("a.json", make_format("json"))],
+    ids=["a.csv.bz2-csv", "a.jsonl.gz-jsonl", "a.txt.zst-lines", "a.json-json"],
 )
 def test_files_that_must_be_read_from_the_front_are_one_streamed_unit(path: str, file_format: Format) -> None:
     (unit,) = cut_into_units([file(path, 1000)], file_format)

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from web_server import Ranges, WholeFiles, serving
 
+from ulmfit_ray.corpus.classes import find_classes
 from ulmfit_ray.corpus.columns import Columns, resolve_columns
 from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.documents import BadDocument, Document
@@ -148,6 +149,13 @@ def test_a_server_that_is_not_there_is_named() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/a.txt"
         with pytest.raises(ValueError, match=f"input {url} cannot be reached: .*refused"):
             list_inputs([url])
+
+
+def test_classes_are_looked_for_beside_a_file_on_the_web(address: str, root: Path) -> None:
+    files = list_inputs([f"{address}/a.jsonl"])
+    assert find_classes(files, "utf-8") == ()
+    (root / "classes.txt").write_text("World\nSports\n")
+    assert find_classes(files, "utf-8") == ("World", "Sports")
 
 
 def test_a_file_that_is_gone_is_an_error_and_no_empty_one(with_ranges: str, root: Path) -> None:

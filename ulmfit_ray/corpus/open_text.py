@@ -29,6 +29,8 @@ else:
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 CONTENT_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, ZstdError)
 """What the libraries raise about the bytes of a compressed file; gzip and bz2 raise an OSError of no file."""
+GONE = (404, 410)
+"""What a web server answers for a file that it has not."""
 STORED_BYTES = 8 << 20
 """Read of a file in an object store at once: a request waits about 25 ms, as long as 2 MB take."""
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -75,11 +77,20 @@ def open_stored(path: str) -> pa.NativeFile:
         OSError: it is not there, or an object store refuses it.
     """
     if is_on_the_web(path):
-        return pa.PythonFile(_open(path, "disable"), mode="r")
+        return pa.PythonFile(_open_on_the_web(path), mode="r")
     scheme, separator, inside = path.rpartition("://")
     filesystem = _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/")
     with store_errors(path):
         return filesystem.open_input_file(inside)
+
+
+def _open_on_the_web(url: str) -> BinaryIO:
+    try:
+        return _open(url, "disable")
+    except OSError as error:
+        if getattr(getattr(error, "response", None), "status_code", None) in GONE:
+            raise FileNotFoundError(f"{url} is not there: {error}") from error
+        raise
 
 
 @functools.lru_cache

@@ -81,13 +81,11 @@ def _look_through(file: InputFile, start: int, places: Sequence[int], delimiter:
     newlines_inside = np.searchsorted(quotes, newlines) % 2 == 1
 
     def case(is_inside: bool) -> _Case:
-        opening, closing_ones = (may_open[is_inside::2], may_close[1 - is_inside :: 2])
-        is_sound = opening.all() and closing_ones.all() and (returns_inside != is_inside).all()
+        opens, closes = may_open[is_inside::2], may_close[1 - is_inside :: 2]
+        is_sound = opens.all() and closes.all() and (returns_inside != is_inside).all()
         row_ends = newlines[newlines_inside == is_inside] + start
-        wanted = np.searchsorted(row_ends, np.asarray(places) - 1)
-        return _Case(
-            bool(is_sound), row_ends[np.unique([0, *wanted[wanted < len(row_ends)]])] if len(row_ends) else row_ends
-        )
+        wanted = np.unique([0, *np.searchsorted(row_ends, np.asarray(places) - 1)])
+        return _Case(bool(is_sound), row_ends[wanted[wanted < len(row_ends)]])
 
     return _Block(len(quotes), (case(False), case(True)))
 
