@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# For job_config.py, object_store.py and trap_texts.py.
+# For job_config.py, s3.py and trap_texts.py.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
@@ -30,7 +30,7 @@ from ulmfit_ray.storage.receipts import Receipt
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset, token_schema, write_arrow
 
 if TYPE_CHECKING:
-    from object_store import Proxy
+    from s3 import Proxy
 
 SCIFACT = Path(__file__).parents[1] / "jobs/sample/scifact"
 NUM_ABSTRACTS = 200
@@ -47,11 +47,11 @@ def folder(tmp_path: Path) -> Folder:
 def store() -> Iterator["Proxy"]:
     """An object store behind a proxy; s3:// URIs lead there from here on, in this process and those it starts."""
     # moto takes half a second to import.
-    import object_store
+    import s3
 
-    with pytest.MonkeyPatch.context() as patch, object_store.running() as endpoint:
-        proxy = object_store.Proxy(endpoint)
-        for name, value in object_store.variables(proxy.endpoint).items():
+    with pytest.MonkeyPatch.context() as patch, s3.running() as endpoint:
+        proxy = s3.Proxy(endpoint)
+        for name, value in s3.variables(proxy.endpoint).items():
             patch.setenv(name, value)
         yield proxy
         proxy.close()
@@ -68,10 +68,10 @@ def proxy(store: "Proxy") -> Iterator["Proxy"]:
 @pytest.fixture
 def bucket(store: "Proxy") -> str:
     """URI of a new bucket."""
-    import object_store
+    import s3
 
     name = f"test-{uuid.uuid4().hex}"
-    object_store.client(store.target).create_bucket(Bucket=name)
+    s3.client(store.target).create_bucket(Bucket=name)
     return f"s3://{name}"
 
 

@@ -14,7 +14,7 @@ from ulmfit_ray.storage import remote
 from ulmfit_ray.storage.folder import Folder
 
 if TYPE_CHECKING:
-    from object_store import Proxy
+    from s3 import Proxy
 
 
 @dataclass(frozen=True)
@@ -354,14 +354,14 @@ def test_a_store_that_does_not_answer_is_told_in_one_line_and_ends_with_1(
 def test_an_output_that_may_only_be_read_is_told_in_one_line(
     command: Command, input_in_bucket: str, store: "Proxy", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import object_store
+    import s3
 
-    key_id, secret = object_store.user(store.target, ["s3:GetObject", "s3:ListBucket"])
+    key_id, secret = s3.user(store.target, ["s3:GetObject", "s3:ListBucket"])
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     remote._client.cache_clear()
     output = f"{input_in_bucket.removesuffix('/a.txt')}/out"
-    with object_store.asking_for_keys(store.target):
+    with s3.asking_for_keys(store.target):
         outcome = command("tokenize", "--input", input_in_bucket, "--output", output)
     assert outcome.status == 2
     assert outcome.err == (

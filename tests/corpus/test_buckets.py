@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from object_store import Fault, Proxy
+from s3 import Fault, Proxy
 
 from ulmfit_ray.corpus import open_text
 from ulmfit_ray.corpus.columns import Columns

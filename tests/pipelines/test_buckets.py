@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from object_store import Fault, Proxy
+from s3 import Fault, Proxy
 
 from ulmfit_ray.commands import inspect, verify
 from ulmfit_ray.commands.inspect import InspectConfig

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import object_store
 import pytest
-from object_store import Fault, Proxy
+import s3
+from s3 import Fault, Proxy
 
 from ulmfit_ray.storage import remote
 from ulmfit_ray.storage.folder import Folder, check_place, file_system
@@ -22,7 +22,7 @@ PARTS = 11_000_000
 
 def objects(proxy: Proxy, bucket: str) -> dict[str, int]:
     """Return the size of each object of a bucket, as another client sees them."""
-    listed = object_store.client(proxy.target).list_objects_v2(Bucket=remote.bucket_of(bucket))
+    listed = s3.client(proxy.target).list_objects_v2(Bucket=remote.bucket_of(bucket))
     return {found["Key"]: found["Size"] for found in listed.get("Contents", [])}
 
 
@@ -211,7 +211,7 @@ def use_key(store: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     """Return a function that puts the key of a new user, who may do what is said, into the environment."""
 
     def use(*allowed: str, secret: str | None = None) -> None:
-        key_id, right_secret = object_store.user(store.target, allowed)
+        key_id, right_secret = s3.user(store.target, allowed)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key_id)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret or right_secret)
 
@@ -225,7 +225,7 @@ def test_a_key_that_may_nothing_or_is_wrong_is_refused(
     store: Proxy, bucket: str, use_key: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_key("s3:GetObject", "s3:ListBucket", secret="wrong")
-    with object_store.asking_for_keys(store.target):
+    with s3.asking_for_keys(store.target):
         text = said(f"{bucket}/corpus", PermissionError)
         assert text == f"{bucket}/corpus: the object store refuses access (ACCESS_DENIED): {CHECK}"
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIANOBODY")
@@ -237,7 +237,7 @@ def test_a_key_that_may_only_read_is_told_so_when_it_writes(
     store: Proxy, bucket: str, use_key: Callable[..., None]
 ) -> None:
     use_key("s3:GetObject", "s3:ListBucket")
-    with object_store.asking_for_keys(store.target):
+    with s3.asking_for_keys(store.target):
         check_place(f"{bucket}/corpus")
         with pytest.raises(PermissionError) as error:
             Folder(f"{bucket}/out").publish_bytes(b"x", "lease.json")
@@ -250,7 +250,7 @@ def test_who_may_read_a_file_need_not_be_allowed_to_list_its_bucket(
     Folder(bucket).publish_bytes(b"x", "corpus.txt")
     use_key("s3:GetObject")
     remote._client.cache_clear()
-    with object_store.asking_for_keys(store.target):
+    with s3.asking_for_keys(store.target):
         check_place(f"{bucket}/corpus.txt")
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import PlannedUnit, shard_stem
 
-READING_THREADS = 32
+READING_THREADS = 64
 """A receipt on an object store takes about 25 ms to read, nearly all of it waiting."""
 
 

@@ -3,6 +3,7 @@
 A fault names the requests that it meets by a part of "METHOD /bucket/key?query", what happens, and how often.
 """
 
+import contextlib
 import http.client
 import json
 import logging
@@ -15,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -32,6 +33,8 @@ REFUSALS = {
     "unavailable": (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"),
     "refused": (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"),
 }
+NOT_PASSED = ("content-length", "connection", "transfer-encoding", "date", "server")
+"""Headers of an answer that are of one connection."""
 END_OF_CHUNKS = b"\r\n0\r\n\r\n"
 
 
@@ -104,6 +107,16 @@ class Fault:
     count: int = 0
 
 
+class Answer(NamedTuple):
+    """What a client is sent."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    size: int
+    """Of the content, which itself is missing if only the head was asked for."""
+
+
 class Proxy:
     """An HTTP proxy before one endpoint."""
 
@@ -145,14 +158,18 @@ class Proxy:
                     return fault
         return None
 
-    def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+    def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Ask the endpoint itself."""
         upstream = http.client.HTTPConnection(self.target.removeprefix("http://"), timeout=60)
         upstream.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
             upstream.putheader(name, value)
         upstream.endheaders(body)
-        return upstream.getresponse()
+        with contextlib.closing(upstream), upstream.getresponse() as response:
+            content = response.read()
+            kept = {name: value for name, value in response.getheaders() if name.lower() not in NOT_PASSED}
+            size = int(response.getheader("content-length") or 0) if method == "HEAD" else len(content)
+            return Answer(response.status, kept, content, size)
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -190,21 +207,17 @@ class _Connection(socketserver.StreamRequestHandler):
         body = self._body(headers)
         time.sleep(proxy.latency_seconds)
         if fault is not None and fault.what in REFUSALS:
-            fault.met.set()
             status, content = REFUSALS[fault.what]
-            self._answer(status, {"content-type": "application/xml"}, content if method != "HEAD" else b"")
-            return True
-        answer = proxy.forward(method, path, headers, body)
-        content, size = answer.read(), None
-        if method == "HEAD":
-            size = answer.getheader("content-length")
-        kept = {name: value for name, value in answer.getheaders() if name.lower() not in NOT_PASSED}
+            answer = Answer(status, {"content-type": "application/xml"}, content, len(content))
+            if method == "HEAD":
+                answer = answer._replace(content=b"")
+        else:
+            answer = proxy.forward(method, path, headers, body)
+        is_cut = fault is not None and fault.what == "cut"
+        self._send(answer._replace(content=answer.content[: fault.after_bytes]) if fault and is_cut else answer)
         if fault is not None:
-            self._answer(answer.status, kept, content[: fault.after_bytes], size=str(len(content)))
             fault.met.set()
-            return False
-        self._answer(answer.status, kept, content, size=size)
-        return True
+        return not is_cut
 
     def _header(self) -> tuple[str, str] | None:
         name, colon, value = self.rfile.readline().decode().partition(":")
@@ -220,12 +233,9 @@ class _Connection(socketserver.StreamRequestHandler):
             body += line + self.rfile.read(int(line, 16) + len("\r\n"))
         return bytes(body)
 
-    def _answer(self, status: int, headers: Mapping[str, str], content: bytes, size: str | None = None) -> None:
-        head = [f"HTTP/1.1 {status} {http.client.responses[status]}"]
-        head += [f"{name}: {value}" for name, value in headers.items()]
-        head += [f"content-length: {len(content) if size is None else size}", "", ""]
-        self.wfile.write("\r\n".join(head).encode() + content)
+    def _send(self, answer: Answer) -> None:
+        head = [f"HTTP/1.1 {answer.status} {http.client.responses[answer.status]}"]
+        head += [f"{name}: {value}" for name, value in answer.headers.items()]
+        head += [f"content-length: {answer.size}", "", ""]
+        self.wfile.write("\r\n".join(head).encode() + answer.content)
         self.wfile.flush()
-
-
-NOT_PASSED = ("content-length", "connection", "transfer-encoding", "date", "server")
