@@ -73,16 +73,15 @@ def _run(
     _claim_tokenizer(folder, tokenizer)
     with ray_session(config.ray):
         require_resources(config.ray, num_cpus=1, what="a tokenizer")
-        manifest, found = _run_phases(config, folder, plan, tokenizer, given_vocab)
+        manifest, found, bad = _run_phases(config, folder, plan, tokenizer, given_vocab)
     print_summary("tokenize", _summary(folder, manifest, found))
-    _warn(config, folder, manifest)
+    _warn(config, folder, manifest, bad)
     return manifest
 
 
-def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest) -> None:
+def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest, bad: BadDocuments) -> None:
     """Say so if documents could not be read, or if the vocabulary does not suit the text."""
-    if manifest.counts.num_quarantined:
-        bad = BadDocuments(read_receipts(folder, str(manifest.plan)).values())
+    if len(bad):
         found = manifest.counts.num_documents + len(bad)
         print(f"warning: {len(bad):,} of {found:,} documents cannot be read: see quarantine/", file=sys.stderr)
         print(bad.named(folder), file=sys.stderr)
@@ -94,8 +93,8 @@ def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest) -> None:
 
 def _run_phases(
     config: TokenizeConfig, folder: Folder, plan: Plan, tokenizer: Tokenizer, given_vocab: Vocab | None
-) -> tuple[Manifest, dict[str, int]]:
-    """Run what is incomplete; return the manifest, and how many shards each phase found done."""
+) -> tuple[Manifest, dict[str, int], BadDocuments]:
+    """Run what is incomplete; return the manifest, how many shards each phase found done, and what was unreadable."""
     assert plan.facts.corpus is not None
     job = TokenizeJob(
         output=folder.uri,
@@ -110,7 +109,8 @@ def _run_phases(
     vocab = _vocabulary(config, folder, counted.receipts, given_vocab)
     written = _numericalize(job, counted.receipts, vocab)
     manifest = _finish(folder, job, counted.receipts, written.receipts, vocab)
-    return manifest, {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
+    found = {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
+    return manifest, found, BadDocuments(written.receipts)
 
 
 def _look_at_input(config: TokenizeConfig) -> _Corpus:
