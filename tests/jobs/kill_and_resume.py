@@ -21,7 +21,7 @@ MARK = "ULMFIT_RAY_KILL_MARK"
 LIMIT_SECONDS = 300
 
 
-def start(output: Path, options: list[str], mark: str) -> subprocess.Popen[str]:
+def start(output: Path | str, options: list[str], mark: str) -> subprocess.Popen[str]:
     """Start the job in a process whose whole family carries `mark` in its environment."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     return subprocess.Popen(
@@ -61,7 +61,7 @@ def kill_at(output: Path, options: list[str], receipts: str, count: int) -> None
     print(f"killed with {len(list((output / receipts).glob('part-*.json')))} receipts in {receipts}", flush=True)
 
 
-def finish(output: Path, options: list[str]) -> str:
+def finish(output: Path | str, options: list[str]) -> str:
     """Run the job to its end and return what it printed."""
     process = start(output, options, uuid.uuid4().hex)
     text, _ = process.communicate(timeout=LIMIT_SECONDS)

@@ -12,7 +12,7 @@ from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import PlannedUnit, shard_stem
 
 READING_THREADS = 64
-"""A receipt on an object store takes about 25 ms to read, nearly all of it waiting."""
+"""A receipt on an object store takes two requests of about 25 ms, nearly all waiting: 160,000 take 140 seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,20 +8,12 @@ shards, and there is no other.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-import pyarrow.compute as pc
-
-from ulmfit_ray.config import ConfigError, to_dict
-from ulmfit_ray.corpus.classes import CLASSES, find_classes
-from ulmfit_ray.corpus.columns import id_column_hint, resolve_columns
-from ulmfit_ray.corpus.contents import check_contents
-from ulmfit_ray.corpus.formats.table import detect_format
-from ulmfit_ray.corpus.limit import first_units
-from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
-from ulmfit_ray.corpus.units import CorpusFacts, Unit, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
+from ulmfit_ray.config import ConfigError
+from ulmfit_ray.corpus.units import CorpusFacts
 from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
@@ -29,6 +21,7 @@ from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
 from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.counting import count_shards
+from ulmfit_ray.pipelines.tokenize.planning import Corpus, claimed_plan, look_at_input, planned_work
 from ulmfit_ray.pipelines.tokenize.subwords import claimed_model, given_model
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard
 from ulmfit_ray.pipelines.tokenize.vocabulary import CountedTypes, count_types
@@ -38,8 +31,8 @@ from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_dataset_manifest
 from ulmfit_ray.storage.model_directory import JOBS as MODEL_JOBS
-from ulmfit_ray.storage.plan import Plan, PlannedUnit, read_plan, whole_units, write_plan
-from ulmfit_ray.storage.receipts import Receipt, read_receipts
+from ulmfit_ray.storage.plan import Plan, PlannedUnit, whole_units
+from ulmfit_ray.storage.receipts import Receipt
 from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab
 
@@ -47,16 +40,6 @@ UNKNOWN_WARNED = 0.2
 """Part of the tokens that may be unknown without a warning."""
 COUNTED_TYPES = "work/types.json"
 """What phase 2 counted and vocab.json does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Corpus:
-    """The input as it was found: its files, its units, and what the plan will say of it."""
-
-    files: list[InputFile]
-    units: Iterable[Unit]
-    """To be gone through once."""
-    facts: CorpusFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +55,7 @@ def run(config: TokenizeConfig) -> Manifest | None:
     refuse_output_inside(config.output, config.input)
     is_finished = Folder(config.output).exists("manifest.json") and not config.overwrite
     # A finished output does not need its input any more.
-    corpus = None if is_finished else _look_at_input(config)
+    corpus = None if is_finished else look_at_input(config)
     given = _Given(_given_vocab(config), None if is_finished else given_model(config))
     # What must be trained first comes later; a mistake in all else is found now.
     waits = config.tokenizer.kind in WITH_MODEL and given.model is None
@@ -81,32 +64,31 @@ def run(config: TokenizeConfig) -> Manifest | None:
         return _run(config, corpus, given, tokenizer)
 
 
-def _run(config: TokenizeConfig, corpus: _Corpus | None, given: _Given, tokenizer: Tokenizer | None) -> Manifest | None:
+def _run(config: TokenizeConfig, corpus: Corpus | None, given: _Given, tokenizer: Tokenizer | None) -> Manifest | None:
     folder, manifest = claim_output("tokenize", config)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest))
         return manifest
     assert corpus is not None
     if config.dry_run:
-        print_dry_run(config, _planned_work(config, folder, corpus))
+        print_dry_run(config, planned_work(config, folder, corpus))
         return None
-    plan = _plan(config, folder, corpus)
+    plan = claimed_plan(config, folder, corpus)
     model = claimed_model(config, folder, plan, given.model)
     tokenizer = tokenizer or make_tokenizer(config.tokenizer_settings(), model)
     _claim_tokenizer(folder, tokenizer)
     with ray_session(config.ray):
         require_resources(config.ray, num_cpus=1, what="a tokenizer")
-        manifest, found = _run_phases(config, folder, plan, tokenizer, given.vocab)
+        manifest, found, bad = _run_phases(config, folder, plan, tokenizer, given.vocab)
     print_corpus(manifest)
     print_summary("tokenize", _summary(folder, manifest, found))
-    _warn(config, folder, manifest)
+    _warn(config, folder, manifest, bad)
     return manifest
 
 
-def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest) -> None:
+def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest, bad: BadDocuments) -> None:
     """Say so if documents could not be read, or if the vocabulary does not suit the text."""
-    if manifest.counts.num_quarantined:
-        bad = BadDocuments(read_receipts(folder, str(manifest.plan)).values())
+    if len(bad):
         found = manifest.counts.num_documents + len(bad)
         print(f"warning: {len(bad):,} of {found:,} documents cannot be read: see quarantine/", file=sys.stderr)
         print(bad.named(folder), file=sys.stderr)
@@ -118,8 +100,8 @@ def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest) -> None:
 
 def _run_phases(
     config: TokenizeConfig, folder: Folder, plan: Plan, tokenizer: Tokenizer, given_vocab: Vocab | None
-) -> tuple[Manifest, dict[str, int]]:
-    """Run what is incomplete; return the manifest, and how many shards each phase found done."""
+) -> tuple[Manifest, dict[str, int], BadDocuments]:
+    """Run what is incomplete; return the manifest, how many shards each phase found done, and what was unreadable."""
     assert plan.facts.corpus is not None
     job = TokenizeJob(
         output=folder.uri,
@@ -136,49 +118,12 @@ def _run_phases(
         raise RuntimeError("the input holds no document that can be read: nothing to tokenize")
     if given_vocab is not None:
         manifest = _finish(folder, job, counted.receipts, counted.receipts, CountedTypes(given_vocab))
-        return manifest, {"shards found written": counted.num_found}
+        return manifest, {"shards found written": counted.num_found}, BadDocuments(counted.receipts)
     types = _count_types(config, folder, counted.receipts)
     written = _numericalize(job, counted.receipts, types.vocab)
     manifest = _finish(folder, job, counted.receipts, written.receipts, types)
-    return manifest, {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
-
-
-def _look_at_input(config: TokenizeConfig) -> _Corpus:
-    """List the files, tell their format, check the columns; everything a person can get wrong is found here."""
-    # What is planned has been looked into, and its files are not read again unless they have changed.
-    is_new = config.overwrite or not Folder(config.output).exists("plan.json")
-    try:
-        files = listed = list_inputs(config.input)
-        options = config.reading_options()
-        if not options.header:
-            options = replace(options, classes=find_classes(files, options.encoding))
-        file_format = detect_format(files, config.format, options)
-        units: Iterable[Unit] = cut_into_units(files, file_format)
-        if is_new and config.limit:
-            # They are cut as all files are, and so are their shards.
-            units = first_units(files, file_format, config.limit)
-            paths = {piece.path for unit in units for piece in unit.pieces}
-            files = [file for file in files if file.path in paths]
-        elif is_new:
-            check_contents(files, file_format)
-        columns = resolve_columns(
-            listed, file_format, text=config.text_columns, id_column=config.id_column, keep=config.keep_columns
-        )
-        hint = id_column_hint(listed, file_format, columns) if is_new else None
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    if hint:
-        print(hint)
-    facts = CorpusFacts(
-        format=file_format.name,
-        options=options,
-        columns=columns,
-        num_files=len(files),
-        num_bytes=sum(file.size for file in files),
-        text_bytes=text_bytes(files),
-        unit_bytes=unit_bytes(listed),
-    )
-    return _Corpus(files, units, facts)
+    found = {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
+    return manifest, found, BadDocuments(written.receipts)
 
 
 def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:
@@ -207,39 +152,6 @@ def _given_vocab(config: TokenizeConfig) -> Vocab | None:
         return None
     read_manifest(Folder(config.vocab), ["tokenize", *MODEL_JOBS])
     return Vocab.from_json(Folder(config.vocab).read_json("vocab.json"))
-
-
-def _plan(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> Plan:
-    """Return the plan that is there, checked against the input, or write one."""
-    plan = read_plan(folder)
-    if plan is None:
-        identity = to_dict(config, identity_only=True)
-        table = units_table(corpus.units, corpus.files, hashes_of_ends(corpus.files))
-        return write_plan(folder, table, identity=identity, corpus=corpus.facts.to_json())
-    _check_classes(plan, corpus)
-    added = check_inputs(plan, corpus.files)
-    if added and not config.limit:
-        print(f"left out: {len(added)} files added since the plan was made ({', '.join(added[:3])} ...)")
-    return plan
-
-
-def _check_classes(plan: Plan, corpus: _Corpus) -> None:
-    assert plan.facts.corpus is not None
-    if CorpusFacts.from_json(plan.facts.corpus).options.classes != corpus.facts.options.classes:
-        raise ConfigError(f"{CLASSES} has changed since the plan was made: put it back, or use --overwrite")
-
-
-def _planned_work(config: TokenizeConfig, folder: Folder, corpus: _Corpus) -> str:
-    """Return what --dry-run says."""
-    plan = None if config.overwrite else read_plan(folder)
-    if plan is None:
-        num_files, num_units, num_done = corpus.facts.num_files, sum(1 for _ in corpus.units), 0
-    else:
-        num_files = len(pc.unique(plan.table["path"]))
-        num_units, num_done = len(plan.units), len(read_receipts(folder, plan.fingerprint))
-    what = f"the first {config.limit:,} documents, of " if config.limit else ""
-    work = f"{what}{num_files:,} files in {num_units:,} units, {num_done:,} shards written"
-    return work if config.vocab else f"{work}; disk while it runs: about three times the result"
 
 
 def _count(config: TokenizeConfig, job: TokenizeJob, plan: Plan) -> PhaseResult:

@@ -1,0 +1,64 @@
+"""A job that is stopped while it writes into a bucket leaves nothing there that looks done, and is finished later."""
+
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from kill_and_resume import finish, kill_all, start
+from s3 import Fault, Proxy
+
+from ulmfit_ray.storage.folder import Folder
+
+SAMPLE = Path(__file__).parents[2] / "jobs/sample/scifact/corpus.jsonl.gz"
+OPTIONS = ["--input", str(SAMPLE), "--ray.num-cpus", "2"]
+
+
+def hashes(place: str, name: str) -> dict[str, str]:
+    folder = Folder(f"{place}/{name}")
+    return {file: folder.sha256(file) for file in folder.names()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the job makes on a local disk when nobody disturbs it."""
+    output = str(tmp_path_factory.mktemp("whole") / "tokens")
+    finish(output, OPTIONS)
+    return output
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("where", ["work/part-0000000-00003.arrow", "shards/part-0000000-00003.arrow"])
+def test_a_job_stopped_in_the_middle_of_an_upload_is_finished_by_the_same_command(
+    number: signal.Signals, where: str, whole: str, bucket: str, proxy: Proxy
+) -> None:
+    stopped = f"{bucket}/stopped"
+    fault = Fault(where=where, what="stall", after_bytes=10_000, times=1)
+    proxy.faults = [fault]
+    mark = uuid.uuid4().hex
+    process = start(stopped, OPTIONS, mark)
+    assert fault.met.wait(120), process.communicate()[0]
+    if number == signal.SIGKILL:
+        kill_all(mark)
+    else:
+        process.send_signal(number)
+    proxy.released.set()
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 130 if number == signal.SIGINT else process.returncode, text
+    kill_all(mark)
+    assert not Folder(stopped).exists("manifest.json")
+    receipts = [name.removesuffix(".json") for name in Folder(stopped).names("done")]
+    assert hashes(stopped, "shards").items() <= hashes(whole, "shards").items()
+    assert {f"{shard}.arrow" for shard in receipts} <= set(hashes(stopped, "shards"))
+    inspected = subprocess.run(
+        [sys.executable, "-m", "ulmfit_ray.cli", "inspect", stopped], capture_output=True, text=True, check=False
+    )
+    assert inspected.returncode == 2
+    assert "its tokenize job has not finished" in inspected.stderr
+    finish(stopped, OPTIONS)
+    assert hashes(stopped, "shards") == hashes(whole, "shards")
+    assert Folder(stopped).sha256("vocab.json") == Folder(whole).sha256("vocab.json")
+    assert hashes(stopped, "quarantine") == {}
