@@ -7,7 +7,7 @@ INSTALLED = $(VENV)/.installed
 FASTAI ?= .venv-fastai
 OUTPUT ?= build/quickstart
 
-.PHONY: install quickstart test test-cluster conformance lint bench clean
+.PHONY: install quickstart test test-data test-cluster chaos conformance lint bench clean
 
 install: $(INSTALLED)
 
@@ -27,6 +27,16 @@ test: install
 	$(BIN)/python -m pytest -n 2 -m "not ray and not cluster and not data"
 	$(BIN)/python -m pytest -m "ray and not cluster and not data"
 
+# What needs a data set that lies beside the repository.
+test-data: install
+	$(BIN)/python -m pytest -m data
+
+# Twenty times kill -9 at random moments: workers, drivers, whole Ray instances. About ten minutes.
+chaos: install
+	rm -rf build/chaos
+	$(BIN)/python tests/jobs/chaos.py build/chaos --kills 20 --output benchmarks/results/chaos.json \
+		--input jobs/sample/scifact/corpus.jsonl.gz --text-columns title text --id-column _id --keep-columns title
+
 # Several Ray nodes on this machine, killed and added in the middle of jobs; every fault in every phase: minutes.
 test-cluster: install
 	$(BIN)/python -m pytest -m cluster
@@ -38,8 +48,7 @@ lint: install
 
 # All tokens of the data sets that lie beside the repository, and of 220,000 random texts, against fastai's own; and what
 # papers say of the data sets.
-conformance: install $(FASTAI)/.installed
-	$(BIN)/python -m pytest -m data
+conformance: install $(FASTAI)/.installed test-data
 	mkdir -p build
 	$(FASTAI)/bin/python tests/conformance/with_fastai.py build/fastai.json
 	$(BIN)/python tests/conformance/compare.py build/fastai.json --output benchmarks/results/conformance.json
