@@ -64,6 +64,7 @@ bench: install
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_step.py --keep-memory
 	$(BIN)/python benchmarks/tokenization.py
+	$(BIN)/python benchmarks/object_store.py
 
 clean:
 	rm -rf build $(VENV) $(FASTAI)

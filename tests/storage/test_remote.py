@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
+import pyarrow.fs
 import pytest
 import s3
 from s3 import Fault, Proxy
@@ -176,6 +178,36 @@ def test_a_bucket_that_does_not_exist_is_named(store: Proxy) -> None:
     assert said("s3://no-such-bucket/corpus", FileNotFoundError) == (
         "s3://no-such-bucket/corpus: there is no bucket no-such-bucket: make it, or correct its name"
     )
+
+
+def test_amazons_own_errors_about_a_bucket_are_told_in_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    reasons = [
+        "Bucket 'elsewhere' not found",
+        "When resolving region for bucket 'elsewhere': AWS Error NETWORK_CONNECTION during HeadBucket operation:"
+        " curlCode: 6, Could not resolve hostname; Details: Could not resolve host: s3.us-east-1.amazonaws.com",
+    ]
+
+    def resolve(bucket: str) -> NoReturn:
+        raise OSError(reasons.pop(0))
+
+    monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", resolve)
+    assert said("s3://elsewhere/corpus", FileNotFoundError).startswith("s3://elsewhere/corpus: there is no bucket")
+    assert said("s3://elsewhere/corpus", ConnectionError) == (
+        "s3://elsewhere/corpus: the object store does not answer"
+        " (Could not resolve host: s3.us-east-1.amazonaws.com): check the network"
+    )
+
+
+def test_the_region_of_the_environment_stands_in_where_amazon_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(bucket: str) -> NoReturn:
+        raise OSError("AWS Error NETWORK_CONNECTION during HeadBucket operation: no way out")
+
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-south-2")
+    monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", resolve)
+    assert remote.s3_file_system("private").region == "eu-south-2"
 
 
 def test_a_place_in_a_bucket_need_not_exist(bucket: str) -> None:

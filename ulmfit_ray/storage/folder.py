@@ -133,7 +133,7 @@ class Folder:
         """Return the content of a JSON file, or None if it is not there."""
         try:
             return self.read_json(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def open(self, name: str) -> pa.NativeFile:

@@ -22,6 +22,7 @@ SMALL_BYTES = 8 << 20
 """What is smaller is uploaded by one PUT, and read by one GET. pyarrow's limit for a PUT is 10 MB."""
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 REFUSALS = (
     *("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "MISSING_AUTHENTICATION_TOKEN"),
@@ -99,11 +100,21 @@ def _client(bucket: str, *, max_attempts: int, timeout_seconds: float, puts_whol
     endpoint = _endpoint()
     return pyarrow.fs.S3FileSystem(
         endpoint_override=endpoint,
-        region=None if endpoint else pyarrow.fs.resolve_s3_region(bucket),
+        region=None if endpoint else _region(bucket),
         request_timeout=timeout_seconds,
         allow_delayed_open=puts_whole,
         retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=max_attempts),
     )
+
+
+def _region(bucket: str) -> str | None:
+    """Return Amazon's region of a bucket; None for that of the environment, where only a private network leads out."""
+    try:
+        return pyarrow.fs.resolve_s3_region(bucket)
+    except OSError:
+        if not any(map(os.environ.get, REGIONS)):
+            raise
+        return None
 
 
 def _endpoint() -> str | None:
@@ -148,7 +159,7 @@ def _in_words(uri: str, error: OSError) -> OSError | None:
     found = AWS_ERROR.search(str(error))
     if found is None:
         # What resolve_s3_region says.
-        return _no_bucket(uri) if str(error).endswith("not found") else None
+        return _no_bucket(uri) if str(error).startswith("Bucket ") else None
     kind, status, detail = found[1], found[2] or "", found[3].rpartition("Details: ")[2].partition(" (Request ID")[0]
     if kind == "NO_SUCH_BUCKET":
         return _no_bucket(uri)
