@@ -128,7 +128,7 @@ def disturb(
         os.kill(victims[0], sent)
         statuses = [os.waitpid(victim, 0)[1] for victim in victims]
         done[f"{phase} {sent.name} {'in the middle' if statuses[0] else 'after its end'}"] += 1
-        assert not any(statuses[1:]), "the attempt beside the killed one failed"
+        assert not any(statuses[1:]), f"the attempt beside the killed one failed at {phase}: status {statuses[1]}"
         # Whatever has a receipt now is whole, and none of the others was touched.
         assert all(hashes(job, each).items() <= expected[each].items() for each in PHASES)
         timed(partial(make_work, phase, number))
@@ -159,10 +159,11 @@ def forked(work: partial[None]) -> int:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         work()
-    except Exception:
-        traceback.print_exc()
+    except KeyboardInterrupt:
         os._exit(1)
     except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
         os._exit(1)
     os._exit(0)
 
