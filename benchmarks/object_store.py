@@ -38,10 +38,11 @@ import s3
 from s3 import Answer, Proxy
 
 from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit
 from ulmfit_ray.pipelines.attempts import Phase, attempt
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard, tokenize_shard
-from ulmfit_ray.pipelines.tokenize.vocabulary import count_vocabulary
+from ulmfit_ray.pipelines.tokenize.vocabulary import count_types
 from ulmfit_ray.storage import folder as folder_module
 from ulmfit_ray.storage.folder import Folder, to_json_bytes
 from ulmfit_ray.storage.receipts import READING_THREADS, Receipt, read_receipts
@@ -105,7 +106,15 @@ def write_units(place: str) -> list[Unit]:
 def requests_per_shard(proxy: Proxy, units: list[Unit], output: str) -> dict[str, float]:
     """Make all shards, read the receipts as a restart does; return how many requests of each kind that took."""
     settings = TokenizerSettings()
-    facts = CorpusFacts(format="jsonl", columns=Columns(), num_files=NUM_SHARDS, num_bytes=0, unit_bytes=1 << 20)
+    facts = CorpusFacts(
+        format="jsonl",
+        options=ReadingOptions(),
+        columns=Columns(),
+        num_files=NUM_SHARDS,
+        num_bytes=0,
+        text_bytes=0,
+        unit_bytes=1 << 20,
+    )
     fingerprint = make_tokenizer(settings).fingerprint
     job = TokenizeJob(output=output, plan="p", corpus=facts, settings=settings, tokenizer_fingerprint=fingerprint)
     folder = Folder(output)
@@ -115,7 +124,7 @@ def requests_per_shard(proxy: Proxy, units: list[Unit], output: str) -> dict[str
         outcome = attempt(first, unit.stem, partial(tokenize_shard, job, unit, None, unit.stem))
         assert outcome.receipt is not None, outcome.problem
     counted = list(read_receipts(folder, "p", WORK_RECEIPTS).values())
-    vocab = count_vocabulary(folder, counted, max_vocab=60_000, min_freq=3)
+    vocab = count_types(folder, counted, max_vocab=60_000, min_freq=3).vocab
     folder.publish_json(vocab.to_json(), "vocab.json")
     last = replace(first, stage="3 numericalize", where="done")
     for unit in units:

@@ -122,7 +122,8 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
         check_places(config)
         run(config)
     except KeyboardInterrupt as interrupt:
-        said = str(interrupt) or "interrupted; run the same command again to go on from here"
+        again = " without --overwrite" if "--overwrite" in arguments else ""
+        said = str(interrupt) or f"interrupted; run the same command again{again} to go on from here"
         print(f"\n{said}", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -1,8 +1,11 @@
 """The names of classes that a file only numbers: classes.txt beside it, as AG News, DBpedia and Yelp come."""
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from ulmfit_ray.corpus.listing import InputFile, read_beside
+from ulmfit_ray.corpus.open_text import UTF8_BOM
+from ulmfit_ray.corpus.web import is_on_the_web
 
 CLASSES = "classes.txt"
 
@@ -14,9 +17,9 @@ def find_classes(files: Sequence[InputFile], encoding: str) -> tuple[str, ...]:
         ValueError: the files lie beside several that differ, or only some beside one.
     """
     found: dict[tuple[str, ...], str] = {}
-    for folder in sorted({file.path.rpartition("/")[0] for file in files}):
-        content = read_beside(folder, CLASSES)
-        lines = content.decode(encoding, "replace").splitlines() if content is not None else []
+    for folder in sorted({_folder(file.path) for file in files}):
+        content = (read_beside(folder, CLASSES) or b"").removeprefix(UTF8_BOM)
+        lines = content.decode(encoding, "replace").split("\n")
         found.setdefault(tuple(line.strip() for line in lines if line.strip()), folder)
     if len(found) > 1:
         raise ValueError(
@@ -24,3 +27,10 @@ def find_classes(files: Sequence[InputFile], encoding: str) -> tuple[str, ...]:
             " tokenize each folder by itself"
         )
     return next(iter(found), ())
+
+
+def _folder(path: str) -> str:
+    """Return the folder of a file; what stands behind the ? of a web address belongs to the file."""
+    if is_on_the_web(path):
+        path = urlsplit(path)._replace(query="", fragment="").geturl()
+    return path.rpartition("/")[0]

@@ -4,6 +4,8 @@ import io
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
 from typing import BinaryIO
 
 from ulmfit_ray.corpus.columns import Columns
@@ -59,11 +61,18 @@ def records_of(stream: BinaryIO, piece: Piece, file_format: Format) -> tuple[Hea
     offset = header.offset
     if piece.start > offset:
         offset = file_format.locate(stream, piece.start)
-    stop = piece.until
-    if stop is None and not is_compressed(piece.path):
-        # A compressed file is a piece as a whole, and its size says nothing about its content.
-        stop = piece.stop
-    return header, file_format.records(stream, offset, stop)
+    # A compressed file is a piece as a whole, and its size says nothing about its content.
+    stop = None if is_compressed(piece.path) else piece.stop
+    if piece.until is None:
+        return header, file_format.records(stream, offset, stop)
+    if file_format.is_binary:
+        # Its records have numbers, its pieces have bytes.
+        return header, takewhile(partial(_is_before, piece.until), file_format.records(stream, offset, stop))
+    return header, file_format.records(stream, offset, piece.until)
+
+
+def _is_before(until: int, record: Record) -> bool:
+    return record.offset < until
 
 
 def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_bytes: int) -> Iterator[StreamedText]:

@@ -52,7 +52,7 @@ class Piece:
     start: int
     stop: int
     until: int | None = None
-    """Byte offset in the content, decompressed, from which on no record is read (--limit); None: all are."""
+    """Where no record is read any more (--limit): an offset such as records have, in bytes or rows; None: all are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class Unit:
     def num_bytes(self) -> int:
         """Return how many bytes of its files are read."""
         ends = (piece.stop if piece.until is None else piece.until for piece in self.pieces)
-        return sum(end - piece.start for piece, end in zip(self.pieces, ends, strict=True))
+        # Of a compressed file and of rows `until` counts something else: then it is a guess, and never negative.
+        return sum(max(0, end - piece.start) for piece, end in zip(self.pieces, ends, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

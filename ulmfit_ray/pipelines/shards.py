@@ -6,7 +6,7 @@ attempts.py has what happens on a worker; one bad shard does not end the job.
     receipts on disk -> pending units -> groups -> map_batches -> outcomes -> tally -> receipts on disk, read again
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TypeVar
@@ -103,16 +103,17 @@ def run_phase(
             pending = pending_units(units, receipts)
         receipts = read_receipts(folder, phase.plan, phase.where, known=receipts)
         missing = pending_units(units, receipts)
-        _forget_failures(folder, receipts)
+        _forget_failures(folder, missing)
         tally.finish(folder, {unit.stem: source_of(unit) for unit in missing})
     done = [receipts[shard] for unit in units for shard in shards_of(unit, receipts) or ()]
     return PhaseResult(done, num_found, _rate(spans, done))
 
 
-def _forget_failures(folder: Folder, receipts: Mapping[str, Receipt]) -> None:
-    """Delete the tracebacks of shards that have been made since."""
+def _forget_failures(folder: Folder, missing: Sequence[PlannedUnit]) -> None:
+    """Delete the tracebacks of units that have been made since."""
+    stems = tuple(unit.stem for unit in missing)
     for name in folder.names("failed"):
-        if name.removesuffix(".txt") in receipts:
+        if not name.startswith(stems):
             folder.delete_file(f"failed/{name}")
 
 

@@ -59,6 +59,14 @@ def test_what_a_pattern_finds_in_letters_is_read_from_it(pattern: str, finds_not
         (r"^:(?=[a-m])", False, False),
         (r"(?<=[a-z])(?:-|--)(?=[a-z])|\.\.+", False, True),
         (r"(?<=[a-z]),(?=[b-z])", False, False),
+        (r"(?<=[\da-f])-", False, False),
+        (r"(?<=[\da-z])-", False, True),
+        (r"(?<=[\W\d])-", False, True),
+        (r"(?<=[^\Wa-f])-", False, False),
+        (r"(?<=\b\w\w\w)-", False, False),
+        (r"(?<=\b\w\w)-", False, True),
+        (r"(?i:-|S)", False, False),
+        (r"(?<=[a-z])(?=[a-z])", False, False),
     ],
 )
 def test_whether_a_pattern_tells_letters_apart_is_read_from_it(pattern: str, at_end: bool, is_blind: bool) -> None:

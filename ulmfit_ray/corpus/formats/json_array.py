@@ -80,7 +80,11 @@ def read_elements(stream: BinaryIO, offset: int = 0, stop: int | None = None) ->
     """
     text = _Text(stream, offset)
     text.skip_separators()
-    while text.has_more():
+
+    def is_over() -> bool:
+        return stop is not None and text.offset >= stop
+
+    while text.has_more() and not is_over():
         if text.next_byte() == b"]":
             text.position += 1
             text.skip_separators()
@@ -88,12 +92,10 @@ def read_elements(stream: BinaryIO, offset: int = 0, stop: int | None = None) ->
                 raise DamagedFileError(text.offset, "something stands behind the end of the array")
             return
         began = text.offset
-        if stop is not None and began >= stop:
-            return
         element = text.take_element()
         separators = text.skip_separators()
         yield Record(began, element + separators)
-        if not text.has_more():
+        if not text.has_more() and not is_over():
             raise DamagedFileError(text.offset, "the array is not closed")
 
 

@@ -33,7 +33,7 @@ from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_dataset_m
 from ulmfit_ray.storage.model_directory import JOBS as MODEL_JOBS
 from ulmfit_ray.storage.plan import Plan, PlannedUnit, whole_units
 from ulmfit_ray.storage.receipts import Receipt
-from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, make_tokenizer
+from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab
 
 UNKNOWN_WARNED = 0.2
@@ -56,7 +56,7 @@ def run(config: TokenizeConfig) -> Manifest | None:
     is_finished = Folder(config.output).exists("manifest.json") and not config.overwrite
     # A finished output does not need its input any more.
     corpus = None if is_finished else look_at_input(config)
-    given = _Given(_given_vocab(config), None if is_finished else given_model(config))
+    given = _Given(None, None) if is_finished else _Given(_given_vocab(config), given_model(config))
     # What must be trained first comes later; a mistake in all else is found now.
     waits = config.tokenizer.kind in WITH_MODEL and given.model is None
     tokenizer = None if waits else make_tokenizer(config.tokenizer_settings(), given.model)
@@ -151,6 +151,17 @@ def _given_vocab(config: TokenizeConfig) -> Vocab | None:
     if config.vocab is None:
         return None
     read_manifest(Folder(config.vocab), ["tokenize", *MODEL_JOBS])
+    theirs = TokenizerSettings.from_json(Folder(config.vocab).read_json("tokenizer.json"))
+    ours = config.tokenizer_settings()
+    differing = [name for name in ("kind", "lang", "rules") if getattr(ours, name) != getattr(theirs, name)]
+    if differing:
+        said = ", ".join(
+            f"{name} {getattr(theirs, name)!r} there and {getattr(ours, name)!r} here" for name in differing
+        )
+        raise ConfigError(
+            f"the words of --vocab {config.vocab} were cut otherwise ({said}): tokenize with the same"
+            " --tokenizer.kind, --lang and --rules, or leave out --vocab"
+        )
     return Vocab.from_json(Folder(config.vocab).read_json("vocab.json"))
 
 

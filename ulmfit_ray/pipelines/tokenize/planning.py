@@ -9,6 +9,7 @@ from ulmfit_ray.config import ConfigError, to_dict
 from ulmfit_ray.corpus.classes import CLASSES, find_classes
 from ulmfit_ray.corpus.columns import id_column_hint, resolve_columns
 from ulmfit_ray.corpus.contents import check_contents
+from ulmfit_ray.corpus.formats.csv_rows import LABEL
 from ulmfit_ray.corpus.formats.table import detect_format
 from ulmfit_ray.corpus.limit import first_units
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
@@ -32,11 +33,14 @@ class Corpus:
 def look_at_input(config: TokenizeConfig) -> Corpus:
     """List the files, tell their format, check the columns; everything a person can get wrong is found here."""
     # What is planned has been looked into, and its files are not read again unless they have changed.
-    is_new = config.overwrite or not Folder(config.output).exists("plan.json")
+    plan = None if config.overwrite else read_plan(Folder(config.output))
+    is_new = plan is None
     try:
-        files = listed = list_inputs(config.input)
+        listed = list_inputs(config.input)
+        # What was added since the plan was made is named later, and has no say in anything.
+        files = listed if plan is None else _planned(listed, plan)
         options = config.reading_options()
-        if not options.header:
+        if not options.header and LABEL in options.columns:
             options = replace(options, classes=find_classes(files, options.encoding))
         file_format = detect_format(files, config.format, options)
         units: Iterable[Unit] = cut_into_units(files, file_format)
@@ -48,7 +52,11 @@ def look_at_input(config: TokenizeConfig) -> Corpus:
         elif is_new:
             check_contents(files, file_format)
         columns = resolve_columns(
-            listed, file_format, text=config.text_columns, id_column=config.id_column, keep=config.keep_columns
+            listed if is_new else files,
+            file_format,
+            text=config.text_columns,
+            id_column=config.id_column,
+            keep=config.keep_columns,
         )
         hint = id_column_hint(listed, file_format, columns) if is_new else None
     except ValueError as error:
@@ -64,7 +72,12 @@ def look_at_input(config: TokenizeConfig) -> Corpus:
         text_bytes=text_bytes(files),
         unit_bytes=unit_bytes(listed),
     )
-    return Corpus(files, units, facts)
+    return Corpus(files if is_new else listed, units, facts)
+
+
+def _planned(files: list[InputFile], plan: Plan) -> list[InputFile]:
+    paths = set(plan.table["path"].to_pylist())
+    return [file for file in files if file.path in paths] or files
 
 
 def claimed_plan(config: TokenizeConfig, folder: Folder, corpus: Corpus) -> Plan:

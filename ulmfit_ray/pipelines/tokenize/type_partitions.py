@@ -162,9 +162,14 @@ def _add_up_partition(
 
 def _read(folder: Folder, name: str, row_group: int | None = None) -> pa.Table:
     try:
-        with folder.open(name) as source:
-            if row_group is None:
+        if row_group is None:
+            with folder.open(name) as source:
                 return pq.read_table(source).cast(TYPES_SCHEMA)
+        # Not `open`, which reads the whole of a small file.
+        with folder.filesystem.open_input_file(folder.path(name)) as source:
             return pq.ParquetFile(source).read_row_group(row_group)
     except Exception as error:
-        raise RuntimeError(f"{folder.uri}/{name} cannot be read: {type(error).__name__}: {error}") from error
+        raise RuntimeError(
+            f"{folder.uri}/{name} cannot be read: {type(error).__name__}: {error}; if it cannot be mended,"
+            " start afresh with --overwrite"
+        ) from error

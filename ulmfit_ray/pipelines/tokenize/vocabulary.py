@@ -26,6 +26,8 @@ from ulmfit_ray.text.vocab import Vocab, build_vocab, most_frequent
 MAX_BYTES_HERE, BYTES_AT_ONCE = 48 << 20, 8 << 20
 """Files of types that the driver adds up by itself, and how many of them at once. A type takes about 8 bytes in a file
 and 100 in memory; a corpus of a gigabyte has 40 MB of them, most in many shards."""
+MAX_ROWS_KEPT = 1_000_000
+"""Types of all partitions that the driver keeps before it drops those that cannot be in the vocabulary."""
 NUM_NAMED = 20
 """How many of the most frequent tokens the manifest names."""
 PART_SCHEMA = TYPES_SCHEMA.append(pa.field("types", pa.int64()))
@@ -57,17 +59,23 @@ def count_types(folder: Folder, counted: Sequence[Receipt], *, max_vocab: int, m
     shards = [receipt.shard for receipt in counted]
     chosen = partial(_most_frequent_and_total, max_vocab=max_vocab, min_freq=min_freq)
     if size_of_types(folder) <= MAX_BYTES_HERE:
-        parts = [chosen(_types_here(folder, shards))]
+        parts = iter([chosen(_types_here(folder, shards))])
     else:
-        parts = list(sums_of_partitions(folder, shards, chosen))
-    rows = pa.concat_tables([PART_SCHEMA.empty_table(), *parts])
-    is_total = pc.is_null(rows["token"])
-    totals, frequent = rows.filter(is_total), rows.filter(pc.invert(is_total)).select(TYPES_SCHEMA.names)
-    found = pc.sum(totals["count"]).as_py() or 0
+        parts = sums_of_partitions(folder, shards, chosen)
+    frequent, found, num_types = TYPES_SCHEMA.empty_table(), 0, 0
+    for part in parts:
+        is_total = pc.is_null(part["token"])
+        found += pc.sum(part.filter(is_total)["count"]).as_py()
+        num_types += pc.sum(part.filter(is_total)["types"]).as_py()
+        frequent = pa.concat_tables([frequent, part.filter(pc.invert(is_total)).select(TYPES_SCHEMA.names)])
+        if frequent.num_rows > MAX_ROWS_KEPT:
+            # No type is in two partitions, so nothing is lost.
+            frequent = _most_frequent_and_named(frequent, max_vocab=max_vocab, min_freq=min_freq)
     if found != num_tokens:
         raise RuntimeError(
             f"{folder.uri}: the types of all shards have {found:,} occurrences, the shards {num_tokens:,} tokens:"
-            " something was lost on the way. Run the same command again."
+            " something was lost on the way. Run the same command again; if it says so again, start afresh with"
+            " --overwrite."
         )
     vocab = build_vocab(
         [frequent],
@@ -78,7 +86,7 @@ def count_types(folder: Folder, counted: Sequence[Receipt], *, max_vocab: int, m
     )
     named = _first(frequent, NUM_NAMED)
     counts = dict(zip(named["token"].to_pylist(), named["count"].to_pylist(), strict=True))
-    return CountedTypes(vocab, pc.sum(totals["types"]).as_py() or 0, counts)
+    return CountedTypes(vocab, num_types, counts)
 
 
 def _first(types: pa.Table, number: int) -> pa.Table:
@@ -97,14 +105,15 @@ def _types_here(folder: Folder, shards: Sequence[str]) -> pa.Table:
 
 
 def _most_frequent_and_total(types: pa.Table, max_vocab: int, min_freq: int) -> pa.Table:
-    """Return the most frequent types of a partition, and one row more, without a token, that counts all of them.
-
-    Rare ones are among them only where the partition has too few others to name.
-    """
+    """Return the most frequent types of a partition, and one row more, without a token, that counts all of them."""
     total = {"token": [None], "count": [pc.sum(types["count"]).as_py() or 0], "documents": [0], "types": [len(types)]}
-    chosen = most_frequent(types, max_vocab=max_vocab, min_freq=min_freq)
-    named = _first(types, NUM_NAMED)
-    more = named.filter(pc.invert(pc.is_in(named["token"], value_set=chosen["token"])))
-    rows = pa.concat_tables([chosen, more])
+    rows = _most_frequent_and_named(types, max_vocab, min_freq)
     rows = rows.append_column(PART_SCHEMA.field("types"), pa.nulls(len(rows), pa.int64()))
     return pa.concat_tables([rows, pa.table(total, schema=PART_SCHEMA)])
+
+
+def _most_frequent_and_named(types: pa.Table, max_vocab: int, min_freq: int) -> pa.Table:
+    """Return the most frequent types; rare ones are among them only where there are too few others to name."""
+    chosen = most_frequent(types, max_vocab=max_vocab, min_freq=min_freq)
+    named = _first(types, NUM_NAMED)
+    return pa.concat_tables([chosen, named.filter(pc.invert(pc.is_in(named["token"], value_set=chosen["token"])))])

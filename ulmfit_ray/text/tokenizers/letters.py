@@ -18,6 +18,8 @@ NUM_LETTERS = 3
 """So many letters in a row, or more, are alike to every pattern that looks no farther than this from a mark."""
 _REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
 _LOOKS = (codes.ASSERT, codes.ASSERT_NOT)
+_WITH_LETTERS = (codes.CATEGORY_WORD, codes.CATEGORY_NOT_DIGIT, codes.CATEGORY_NOT_SPACE)
+"""Categories that have all letters; the others have none."""
 _ONE_CHARACTER = (codes.LITERAL, codes.NOT_LITERAL, codes.IN, codes.ANY)
 
 
@@ -89,9 +91,17 @@ def tells_no_letters_apart(search: Any, marks: frozenset[str], *, at_end: bool) 
     parsed = _parsed(search)
     return parsed is not None and all(
         not _may_match(option, ASCII_LETTERS | marks)
-        or _matches_mark_only(option)
+        or (_matches_mark_only(option) and _matches_something(option))
         or (at_end and _matches_mark_and_letters(option))
         for option in _options(parsed)
+    )
+
+
+def _matches_something(option: Any) -> bool:
+    """Tell whether an alternative matches a character at least: one that matches none may stand inside a run."""
+    return any(
+        operation in (*_ONE_CHARACTER, codes.SUBPATTERN, codes.BRANCH) or (operation in _REPEATS and argument[0] > 0)
+        for operation, argument in option
     )
 
 
@@ -114,7 +124,7 @@ def _options(parsed: Any) -> list[Any]:
     nodes = list(parsed)
     if nodes and nodes[-1][0] is codes.BRANCH:
         return [[*nodes[:-1], *option] for option in nodes[-1][1][1]]
-    if len(nodes) == 1 and nodes[0][0] is codes.SUBPATTERN:
+    if len(nodes) == 1 and nodes[0][0] is codes.SUBPATTERN and not nodes[0][1][1] & re.IGNORECASE:
         return _options(nodes[0][1][3])
     return [nodes]
 
@@ -126,7 +136,8 @@ def _matches_mark_only(nodes: Any) -> bool:
 
 def _node_is_mark_only(operation: Any, argument: Any) -> bool:
     if operation in _LOOKS:
-        return max(argument[1].getwidth()) <= NUM_LETTERS and _is_blind_to_letters(argument[1])
+        width = max(argument[1].getwidth())
+        return width <= NUM_LETTERS and _is_blind_to_letters(argument[1], with_anchors=width < NUM_LETTERS)
     if operation in _ONE_CHARACTER:
         return not _may_match([(operation, argument)], ASCII_LETTERS)
     if operation is codes.SUBPATTERN:
@@ -138,20 +149,23 @@ def _node_is_mark_only(operation: Any, argument: Any) -> bool:
     return bool(operation is codes.AT)
 
 
-def _is_blind_to_letters(sequence: Any) -> bool:
-    """Tell whether each character of a sequence may be any letter, or none."""
+def _is_blind_to_letters(sequence: Any, *, with_anchors: bool) -> bool:
+    """Tell whether each character of a sequence may be any letter, or none.
+
+    An anchor, such as the border of a word, tells how long a run is; `with_anchors`: that does not matter.
+    """
     for operation, argument in sequence:
         if operation in _ONE_CHARACTER:
             allowed = {letter for letter in ASCII_LETTERS if _is_allowed(operation, argument, letter)}
             if allowed not in (set(), ASCII_LETTERS):
                 return False
         elif operation is codes.BRANCH:
-            if not all(map(_is_blind_to_letters, argument[1])):
+            if not all(_is_blind_to_letters(option, with_anchors=with_anchors) for option in argument[1]):
                 return False
         elif operation is codes.SUBPATTERN:
-            if argument[1] & re.IGNORECASE or not _is_blind_to_letters(argument[3]):
+            if argument[1] & re.IGNORECASE or not _is_blind_to_letters(argument[3], with_anchors=with_anchors):
                 return False
-        elif operation is not codes.AT:
+        elif operation is not codes.AT or not with_anchors:
             return False
     return True
 
@@ -166,7 +180,7 @@ def _is_allowed(operation: Any, argument: Any, letter: str) -> bool:
         return True
     is_negated = argument[0][0] is codes.NEGATE
     items = argument[1:] if is_negated else argument
-    if any(kind is codes.CATEGORY for kind, _ in items):
-        # Categories do not tell one ASCII letter from another.
-        return True
-    return is_negated != any(_item_may(item, frozenset(letter)) for item in items)
+    return is_negated != any(
+        value in _WITH_LETTERS if kind is codes.CATEGORY else _item_may((kind, value), frozenset(letter))
+        for kind, value in items
+    )
