@@ -112,17 +112,26 @@ def test_a_dry_run_writes_nothing(output: str) -> None:
 
 def leases_seen(config: JobConfig) -> list[bool]:
     with output_lease("verb", config):
-        return [Path(config.output, "lease.json").exists()]
+        return [Folder(config.output).exists("lease.json")]
 
 
-def test_an_output_is_leased_while_it_is_written_and_not_while_it_is_looked_at(output: str) -> None:
-    assert leases_seen(JobConfig(output=output)) == [True]
-    assert leases_seen(JobConfig(output=output, dry_run=True)) == [False]
-    folder, _ = claim_output("verb", JobConfig(output=output))
-    assert leases_seen(JobConfig(output=output)) == [True]
+@pytest.fixture(params=["local", "bucket", "folder in a bucket"])
+def place(request: pytest.FixtureRequest, output: str) -> str:
+    """A place for an output: a local one, a whole bucket, and one in a bucket."""
+    if request.param == "local":
+        return output
+    bucket = request.getfixturevalue("bucket")
+    return bucket if request.param == "bucket" else f"{bucket}/out"
+
+
+def test_an_output_is_leased_while_it_is_written_and_not_while_it_is_looked_at(place: str) -> None:
+    assert leases_seen(JobConfig(output=place)) == [True]
+    assert leases_seen(JobConfig(output=place, dry_run=True)) == [False]
+    folder, _ = claim_output("verb", JobConfig(output=place))
+    assert leases_seen(JobConfig(output=place)) == [True]
     write_manifest(folder, Manifest(job="verb", vocab="v", tokenizer="t", files={}))
-    assert leases_seen(JobConfig(output=output)) == [False]
-    assert leases_seen(JobConfig(output=output, overwrite=True)) == [True]
+    assert leases_seen(JobConfig(output=place)) == [False]
+    assert leases_seen(JobConfig(output=place, overwrite=True)) == [True]
     assert folder.names() == ["config.json", "manifest.json"]
 
 

@@ -86,6 +86,7 @@ def test_a_copy_of_another_size_is_an_error(
     monkeypatch.setattr(folder_module.shutil, "copyfile", lambda source, target: target.write_bytes(b"con"))
     with pytest.raises(OSError, match="name has 3 bytes after the copy, not 7"):
         local_folder.publish(local_file(tmp_path), "name")
+    assert everything(local_folder) == []
 
 
 def test_temporary_files_are_hidden_and_swept_away(local_folder: Folder) -> None:

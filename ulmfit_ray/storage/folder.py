@@ -99,8 +99,9 @@ class Folder:
         return self.filesystem.get_file_info(self.path(name)).type != pyarrow.fs.FileType.NotFound
 
     def check_writable(self) -> None:
-        """Raise an error that says what to do (see `remote.in_words`) if an object store lets us write nothing here."""
-        if not self.is_local:
+        """Raise an error that says what to do (see `remote.in_words`) if we may write nothing here in a bucket."""
+        is_in_bucket = self.uri.startswith(remote.SCHEME) and "/" in self.root
+        if is_in_bucket:
             # Not through a stream of pyarrow's, which would try a second time and print what goes wrong there.
             with remote.in_words(self.uri):
                 self.filesystem.create_dir(self.root, recursive=False)
@@ -157,10 +158,15 @@ class Folder:
             with pa.memory_map(str(local_file)) as file, remote.in_words(f"{self.uri}/{name}"):
                 remote.upload(self.filesystem, file.read_buffer(), self.path(name))
             return
-        self._replace(name, lambda path: shutil.copyfile(local_file, path))
-        expected, found = local_file.stat().st_size, self.size(name)
-        if found != expected:
-            raise OSError(f"{self.uri}/{name} has {found:,} bytes after the copy, not {expected:,}")
+
+        def copy(target: Path) -> None:
+            shutil.copyfile(local_file, target)
+            # Looked at before it gets its name: there, another attempt may already have put a file of its own.
+            expected, found = local_file.stat().st_size, target.stat().st_size
+            if found != expected:
+                raise OSError(f"{self.uri}/{name} has {found:,} bytes after the copy, not {expected:,}")
+
+        self._replace(name, copy)
 
     def publish_bytes(self, content: bytes, name: str) -> None:
         """Put a small file in its place in one step."""
