@@ -5,12 +5,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_ray.corpus import units as units_module
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.documents import BadDocument, Document
 from ulmfit_ray.corpus.formats.format import Format
+from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.limit import first_units
 from ulmfit_ray.corpus.listing import InputFile, list_inputs
@@ -41,6 +44,7 @@ CORPORA: dict[str, tuple[Format, dict[str, bytes]]] = {
     "jsonl": (JSONL, {"a.jsonl": OBJECTS, "b.jsonl": OBJECTS}),
     "jsonl.gz": (JSONL, {"a.jsonl.gz": OBJECTS, "b.jsonl.gz": OBJECTS}),
     "json": (JSON, {"a.json": ARRAY, "b.json": ARRAY}),
+    "json, not closed": (JSON, {"a.json": ARRAY[:-1], "b.json": ARRAY + b" more"}),
     "wikitext": (WIKITEXT, {"a.tokens": ARTICLES, "b.tokens": ARTICLES}),
     "csv": (CSV, {"a.csv": ROWS, "b.csv": ROWS}),
     "csv.gz": (CSV, {"a.csv.gz": ROWS, "b.csv.gz": ROWS}),
@@ -57,6 +61,21 @@ def read(units: Iterable[Unit], file_format: Format, unit_bytes: int) -> list[tu
             name = unit.stem if part is None else f"{unit.stem}-{part.part}"
             shards.append((name, list(documents_of(unit, part, file_format, columns))))
     return shards
+
+
+def test_the_first_rows_of_parquet_files_are_those_of_the_whole(tmp_path: Path, unit_bytes: int) -> None:
+    file_format = make_format("parquet", ReadingOptions(columns=("text",)))
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        rows = pa.table({"text": [f"{name} {number}" for number in range(25)]})
+        pq.write_table(rows, tmp_path / f"in/{name}.parquet", row_group_size=10)
+    files = list_inputs([str(tmp_path / "in")])
+    for limit in (1, 9, 10, 11, 25, 26, 49, 50, 51):
+        units = planned(first_units(files, file_format, limit), files)
+        found = [document.doc_id for _, documents in read(units, file_format, unit_bytes) for document in documents]
+        every = [f"{name}.parquet#{number}" for name in "ab" for number in range(25)]
+        assert found == every[:limit]
+        assert all(unit.num_bytes >= 0 for unit in units)
 
 
 def planned(units: Iterable[Unit], files: list[InputFile]) -> list[Unit]:

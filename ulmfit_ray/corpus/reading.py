@@ -11,7 +11,7 @@ from typing import BinaryIO
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.documents import BadDocument, Document, read_documents
-from ulmfit_ray.corpus.formats.format import Format, Header, Source
+from ulmfit_ray.corpus.formats.format import Format, Header, Source, never_cut
 from ulmfit_ray.corpus.open_text import is_compressed, open_stored, open_text
 from ulmfit_ray.corpus.records import Record
 from ulmfit_ray.corpus.units import Piece, Unit
@@ -61,8 +61,9 @@ def records_of(stream: BinaryIO, piece: Piece, file_format: Format) -> tuple[Hea
     offset = header.offset
     if piece.start > offset:
         offset = file_format.locate(stream, piece.start)
-    # A compressed file is a piece as a whole, and its size says nothing about its content.
-    stop = None if is_compressed(piece.path) else piece.stop
+    # A compressed file is a piece as a whole, and its size says nothing about its content. A file that is never cut is
+    # read to its end, so that it is seen what is missing there.
+    stop = None if is_compressed(piece.path) or file_format.cut is never_cut else piece.stop
     if piece.until is None:
         return header, file_format.records(stream, offset, stop)
     if file_format.is_binary:

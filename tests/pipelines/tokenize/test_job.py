@@ -225,6 +225,41 @@ def test_a_given_vocabulary_is_used_as_it_is(tokens: str, tmp_path: Path) -> Non
     assert "num_types" not in manifest.figures
 
 
+def test_a_vocabulary_of_words_that_were_cut_otherwise_is_refused(tokens: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("the cells")
+    config = TokenizeConfig(
+        input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), vocab=tokens, lang="de", rules=("none",)
+    )
+    with pytest.raises(ConfigError, match=r"were cut otherwise \(lang 'en' there and 'de' here, rules .*'none'"):
+        run(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_output_needs_its_given_vocabulary_no_more(tokens: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("the cells")
+    shutil.copytree(tokens, tmp_path / "vocab")
+    config = TokenizeConfig(
+        input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), vocab=str(tmp_path / "vocab")
+    )
+    first = tokenized(config)
+    shutil.rmtree(tmp_path / "vocab")
+    assert tokenized(config) == first
+
+
+def test_a_file_that_is_added_later_is_left_out_whatever_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/b.jsonl").write_text('{"text": "one two"}\n')
+    config = TokenizeConfig(input=(str(tmp_path / "in"),), output=str(tmp_path / "out"), min_freq=1)
+    tokenized(config)
+    (tmp_path / "out/manifest.json").unlink()
+    (tmp_path / "in/a.jsonl").write_text('{"title": "no text here"}\n')
+    (tmp_path / "in/README.md").write_text("notes")
+    assert tokenized(config).counts.num_documents == 1
+    assert "left out: 2 files added since the plan was made" in capsys.readouterr().out
+
+
 def test_an_output_begun_with_another_vocabulary_is_not_gone_on_with(tokens: str, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("the cells qwertyuiop")
     config = TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), vocab=tokens)
