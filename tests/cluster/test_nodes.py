@@ -77,6 +77,8 @@ def test_tokenizing_uses_a_node_that_comes_later_and_survives_one_that_goes(
     job = start_job("tokens", *slowly, nodes=nodes)
     job.wait_until(lambda: job.receipts("work/done") >= 2)
 
+    work = job.output / "work"
+
     def simultaneous() -> int:
         begun, done = (
             {path.name for path in (job.output / f"work/{name}").glob("part-*")} for name in ("started", "done")
