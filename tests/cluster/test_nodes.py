@@ -80,9 +80,7 @@ def test_tokenizing_uses_a_node_that_comes_later_and_survives_one_that_goes(
     work = job.output / "work"
 
     def simultaneous() -> int:
-        begun, done = (
-            {path.name for path in (job.output / f"work/{name}").glob("part-*")} for name in ("started", "done")
-        )
+        begun, done = ({path.name for path in (work / name).glob("part-*")} for name in ("started", "done"))
         return len(begun - done)
 
     assert simultaneous() <= 1
