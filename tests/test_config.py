@@ -177,11 +177,3 @@ def test_a_value_of_another_type_or_a_missing_one_ends_with_status_2(
         parsed(*given)
     assert error.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
-
-
-def test_local_places_are_made_absolute_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = parsed("--input", "a", "s3://b/c", "--output", "o", "--name", "n")
-    assert config.input == (str(tmp_path / "a"), "s3://b/c")
-    assert config.output == str(tmp_path / "o")
-    assert config.name == "n"

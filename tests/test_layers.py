@@ -19,7 +19,7 @@ MODULES = {
 }
 HEAVY = ("ray", "pyarrow", "spacy", "tyro", "safetensors", "smart_open")
 MAY_USE = {
-    "config": ("storage.folder",),
+    "config": (),
     "text": (),
     "storage": ("model.description",),
     "corpus": ("storage.folder", "storage.plan"),
@@ -40,7 +40,8 @@ MAY_USE = {
         *("config", "lifecycle", "reporting", "corpus", "text", "storage", "streams", "model", "training", "encoding"),
         *("retrieval", "evaluation", "document_encoder"),
     ),
-    "cli": ("config", "reporting.logs"),
+    "places": ("config", "storage.folder"),
+    "cli": ("config", "places", "reporting.logs"),
 }
 """Which rooms and modules a room may import besides itself; every module of the package stands in one of them."""
 FORBIDDEN = {
@@ -57,6 +58,7 @@ FORBIDDEN = {
     "reporting": ("ray", "torch", "spacy", "safetensors", "smart_open"),
     "lifecycle": ("ray", "torch", "spacy", "safetensors", "smart_open"),
     "config": ("ray", "torch", "spacy"),
+    "places": ("ray", "torch", "spacy"),
     "cli": ("ray", "torch", "spacy"),
 }
 """Libraries that a room does without, inside its functions too."""

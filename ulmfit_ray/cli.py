@@ -15,7 +15,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ulmfit_ray.config import Config, ConfigError, check_places, parse_config
+from ulmfit_ray.config import Config, ConfigError, parse_config
+from ulmfit_ray.places import settled
 from ulmfit_ray.reporting.logs import configure_logging
 
 
@@ -118,9 +119,7 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
     debug = "--debug" in arguments
     configure_logging(logging.INFO if debug else logging.WARNING)
     try:
-        config = parse_config(config_class, arguments, program)
-        check_places(config)
-        run(config)
+        run(settled(parse_config(config_class, arguments, program)))
     except KeyboardInterrupt as interrupt:
         again = " without --overwrite" if "--overwrite" in arguments else ""
         said = str(interrupt) or f"interrupted; run the same command again{again} to go on from here"

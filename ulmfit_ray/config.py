@@ -6,25 +6,17 @@ compared when a job resumes an output.
 """
 
 import difflib
-import os
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
-from ulmfit_ray.storage.folder import absolute_uri, check_place
-
 Config = TypeVar("Config")
-PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels")
-"""Fields that are paths or URIs, in whichever config they stand: an option keeps one name in all verbs."""
-SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set by Ray in the environment of a job's entrypoint, and nowhere else."""
-
 VALUES = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
 """What a TOML file may hold for a field of each of these types."""
 
@@ -180,68 +172,9 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
         arguments[:1] = toml_arguments(arguments[0], config_class)
     _refuse_unknown(arguments, config_class, program)
     try:
-        return absolute_places(tyro.cli(config_class, args=arguments, prog=program))
+        return tyro.cli(config_class, args=arguments, prog=program)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def absolute_places(config: Config, table: str = "") -> Config:
-    """Return the config with its local paths made absolute: workers have other working directories.
-
-    `table` stands in front of the names of its options ("tokenizer.").
-
-    Raises:
-        ConfigError: a path is relative in a submitted job, whose working directory Ray deletes.
-    """
-    changes: dict[str, Any] = {}
-    for item in fields(config):  # type: ignore[arg-type]
-        value = getattr(config, item.name)
-        if is_dataclass(value):
-            changes[item.name] = absolute_places(value, f"{table}{item.name}.")
-        elif item.name in PLACES and value is not None:
-            absolute = tuple(_absolute(f"{table}{item.name}", place) for place in _listed(value))
-            changes[item.name] = absolute if isinstance(value, tuple) else absolute[0]
-    return replace(config, **changes)  # type: ignore[type-var]
-
-
-def _absolute(name: str, place: str) -> str:
-    if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
-        raise ConfigError(
-            f"--{name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is deleted;"
-            " name an absolute path or a URI that all nodes see"
-        )
-    return absolute_uri(place)
-
-
-def check_places(config: Any) -> None:
-    """Ask each object store that the config names for its place there.
-
-    Raises:
-        ConfigError: there is no such bucket, or we may not use it.
-        ConnectionError: a store does not answer.
-    """
-    for name, places in _places(config):
-        for place in places:
-            try:
-                check_place(place)
-            except ConnectionError as error:
-                raise ConnectionError(f"{name} {error}") from error
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"{name} {error}") from error
-
-
-def _places(config: Any, table: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the name of each field that has paths or URIs, and what it has."""
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if is_dataclass(value):
-            yield from _places(value, f"{table}{item.name}.")
-        elif item.name in PLACES and value is not None:
-            yield f"{table}{item.name}", _listed(value)
-
-
-def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 def _refuse_unknown(arguments: Sequence[str], config_class: type, program: str) -> None:

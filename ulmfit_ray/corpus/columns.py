@@ -112,7 +112,7 @@ def _first_sample(files: Sequence[InputFile], file_format: Format) -> tuple[str,
         with open_stored(file.path) if file_format.is_binary else open_checked(file.path, file.size) as stream:
             try:
                 sample = file_format.sample(stream)
-            except pa.ArrowException as error:
+            except (pa.ArrowException, ValueError) as error:
                 raise ValueError(f"{file.path} cannot be read: {error}") from error
         if sample.names and sample.has_records:
             return file.path, sample

@@ -3,7 +3,6 @@
 import glob
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,13 +53,12 @@ def _list_one(uri: str) -> list[InputFile]:
         return [file for match in sorted(glob.glob(uri, recursive=True)) for file in _list_one(match)]
     if is_on_the_web(uri):
         return [_on_the_web(uri)]
-    plain, options = _without_options(uri)
-    scheme, separator, inside = plain.rpartition("://")
+    scheme, separator, inside = uri.rpartition("://")
     if separator and glob.has_magic(inside):
         folder, pattern = split_pattern(inside)
         if not folder:
             raise ValueError(f"input {uri}: a pattern must have a folder or a bucket in front of it")
-        filesystem, path = file_system(f"{scheme}://{folder}{options}")
+        filesystem, path = file_system(f"{scheme}://{folder}")
         exact = f"{path.rstrip('/')}/{pattern}"
         is_there = filesystem.get_file_info(exact).type != pyarrow.fs.FileType.NotFound
         matches = [exact] if is_there else find_matches(filesystem, path, pattern)
@@ -68,12 +66,6 @@ def _list_one(uri: str) -> list[InputFile]:
         filesystem, path = file_system(uri)
         matches = [path]
     return [file for match in matches for file in _list_path(filesystem, match, scheme + separator)]
-
-
-def _without_options(uri: str) -> tuple[str, str]:
-    """Return a URI and the options behind it, as in s3://bucket/folder?region=eu-west-1; another ? is a pattern."""
-    found = re.search(r"\?\w+=.*", uri)
-    return (uri[: found.start()], found[0]) if found else (uri, "")
 
 
 def _on_the_web(url: str) -> InputFile:

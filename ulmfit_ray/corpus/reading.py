@@ -57,7 +57,7 @@ def open_records(piece: Piece, file_format: Format) -> BinaryIO:
 
 def records_of(stream: BinaryIO, piece: Piece, file_format: Format) -> tuple[Header, Iterator[Record]]:
     """Return the header of a piece's opened file, and the piece's records."""
-    header = file_format.header(stream)
+    header = _header(stream, piece, file_format)
     offset = header.offset
     if piece.start > offset:
         offset = file_format.locate(stream, piece.start)
@@ -70,6 +70,13 @@ def records_of(stream: BinaryIO, piece: Piece, file_format: Format) -> tuple[Hea
         # Its records have numbers, its pieces have bytes.
         return header, takewhile(partial(_is_before, piece.until), file_format.records(stream, offset, stop))
     return header, file_format.records(stream, offset, piece.until)
+
+
+def _header(stream: BinaryIO, piece: Piece, file_format: Format) -> Header:
+    try:
+        return file_format.header(stream)
+    except ValueError as error:
+        raise ValueError(f"{piece.path} cannot be read: {error}") from error
 
 
 def _is_before(until: int, record: Record) -> bool:
@@ -89,7 +96,7 @@ def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_byte
     damage, damaged_at = "", 0
     with open_piece(piece) as stream:
         try:
-            header, offset, _ = file_format.header(stream)
+            header, offset, _ = _header(stream, piece, file_format)
             columns.check_header(header, piece.path)
             for record in file_format.records(stream, offset, piece.until):
                 # A closed shard is given away when the next record is there: only then it is known not to be the last.

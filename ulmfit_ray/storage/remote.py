@@ -28,6 +28,8 @@ REFUSALS = (
     *("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "MISSING_AUTHENTICATION_TOKEN"),
     *("INVALID_CLIENT_TOKEN_ID", "INVALID_SIGNATURE", "REQUEST_EXPIRED", "UNRECOGNIZED_CLIENT"),
 )
+OPTIONS = re.compile(r"\?(region|scheme|endpoint_override)=")
+"""What pyarrow reads behind a URI. It would be lost on the way to the files of a folder."""
 AWS_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)", re.DOTALL)
 
 
@@ -35,7 +37,7 @@ def bucket_of(uri: str) -> str:
     """Return the bucket of an s3:// URI.
 
     Raises:
-        ValueError: there is none, or credentials stand before it.
+        ValueError: there is none, or credentials stand before it, or options behind it.
     """
     bucket = uri.removeprefix(SCHEME).partition("/")[0]
     if "@" in bucket:
@@ -43,6 +45,8 @@ def bucket_of(uri: str) -> str:
             f"{SCHEME}...@{bucket.rpartition('@')[2]}: credentials in a URI would be written into config.json;"
             f" set {' and '.join(KEYS)} instead"
         )
+    if OPTIONS.search(uri):
+        raise ValueError(f"{uri}: options in a URI are not read; set {ENDPOINTS[1]} and {REGIONS[0]} instead")
     if not bucket:
         raise ValueError(f"{uri} names no bucket: s3://BUCKET/PATH")
     return bucket

@@ -13,19 +13,10 @@ A rule whose name fastai 2 has too, for something else, ends in `_v1` or `_v07`.
 import html
 import re
 
-from ulmfit_ray.text.rules import MAJ, REP, UNK, UP, WREP
+from ulmfit_ray.text.rules import HTML_REPLACEMENTS, MAJ, REP, UNK, UP, WREP
 
-_HTML = (
-    ("#39;", "'"),
-    ("amp;", "&"),
-    ("#146;", "'"),
-    ("nbsp;", " "),
-    ("#36;", "$"),
-    ("\\n", "\n"),
-    ("quot;", "'"),
-    ("<br />", "\n"),
-    ('\\"', '"'),
-)
+_HTML = HTML_REPLACEMENTS[:9]
+"""What all of fastai's rules replace, up to the quotes."""
 REPLACEMENTS = {
     "fix_html_v1": (*_HTML, ("<unk>", UNK), (" @.@ ", "."), (" @-@ ", "-"), (" @,@ ", ","), ("\\", " \\ ")),
     "fixup": (*_HTML, ("<unk>", "u_n"), (" @.@ ", "."), (" @-@ ", "-"), ("\\", " \\ ")),

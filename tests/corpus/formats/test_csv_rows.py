@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ulmfit_ray.corpus.columns import Columns
+from ulmfit_ray.corpus.columns import Columns, resolve_columns
 from ulmfit_ray.corpus.documents import Document
 from ulmfit_ray.corpus.formats import csv_rows
 from ulmfit_ray.corpus.formats.format import Header, Source, Values
@@ -17,7 +17,7 @@ from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile, list_inputs
 from ulmfit_ray.corpus.reading import documents_of
 from ulmfit_ray.corpus.records import BadRecordError, Record
-from ulmfit_ray.corpus.units import Piece, Unit
+from ulmfit_ray.corpus.units import Piece, Unit, cut_into_units
 
 CSV = make_format("csv")
 
@@ -115,13 +115,33 @@ def test_bytes_that_are_not_utf8_survive_in_raw() -> None:
         (b"\xef\xbb\xbfid,text\r\n1,x\n", (["id", "text"], 12)),
         (b'id,"a, b"', (["id", "a, b"], 9)),
         (b"", ([], 0)),
+        (b"\r\n\nid,text\n1,x\n", (["id", "text"], 11)),
     ],
-    ids=["plain", "byte order mark", "quoted", "empty"],
+    ids=["plain", "byte order mark", "quoted", "empty", "blank lines in front"],
 )
 def test_the_header_is_the_first_row_and_the_rows_begin_behind_it(
     content: bytes, expected: tuple[list[str], int]
 ) -> None:
     assert CSV.header(io.BytesIO(content)) == Header(*expected)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'text,"label\nhello,"a"b\nworld,1\n', b'"never closed\na,b\n', b"text,label\rhello,1\rworld,2\r"],
+    ids=["a stray quote", "an open quote", "carriage returns alone"],
+)
+def test_a_header_that_cannot_be_parsed_is_told_and_no_row_behind_it_is_lost_in_silence(
+    content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"its first row, the names of the columns, cannot be parsed: "):
+        CSV.header(io.BytesIO(content))
+    files = list_inputs([str(tmp_path / "a.csv")])
+    with pytest.raises(ValueError, match=r"a\.csv cannot be read: its first row"):
+        resolve_columns(files, CSV, text=["text"], id_column=None, keep=[])
+    (unit,) = cut_into_units(files, CSV)
+    with pytest.raises(ValueError, match=r"a\.csv cannot be read: its first row"):
+        list(documents_of(unit, None, CSV, Columns()))
 
 
 @pytest.mark.parametrize(

@@ -89,15 +89,31 @@ class _Rows:
         return None if starts is None else list(pairwise([0, *starts, file.size]))
 
     def header(self, stream: BinaryIO) -> Header:
-        """Read the first row as column names; of one that cannot be parsed only the first line counts."""
+        """Read the first row that is not blank as column names.
+
+        Raises:
+            ValueError: it cannot be parsed. The rows behind it cannot be understood, and some are read with it.
+        """
         lines, encoding = CountedLines(stream), self.options.encoding
-        if not self.is_quoted:
-            return Header(self._split((lines.next_line() or b"").decode(encoding, "replace")), lines.offset)
-        row_lines: list[bytes] = []
-        record = self._quoted_record(lines, row_lines)
-        front = row_lines[:1] if record is not None and record.problem else row_lines
-        text = [line.decode(encoding, "replace") for line in front]
-        return Header(next(csv.reader(text, delimiter=self.delimiter), []), lines.offset)
+        while True:
+            row_lines: list[bytes] = []
+            record = self._first_row(lines, row_lines)
+            if record is None:
+                return Header([], lines.offset)
+            if record.problem:
+                raise ValueError(f"its first row, the names of the columns, cannot be parsed: {record.problem}")
+            if not record.raw.strip():
+                continue
+            text = [line.decode(encoding, "replace") for line in row_lines]
+            names = next(csv.reader(text, delimiter=self.delimiter), []) if self.is_quoted else self._split(text[0])
+            return Header(names, lines.offset)
+
+    def _first_row(self, lines: CountedLines, row_lines: list[bytes]) -> Record | None:
+        if self.is_quoted:
+            return self._quoted_record(lines, row_lines)
+        line = lines.next_line()
+        row_lines += [line] if line else []
+        return None if line is None else Record(lines.offset - len(line), line)
 
     def quoted_records(self, stream: BinaryIO, offset: int = 0, stop: int | None = None) -> Iterator[Record]:
         """Yield every row that begins before `stop` as a record.

@@ -1,0 +1,50 @@
+"""The paths and URIs in a config: made absolute, and looked at before any work."""
+
+import os
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from ulmfit_ray.config import Config, ConfigError
+from ulmfit_ray.storage.folder import absolute_uri, check_place
+
+PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels")
+"""Fields that are paths or URIs, in whichever config they stand: an option keeps one name in all verbs."""
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the environment of a job's entrypoint, and nowhere else."""
+
+
+def settled(config: Config, table: str = "") -> Config:
+    """Return the config with its local paths made absolute, once each object store that it names has answered.
+
+    Workers have other working directories. `table` stands in front of the names of its options ("tokenizer.").
+
+    Raises:
+        ConfigError: a path is relative in a submitted job, whose working directory Ray deletes; or there is no such
+            bucket, or we may not use it.
+        ConnectionError: a store does not answer.
+    """
+    changes: dict[str, Any] = {}
+    for item in fields(config):  # type: ignore[arg-type]
+        value, name = getattr(config, item.name), f"{table}{item.name}"
+        if is_dataclass(value):
+            changes[item.name] = settled(value, f"{name}.")
+        elif item.name in PLACES and isinstance(value, tuple):
+            changes[item.name] = tuple(_settled_place(name, place) for place in value)
+        elif item.name in PLACES and value is not None:
+            changes[item.name] = _settled_place(name, value)
+    return replace(config, **changes)  # type: ignore[type-var]
+
+
+def _settled_place(name: str, place: str) -> str:
+    if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
+        raise ConfigError(
+            f"--{name} {place} is relative: a submitted job runs in a folder of Ray's cache, which is deleted;"
+            " name an absolute path or a URI that all nodes see"
+        )
+    try:
+        check_place(place)
+    except ConnectionError as error:
+        raise ConnectionError(f"{name} {error}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{name} {error}") from error
+    return absolute_uri(place)
