@@ -1,10 +1,10 @@
-"""The whole `tokenize` command, Ray's start included, beside fastai's `tokenize_df` on the same reviews and one core.
+"""The whole `tokenize` command, Ray's start included, beside the same work without Ray and fastai's `tokenize_df`.
 
     python benchmarks/tokenize_job.py --input ../shared/data/imdb/train.csv.gz ... --fastai .venv-fastai/bin/python
 
 Ours is the command as it is typed, with --ray.num-cpus 1 and with 2: from csv.gz to finished shards, nothing in memory
-at its start. The peer's seconds are those of the call alone, without its imports and without reading the file.
-`make conformance` makes fastai's environment.
+at its start. Without Ray the same functions do all shards in one process, one after another. fastai's seconds are those
+of the call alone, without its imports and without reading the file; `make conformance` makes its environment.
 """
 
 import argparse
@@ -26,6 +26,56 @@ began = time.perf_counter()
 tokens, counts = tokenize_df(frame, "text", n_workers=1, mark_fields=False)
 print(time.perf_counter() - began, sum(counts.values()))
 """
+
+WITHOUT_RAY = """
+import json, sys, time
+began = time.perf_counter()
+from ulmfit_ray.corpus.reading import stream_shards
+from ulmfit_ray.corpus.units import units_of
+from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
+from ulmfit_ray.pipelines.tokenize.planning import claimed_plan, look_at_input
+from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, numericalize_shard, tokenize_shard
+from ulmfit_ray.pipelines.tokenize.vocabulary import count_types
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.plan import shard_stem
+from ulmfit_ray.text.tokenizers.kinds import make_tokenizer
+
+config = TokenizeConfig(input=tuple(sys.argv[2:]), output=sys.argv[1], id_column="id")
+folder, corpus = Folder(config.output), look_at_input(config)
+tokenizer = make_tokenizer(config.tokenizer_settings())
+plan, facts = claimed_plan(config, folder, corpus), corpus.facts
+job = TokenizeJob(
+    output=folder.uri, plan=plan.fingerprint, corpus=facts, settings=tokenizer.settings,
+    tokenizer_fingerprint=tokenizer.fingerprint,
+)
+receipts, ends = [], {"start": time.perf_counter() - began}
+for unit in units_of(plan.table):
+    parts = [None]
+    if unit.is_streamed:
+        parts = stream_shards(unit.pieces[0], facts.file_format(), facts.columns, facts.unit_bytes)
+    for text in parts:
+        shard = unit.stem if text is None else shard_stem(unit.stem, text.part)
+        receipts.append(tokenize_shard(job, unit, text, shard))
+ends["1 tokenize"] = time.perf_counter() - began
+vocab = count_types(folder, receipts, max_vocab=config.max_vocab, min_freq=config.min_freq).vocab
+folder.publish_json(vocab.to_json(), "vocab.json")
+ends["2 vocabulary"] = time.perf_counter() - began
+for receipt in receipts:
+    numericalize_shard(job, vocab.fingerprint, receipt.shard)
+ends["3 numericalize"] = time.perf_counter() - began
+print(json.dumps(ends))
+"""
+
+
+def without_ray(paths: list[str]) -> tuple[float, dict[str, float]]:
+    """Return the seconds of the same work in a process without Ray, and when each phase ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        ran = subprocess.run(
+            [sys.executable, "-c", WITHOUT_RAY, f"{folder}/tokens", *paths], capture_output=True, text=True, check=True
+        )
+        seconds = time.perf_counter() - began
+    return seconds, {name: round(end, 1) for name, end in json.loads(ran.stdout.splitlines()[-1]).items()}
 
 
 def fastai(python: str, paths: list[str]) -> tuple[float, int]:
@@ -59,24 +109,30 @@ def ours(paths: list[str], num_cpus: int) -> tuple[float, int, dict[str, float]]
 
 
 def main() -> None:
-    """Measure by turns and print."""
+    """Measure one after another and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", nargs="+", required=True)
-    parser.add_argument("--fastai", required=True)
+    parser.add_argument("--fastai", help="the python of its environment; without it fastai is left out")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     one, num_tokens, ends = ours(options.input, 1)
-    theirs, their_tokens = fastai(options.fastai, options.input)
+    loop, loop_ends = without_ray(options.input)
     two, _, _ = ours(options.input, 2)
-    if num_tokens != their_tokens:
-        raise SystemExit(f"ours has {num_tokens:,} tokens, fastai {their_tokens:,}")
+    seconds = {"ours, 1 core": one, "ours, 2 cores": two, "ours without Ray": loop}
+    ratios = {"Ray's part of 1 core": 1 - loop / one, "2 cores against 1": one / two}
+    if options.fastai:
+        theirs, their_tokens = fastai(options.fastai, options.input)
+        if num_tokens != their_tokens:
+            raise SystemExit(f"ours has {num_tokens:,} tokens, fastai {their_tokens:,}")
+        seconds["fastai tokenize_df"] = theirs
+        ratios |= {f"{name}, times fastai": theirs / seconds[name] for name in list(seconds)[:3]}
     result = {
         "inputs": [Path(path).name for path in options.input],
         "tokens": num_tokens,
-        "seconds": {"fastai tokenize_df": round(theirs, 1), "ours, 1 core": round(one, 1), "ours, 2": round(two, 1)},
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "phases of 1 core end at": ends,
-        "times fastai, 1 core": round(theirs / one, 1),
-        "2 cores against 1": round(one / two, 2),
+        "phases without Ray end at": loop_ends,
+        "ratios": {name: round(value, 2) for name, value in ratios.items()},
     }
     report(result, options.output)
 

@@ -1,6 +1,6 @@
 """Memory of the `tokenize` job: the peak of its driver and of its workers, on a small corpus and on a large one.
 
-    python benchmarks/tokenize_memory.py --input ../shared/data/imdb/*.csv.gz [--megabytes 200 2000] [--types 20000000]
+    python benchmarks/tokenize_memory.py --input ../shared/data/imdb/*.csv.gz [--megabytes 200 2000] [--num-cpus 2 1]
 
 The corpora are the reviews again and again, each time with other ids and their words in another order, in one file
 that is compressed with zstd: it is read from the front, in constant memory. The types are synthetic, 20 million in 400
@@ -14,6 +14,7 @@ import gzip
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -177,7 +178,7 @@ def main() -> None:
     parser.add_argument("--input", nargs="+", required=True)
     parser.add_argument("--megabytes", nargs="+", type=int, default=[200, 2000])
     parser.add_argument("--types", type=int, default=20_000_000)
-    parser.add_argument("--num-cpus", type=int, default=2)
+    parser.add_argument("--num-cpus", nargs="+", type=int, default=[2, 1])
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     result: dict[str, object] = {}
@@ -185,12 +186,15 @@ def main() -> None:
         for megabytes in options.megabytes:
             corpus = Path(place, f"{megabytes}.csv.zst")
             write_corpus(corpus, options.input, megabytes)
-            result[f"{megabytes} MB of text"] = tokenize(corpus, Path(place, str(megabytes)), options.num_cpus)
+            for num_cpus in options.num_cpus:
+                folder = Path(place, f"{megabytes}-{num_cpus}")
+                result[f"{megabytes} MB of text, {num_cpus} cores"] = tokenize(corpus, folder, num_cpus)
+                shutil.rmtree(folder)
             corpus.unlink()
     if options.types:
         # In a process of its own, whose peak is not that of the corpora.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            result[f"{options.types:,} types"] = pool.submit(add_up_types, options.types, options.num_cpus).result()
+            result[f"{options.types:,} types"] = pool.submit(add_up_types, options.types, options.num_cpus[0]).result()
     report(result, options.output)
 
 
