@@ -68,6 +68,7 @@ bench: install $(FASTAI)/.installed
 	$(BIN)/python benchmarks/training_step.py --keep-memory
 	$(BIN)/python benchmarks/tokenization.py
 	$(BIN)/python benchmarks/object_store.py
+	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/tokenization.py --input $(DATA)/imdb/train.csv.gz
 	$(BIN)/python benchmarks/tokenize_job.py --input $(REVIEWS) --fastai $(FASTAI)/bin/python
 	$(BIN)/python benchmarks/tokenize_memory.py --input $(REVIEWS)

@@ -142,6 +142,15 @@ def test_units_survive_the_way_through_the_plans_table() -> None:
     assert list(units_of(units_table(units, files))) == units
 
 
+def test_a_table_of_units_is_the_same_however_many_pieces_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [file(f"{number}.txt", MIB // 3) for number in range(10)]
+    table = units_table(cut_into_units(files, TXT), files)
+    monkeypatch.setattr(units_module, "PIECES_AT_ONCE", 3)
+    again = units_table(cut_into_units(files, TXT), files)
+    assert again.equals(table)
+    assert all(column.num_chunks == 1 for column in again.columns)
+
+
 @pytest.mark.usefixtures("small_units")
 @pytest.mark.parametrize(
     ("file_format", "paths"),

@@ -8,7 +8,7 @@ computes it and however often.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +26,7 @@ COMPRESSION = 3
 """Bytes of text that a byte of a compressed file is taken for."""
 PACKED_WEIGHT = 8
 """The same for a file that is read whole, and must not be larger than it seems: text is seldom compressed better."""
+PIECES_AT_ONCE = 10_000
 UNITS_SCHEMA = pa.schema(
     [
         ("unit", pa.int64()),
@@ -154,19 +155,26 @@ def units_table(units: Iterable[Unit], files: Sequence[InputFile], ends: Mapping
     `ends` are the files' hashes by path; without them a file counts as changed as soon as its time differs.
     """
     by_path = {file.path: file for file in files}
-    rows = [
-        {
-            "unit": unit.number,
-            "streamed": unit.is_streamed,
-            **asdict(piece),
-            "size": by_path[piece.path].size,
-            "modified": by_path[piece.path].modified,
-            "ends": (ends or {}).get(piece.path),
+    hashes = ends or {}
+    pieces = ((unit, piece) for unit in units for piece in unit.pieces)
+    batches = []
+    # A million of them as Python's objects would take a gigabyte.
+    while some := list(islice(pieces, PIECES_AT_ONCE)):
+        found = [by_path[piece.path] for _, piece in some]
+        columns = {
+            "unit": [unit.number for unit, _ in some],
+            "path": [piece.path for _, piece in some],
+            "name": [piece.name for _, piece in some],
+            "start": [piece.start for _, piece in some],
+            "stop": [piece.stop for _, piece in some],
+            "streamed": [unit.is_streamed for unit, _ in some],
+            "size": [file.size for file in found],
+            "modified": [file.modified for file in found],
+            "ends": [hashes.get(file.path) for file in found],
+            "until": [piece.until for _, piece in some],
         }
-        for unit in units
-        for piece in unit.pieces
-    ]
-    return pa.Table.from_pylist(rows, schema=UNITS_SCHEMA)
+        batches.append(pa.RecordBatch.from_pydict(columns, schema=UNITS_SCHEMA))
+    return pa.Table.from_batches(batches, schema=UNITS_SCHEMA).combine_chunks()
 
 
 def units_of(table: pa.Table) -> Iterator[Unit]:

@@ -5,11 +5,12 @@ and its shards are tokenized by all cores while it is being read.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray.data
 from ray.data import TaskPoolStrategy
@@ -69,15 +70,9 @@ def count_shards(
     per_task = units_per_task(max(len(pending), job.corpus.text_bytes // unit_bytes), unit_bytes)
     # The text of a task is to be a block of its own: with the default, the tokenizers would start when a file is read.
     context.target_max_block_size = (per_task * 10 - 1) * unit_bytes // 10
-    parts = finished_parts(receipts)
-    streamed, others = ([unit for unit in pending if unit.is_streamed is kind] for kind in (True, False))
-    groups = [
-        pa.concat_tables(_rows(plan, unit, parts.get(unit.stem, [])) for unit in group)
-        for group in (*grouped(streamed), *grouped(others, per_task))
-    ]
     try:
         yield from outcomes(
-            ray.data.from_arrow(groups)
+            ray.data.from_arrow(tasks(plan, pending, receipts, per_task))
             .map_batches(
                 partial(_read_units, phase=phase, job=job),
                 batch_size=None,
@@ -98,10 +93,22 @@ def count_shards(
         context.target_max_block_size = default_block_size
 
 
-def _rows(plan: Plan, unit: PlannedUnit, finished: list[int]) -> pa.Table:
-    """Return a unit's rows of the plan, with the numbers of its parts that are done in one more column."""
-    rows = plan.rows(unit)
-    return rows.append_column("finished_parts", pa.array([finished] * rows.num_rows, pa.list_(pa.int64())))
+def tasks(plan: Plan, pending: Sequence[PlannedUnit], receipts: Iterable[str], per_task: int) -> list[pa.Table]:
+    """Return each task's rows of the plan, with the numbers of a unit's finished parts in one more column.
+
+    A streamed unit is a task by itself, as long as there are not too many of them.
+    """
+    parts = finished_parts(receipts)
+    streamed, others = ([unit for unit in pending if unit.is_streamed is kind] for kind in (True, False))
+    return [_rows(plan, group, parts) for group in (*grouped(streamed), *grouped(others, per_task))]
+
+
+def _rows(plan: Plan, units: Sequence[PlannedUnit], parts: Mapping[str, list[int]]) -> pa.Table:
+    rows = [np.arange(unit.first_row, unit.first_row + unit.num_rows) for unit in units]
+    owners = np.repeat(np.arange(len(units)), [len(own) for own in rows])
+    finished = pa.array([parts.get(unit.stem, []) for unit in units], pa.list_(pa.int64()))
+    table = plan.table.take(np.concatenate(rows))
+    return table.append_column("finished_parts", finished.take(pa.array(owners)))
 
 
 def _read_units(group: pa.Table, phase: Phase, job: TokenizeJob) -> Iterator[pa.Table]:
