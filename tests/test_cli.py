@@ -203,8 +203,8 @@ def test_a_value_that_an_option_refuses_is_told_and_ends_with_2(
     [
         ("pretrain --tokens t --output out --valid-fraction 1", "--valid-fraction must lie in"),
         (
-            "pretrain --tokens t --output out --scaling.num-workers 7 --training.global-batch-size 64",
-            "must be a multiple of num_workers (7)",
+            "pretrain --tokens t --output out --scaling.num-workers 7 --training.global-batch-size 6",
+            "--training.global-batch-size 6 has fewer rows than there are workers",
         ),
         ("train-retriever --model m --tokens t --output out --pairs title", "--pairs title"),
         ("search --embeddings e --model m", "--query TEXT or --queries FILE"),

@@ -23,7 +23,7 @@ MAY_USE = {
     "text": (),
     "storage": ("model.description",),
     "corpus": ("storage.folder", "storage.plan"),
-    "streams": ("storage",),
+    "streams": ("storage", "text.census"),
     "model": (),
     "training": ("model",),
     "encoding": ("model",),

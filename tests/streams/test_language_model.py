@@ -1,16 +1,15 @@
 """The language model's stream against one that joins all tokens in memory."""
 
-from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from ulmfit_ray.storage.token_dataset import TokenDataset
-from ulmfit_ray.streams.language_model import LMStream, Selection, count_tokens, is_held_out, select
+from ulmfit_ray.streams.language_model import LMStream
+from ulmfit_ray.streams.selection import Selection, select
 
 MakeTokenDataset = Callable[..., TokenDataset]
 SIZES = [[3, 0, 11, 1], [], [25, 2], [0], [7, 7, 1, 0, 9], [40]]
@@ -40,16 +39,17 @@ def all_of(dataset: TokenDataset) -> Selection:
 def documents_in_order(
     dataset: TokenDataset, selection: Selection, seed: int, epoch: int, shuffle: bool
 ) -> list[list[int]]:
-    tables = [table["tokens"].to_pylist() for table in dataset.tables()]
+    tables = list(dataset.tables())
     shards = range(len(tables))
     if shuffle:
         shards = np.random.default_rng([seed, epoch]).permutation(len(tables)).tolist()
     joined = []
     for shard in shards:
-        rows = selection.documents[shard]
+        rows = np.flatnonzero(selection.takes(tables[shard]))
         if shuffle:
             rows = np.random.default_rng([seed, epoch, shard]).permutation(rows)
-        joined += [tables[shard][row] for row in rows]
+        tokens = tables[shard]["tokens"].to_pylist()
+        joined += [tokens[row] for row in rows]
     return joined
 
 
@@ -142,51 +142,8 @@ def test_too_few_tokens_for_the_batch_are_refused(make_token_dataset: MakeTokenD
         stream_of(dataset, global_batch_size=4)
 
 
-def test_held_out_documents_and_the_others_are_all_documents(dataset: TokenDataset) -> None:
-    held_out, others = (select(dataset, fraction=0.4, seed=1, held_out=held_out) for held_out in (True, False))
-    for shard, sizes in enumerate(SIZES):
-        rows = sorted([*held_out.documents[shard], *others.documents[shard]])
-        assert rows == list(range(len(sizes)))
-    assert held_out.total_tokens + others.total_tokens == all_of(dataset).total_tokens
-    assert held_out.total_tokens > 0
-    assert others.total_tokens > 0
-
-
-def test_a_selections_tokens_are_those_of_its_documents(dataset: TokenDataset) -> None:
-    selection = select(dataset, fraction=0.4, seed=1, held_out=False)
-    assert selection.num_tokens.tolist() == [
-        sum(SIZES[shard][row] + 1 for row in rows) for shard, rows in enumerate(selection.documents)
-    ]
-
-
-def test_words_of_a_selection_are_counted_and_those_beyond_the_vocabulary_as_xxunk(dataset: TokenDataset) -> None:
-    selection = select(dataset, fraction=0.4, seed=1, held_out=False)
-    tokens = [token for document in documents_in_order(dataset, selection, 0, 0, False) for token in document]
-    expected = Counter(token if token < 60 else 0 for token in tokens)
-    assert expected[0] > 1
-    assert count_tokens(dataset, selection, 60).tolist() == [expected[token] for token in range(60)]
-
-
 def test_a_stream_of_a_selection_holds_its_documents_alone(dataset: TokenDataset) -> None:
     selection = select(dataset, fraction=0.4, seed=1, held_out=False)
     stream = stream_of(dataset, selection, global_batch_size=2)
     documents = documents_in_order(dataset, selection, 3, 0, True)
     assert [window.tolist() for window in stream.windows(0)] == reference_windows(documents, 2, 5)
-
-
-def test_which_documents_are_held_out_does_not_depend_on_order_or_company() -> None:
-    doc_ids = [f"document {number}" for number in range(500)]
-    chosen = dict(zip(doc_ids, is_held_out(pa.chunked_array([doc_ids]), 0.2, 7), strict=True))
-    again = doc_ids[::-3]
-    assert is_held_out(pa.chunked_array([again]), 0.2, 7).tolist() == [chosen[doc_id] for doc_id in again]
-    assert 60 < sum(chosen.values()) < 140
-
-
-def test_more_documents_are_held_out_for_a_larger_fraction_and_others_for_another_seed() -> None:
-    doc_ids = pa.chunked_array([[str(number) for number in range(500)]])
-    small, large = is_held_out(doc_ids, 0.1, 0), is_held_out(doc_ids, 0.3, 0)
-    assert not (small & ~large).any()
-    assert small.sum() < large.sum()
-    assert (is_held_out(doc_ids, 0.3, 1) != large).any()
-    assert not is_held_out(doc_ids, 0.0, 0).any()
-    assert is_held_out(doc_ids, 1.0, -1).all()

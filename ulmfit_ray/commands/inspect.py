@@ -17,7 +17,8 @@ from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset
-from ulmfit_ray.streams.language_model import LMStream, select
+from ulmfit_ray.streams.language_model import LMStream
+from ulmfit_ray.streams.selection import select
 from ulmfit_ray.text.decode import decode
 
 NOT_SHOWN = ("files", "job", "format_version", "document_lengths", "most_frequent_tokens")

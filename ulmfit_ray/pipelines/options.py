@@ -29,7 +29,7 @@ class Scaling:
     """How many workers train, and with what; the result is the same up to the order of summation."""
 
     num_workers: int = operational(1)
-    """Number of workers; each gets an equal part of the global batch."""
+    """Number of workers, which share the rows of the global batch; it changes nothing but the time."""
     use_gpu: bool = operational(False)
     """Train on GPUs, one for each worker."""
     num_cpus: int | None = operational(None)
@@ -40,10 +40,11 @@ class Scaling:
             raise ConfigError("--scaling.num-workers and --scaling.num-cpus must be at least 1")
 
     def check(self, global_batch_size: int) -> None:
-        """Raise ConfigError if the global batch cannot be shared out evenly."""
-        if global_batch_size % self.num_workers:
+        """Raise ConfigError if a worker would have no row of the global batch (0: not chosen yet)."""
+        if 0 < global_batch_size < self.num_workers:
             raise ConfigError(
-                f"global_batch_size ({global_batch_size}) must be a multiple of num_workers ({self.num_workers})"
+                f"--training.global-batch-size {global_batch_size} has fewer rows than there are workers"
+                f" (--scaling.num-workers {self.num_workers})"
             )
 
 

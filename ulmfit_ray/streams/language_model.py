@@ -5,64 +5,13 @@ the data set, the seed and the *global* batch size, never on the number of worke
 columns, which hold the same tokens as if one worker read them all.
 """
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which documents of each shard take part (row numbers), and how many tokens these have, by shard."""
-
-    documents: list[np.ndarray]
-    num_tokens: np.ndarray
-
-    @property
-    def total_tokens(self) -> int:
-        """Return the number of tokens of all documents that take part."""
-        return int(self.num_tokens.sum())
-
-
-def is_held_out(doc_ids: pa.ChunkedArray, fraction: float, seed: int) -> np.ndarray:
-    """Return which documents are for validation (bool, one per id), chosen by a hash of id and seed.
-
-    So the choice does not depend on the order, on the number of workers, or on documents added later.
-    """
-    key = seed.to_bytes(8, "little", signed=True)
-    limit = fraction * 2.0**64
-    digests = (hashlib.blake2b(str(doc_id).encode(), digest_size=8, key=key).digest() for doc_id in doc_ids)
-    return np.fromiter((int.from_bytes(digest, "little") < limit for digest in digests), bool, len(doc_ids))
-
-
-def select(dataset: TokenDataset, *, fraction: float, seed: int, held_out: bool) -> Selection:
-    """Return the held-out documents, or the others; one pass over ids and list offsets."""
-    documents, num_tokens = [], []
-    for table in dataset.tables():
-        chosen = np.ones(table.num_rows, bool)
-        if fraction > 0:
-            chosen = is_held_out(table["doc_id"], fraction, seed) == held_out
-        _, offsets = flat_tokens(table["tokens"])
-        documents.append(np.flatnonzero(chosen))
-        num_tokens.append(int(np.diff(offsets)[chosen].sum()))
-    return Selection(documents, np.array(num_tokens, dtype=np.int64))
-
-
-def count_tokens(dataset: TokenDataset, selection: Selection, vocab_size: int) -> np.ndarray:
-    """Return how often each of the first `vocab_size` words occurs in the selection, (V,), the others as xxunk."""
-    counts = np.zeros(vocab_size, np.int64)
-    for table, documents in zip(dataset.tables(), selection.documents, strict=True):
-        values, offsets = flat_tokens(table["tokens"])
-        in_selection = np.zeros(table.num_rows, bool)
-        in_selection[documents] = True
-        ids = values[np.repeat(in_selection, np.diff(offsets))].astype(np.int64)
-        counts += np.bincount(np.where(ids < vocab_size, ids, 0), minlength=vocab_size)
-    return counts
+from ulmfit_ray.streams.selection import Selection
 
 
 class LMStream:
@@ -112,7 +61,7 @@ class LMStream:
             yield np.stack([reader.read(size) for reader in readers])
 
     def _shard_order(self, epoch: int) -> np.ndarray:
-        count = len(self._selection.documents)
+        count = len(self._selection.num_tokens)
         if not self._shuffle:
             return np.arange(count)
         return np.random.default_rng([self._seed, epoch]).permutation(count)
@@ -141,8 +90,9 @@ class LMStream:
         """Return a shard's tokens and the starts and stops of its documents in the epoch's order."""
         key = (epoch, shard)
         if key not in self._opened:
-            values, offsets = flat_tokens(self._dataset.read(self._dataset.shards[shard].shard)["tokens"])
-            documents = self._selection.documents[shard]
+            table = self._dataset.read(self._dataset.shards[shard].shard)
+            values, offsets = flat_tokens(table["tokens"])
+            documents = np.flatnonzero(self._selection.takes(table))
             if self._shuffle:
                 documents = np.random.default_rng([self._seed, epoch, shard]).permutation(documents)
             self._opened[key] = (values, offsets[documents], offsets[documents + 1])

@@ -38,10 +38,10 @@ def checksums(documents: Iterable[Sequence[str]]) -> np.ndarray:
     Two checksums of 32 bits take little more time than reading the text: 1 us for each kilobyte.
     """
     texts = ("\0".join(fields).encode() for fields in documents)
-    return _mixed(np.array([zlib.crc32(text) << 32 | zlib.adler32(text) for text in texts], np.uint64))
+    return spread(np.array([zlib.crc32(text) << 32 | zlib.adler32(text) for text in texts], np.uint64))
 
 
-def _mixed(numbers: np.ndarray) -> np.ndarray:
+def spread(numbers: np.ndarray) -> np.ndarray:
     """Return the numbers spread evenly over 64 bits, one to one (the finalizer of SplitMix64)."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from itertools import pairwise, starmap
 from typing import Any
 
 import torch
@@ -55,45 +56,71 @@ def sum_over_workers(values: list[float], device: torch.device) -> list[float]:
     return total.tolist()
 
 
-class _GatherRows(torch.autograd.Function):
-    """Gather all workers' rows; the gradient of a worker's own rows is the sum of all workers' gradients for them."""
+def shares(global_size: int) -> list[slice]:
+    """Return which rows of a global batch each worker owns: blocks in rank order, whose sizes differ by at most one.
 
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.own = slice(rank() * len(rows), (rank() + 1) * len(rows))
-        return gather_dim(rows, 0)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        total = grads[0].contiguous().clone()
-        dist.all_reduce(total)
-        return total[ctx.own]
-
-
-def gather_rows(rows: Tensor) -> Tensor:
-    """Return the rows (B, D) of all workers as one tensor (G, D), in rank order, with gradient (all ranks)."""
-    if world_size() == 1:
-        return rows
-    gathered: Tensor = _GatherRows.apply(rows)
-    return gathered
-
-
-def gather_dim(tensor: Tensor, dim: int) -> Tensor:
-    """Return the workers' tensors joined along `dim`, without gradient (all ranks)."""
-    if world_size() == 1:
-        return tensor
-    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world_size())]
-    dist.all_gather(parts, tensor.detach().contiguous())
-    return torch.cat(parts, dim)
+    Raises:
+        ValueError: there are fewer rows than workers.
+    """
+    if global_size < world_size():
+        raise ValueError(f"global_batch_size ({global_size}) must be at least num_workers ({world_size()})")
+    bounds = [global_size * number // world_size() for number in range(world_size() + 1)]
+    return list(starmap(slice, pairwise(bounds)))
 
 
 def own_rows(global_size: int) -> slice:
     """Return which rows of a global batch are this worker's.
 
     Raises:
-        ValueError: they cannot be shared out evenly.
+        ValueError: there are fewer rows than workers.
     """
-    if global_size % world_size():
-        raise ValueError(f"global_batch_size ({global_size}) must be a multiple of num_workers ({world_size()})")
-    size = global_size // world_size()
-    return slice(rank() * size, (rank() + 1) * size)
+    return shares(global_size)[rank()]
+
+
+def own_weight(global_size: int) -> float:
+    """Return by what this worker's mean over its rows is multiplied, so that the workers' average is that of all rows.
+
+    It is 1 where all have equally many.
+    """
+    own = own_rows(global_size)
+    return (own.stop - own.start) * world_size() / global_size
+
+
+class _GatherRows(torch.autograd.Function):
+    """Gather all workers' rows; the gradient of a worker's own rows is the sum of all workers' gradients for them."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, global_size: int) -> Tensor:
+        ctx.own = own_rows(global_size)
+        return gather_dim(rows, 0, global_size)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.own], None
+
+
+def gather_rows(rows: Tensor, global_size: int) -> Tensor:
+    """Return the rows (B, D) of all workers as one tensor (global_size, D), in rank order, with gradient (all ranks).
+
+    Each worker gives the rows that it owns of a global batch.
+    """
+    if world_size() == 1:
+        return rows
+    gathered: Tensor = _GatherRows.apply(rows, global_size)
+    return gathered
+
+
+def gather_dim(tensor: Tensor, dim: int, global_size: int) -> Tensor:
+    """Return the workers' tensors joined along `dim`, of `global_size` in all, without gradient (all ranks)."""
+    if world_size() == 1:
+        return tensor
+    sizes = [rows.stop - rows.start for rows in shares(global_size)]
+    # A collective wants equal shapes: who has a row less sends one that is cut off again.
+    own = tensor.detach()
+    missing = max(sizes) - own.shape[dim]
+    own = torch.cat([own, own.narrow(dim, 0, missing)], dim).contiguous()
+    parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in sizes]
+    dist.all_gather(parts, own)
+    return torch.cat([part.narrow(dim, 0, size) for part, size in zip(parts, sizes, strict=True)], dim)

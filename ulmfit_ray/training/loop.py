@@ -123,11 +123,12 @@ class _Run:
 
     def _means(self) -> dict[str, float]:
         """Return the figures of the steps since the last report, over all workers (all ranks)."""
-        names = list(self._recent[0])
-        sums = [math.fsum(float(figures[name]) for figures in self._recent) for name in names]
-        *totals, count = sum_over_workers([*sums, len(self._recent)], self.task.device)
+        names = [name for name in self._recent[0] if name != "tokens"]
+        sums = [math.fsum(float(figures[name]) * figures["tokens"] for figures in self._recent) for name in names]
+        count = sum(figures["tokens"] for figures in self._recent)
+        *totals, tokens = sum_over_workers([*sums, count], self.task.device)
         self._recent = []
-        means = {name: total if name == "tokens" else total / count for name, total in zip(names, totals, strict=True)}
+        means = {name: total / tokens for name, total in zip(names, totals, strict=True)} | {"tokens": tokens}
         if not math.isfinite(means["loss"]):
             raise NotFiniteError(f"the loss is {means['loss']} at step {self.step}: lower --training.learning-rate")
         return means

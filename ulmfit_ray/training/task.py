@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ulmfit_ray.model.awd_lstm import LayerGroup
 
 Figures = dict[str, Any]
-"""What one step has to say: numbers or tensors of one number. "tokens" are added up, everything else is averaged."""
+"""What one step has to say: numbers or tensors of one number. "tokens" are added up, all else is averaged over them."""
 
 
 class Task(Protocol):

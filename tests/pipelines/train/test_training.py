@@ -109,8 +109,8 @@ def test_a_loss_that_is_not_finite_ends_the_job_once_with_a_sentence(config: Pre
 def test_mistakes_are_found_before_anything_starts(config: PretrainConfig, tokens: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the tokens' vocabulary has"):
         pretrain.run(replace(config, architecture=Architecture(vocab_size=1_000_000)))
-    with pytest.raises(ConfigError, match=r"global_batch_size \(16\) must be a multiple of num_workers \(3\)"):
-        replace(config, scaling=Scaling(num_workers=3))
+    with pytest.raises(ConfigError, match=r"--training.global-batch-size 16 has fewer rows than there are workers"):
+        replace(config, scaling=Scaling(num_workers=17))
     with pytest.raises(FileNotFoundError, match="no manifest"):
         pretrain.run(replace(config, tokens=str(tmp_path)))
     assert not Path(config.output).exists()

@@ -18,7 +18,8 @@ from ulmfit_ray.reporting.model_card import language_model_card
 from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import read_tokenizer_model
 from ulmfit_ray.storage.token_dataset import TokenDataset
-from ulmfit_ray.streams.language_model import LMStream, Selection, count_tokens, select
+from ulmfit_ray.streams.language_model import LMStream
+from ulmfit_ray.streams.selection import Selection, count_tokens, select
 from ulmfit_ray.training.distributed import of_first_worker, own_rows
 from ulmfit_ray.training.precision import resolve_precision
 from ulmfit_ray.training.tasks.language_model import LanguageModelTask

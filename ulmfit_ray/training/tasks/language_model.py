@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ulmfit_ray.model.awd_lstm import Hidden, LanguageModel, LayerGroup, detach_hidden
 from ulmfit_ray.model.dropout import draw_masks
 from ulmfit_ray.training.config import LanguageModelTraining
-from ulmfit_ray.training.distributed import gather_dim, own_rows, sum_over_workers
+from ulmfit_ray.training.distributed import gather_dim, own_rows, own_weight, sum_over_workers
 from ulmfit_ray.training.precision import autocast
 from ulmfit_ray.training.task import Figures
 
@@ -40,6 +40,7 @@ class LanguageModelTask:
         self._train_windows, self._valid_windows = train_windows, valid_windows
         self._seed, self._precision = seed, precision
         self._rows = own_rows(config.global_batch_size)
+        self._weight = own_weight(config.global_batch_size)
 
     def layer_groups(self) -> list[LayerGroup]:
         """Return the language model's own."""
@@ -57,7 +58,8 @@ class LanguageModelTask:
     def loss(self, model: nn.Module, batch: Tensor, carry: Hidden, step: int) -> tuple[Tensor, Hidden, Figures]:
         """Return cross-entropy plus activation regularization (AR) and temporal AR (TAR).
 
-        The loss in the figures is the cross-entropy alone, in nats per token.
+        The loss in the figures is the cross-entropy alone, in nats per token; what is differentiated is weighted by the
+        worker's part of the batch.
         """
         masks = draw_masks(
             self.model.architecture,
@@ -75,14 +77,14 @@ class LanguageModelTask:
             change = (raw_output[:, 1:] - raw_output[:, :-1]).float()
             total = total + self._config.temporal_activation_reg * change.square().mean()
         figures = {"loss": loss.detach(), "tokens": batch[:, 1:].numel()}
-        return total, [(h.float(), c.float()) for h, c in detach_hidden(hidden)], figures
+        return total * self._weight, [(h.float(), c.float()) for h, c in detach_hidden(hidden)], figures
 
     def carry_tensors(self, carry: Hidden) -> dict[str, Tensor]:
         """Return the hidden state of all columns, by layer (all ranks)."""
         tensors = {}
         for layer, pair in enumerate(carry):
             for name, value in zip("hc", pair, strict=True):
-                tensors[f"{layer}.{name}"] = gather_dim(value, 1)
+                tensors[f"{layer}.{name}"] = gather_dim(value, 1, self._config.global_batch_size)
         return tensors
 
     def carry_from(self, tensors: dict[str, Tensor]) -> Hidden:

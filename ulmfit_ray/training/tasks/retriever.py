@@ -101,12 +101,12 @@ class RetrieverTask:
         queries, documents = (
             {name: block[place] for name, block in tower.items()} for tower, place in zip(results, places, strict=True)
         )
-        keys = gather_dim(self._tensor(batch.keys), 0)
+        size = self._config.global_batch_size
+        keys = gather_dim(self._tensor(batch.keys), 0, size)
         losses, figures = [], {}
         for name in queries:
-            loss, accuracy = contrastive_loss(
-                gather_rows(queries[name]), gather_rows(documents[name]), keys, self._config.temperature
-            )
+            both = gather_rows(queries[name], size), gather_rows(documents[name], size)
+            loss, accuracy = contrastive_loss(*both, keys, self._config.temperature)
             losses.append(loss)
             figures[f"accuracy_{name}"] = accuracy
         total = torch.stack(losses).sum()
