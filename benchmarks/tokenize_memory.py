@@ -4,8 +4,9 @@
 
 The corpora are the reviews again and again, each time with other ids and their words in another order, in one file
 that is compressed with zstd: it is read from the front, in constant memory. The types are synthetic, 20 million in 400
-shards, for the phase that adds them up. A process's figure is VmHWM of /proc, the largest resident memory it ever had;
-what it maps of Ray's object store counts. Only on Linux.
+shards, for the phase that adds them up. A process's figure is the largest resident memory that it ever had (VmHWM of
+/proc). A worker that has mapped all of Ray's object store, 1 GB that all processes of a node share, has that in it too;
+"of its own" is without it (RssAnon, looked at five times a second). Only on Linux.
 """
 
 import argparse
@@ -46,28 +47,30 @@ COUNTS = (5, 1)
 
 
 class Peaks(threading.Thread):
-    """Watches a process and all its descendants, and keeps the largest VmHWM of each, in MB, by what they are."""
+    """Watches a process and all its descendants, and keeps the largest memory of each, in MB, by what they are."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._pid, self._is_over = pid, threading.Event()
-        self.of_process: dict[int, tuple[str, float]] = {}
+        self.of_process: dict[int, tuple[str, float, float]] = {}
 
     def run(self) -> None:
         """Poll until `end` is called."""
         while not self._is_over.wait(POLL_SECONDS):
             for pid in _descendants(self._pid):
-                found = _peak(pid)
-                if found is not None and found[1] >= self.of_process.get(pid, ("", 0.0))[1]:
-                    self.of_process[pid] = found
+                found = _memory(pid)
+                if found is not None:
+                    _, peak, own = self.of_process.get(pid, found)
+                    self.of_process[pid] = found[0], max(peak, found[1]), max(own, found[2])
 
     def end(self) -> dict[str, float]:
-        """Return the largest peak of the driver and of a worker."""
+        """Return the largest peaks of the driver and of a worker."""
         self._is_over.set()
         self.join()
         driver = self.of_process.pop(self._pid)[1]
-        workers = [peak for name, peak in self.of_process.values() if name.startswith("ray::")]
-        return {"driver": round(driver), "worker": round(max(workers))}
+        peaks = [(peak, own) for name, peak, own in self.of_process.values() if name.startswith("ray::")]
+        worker, own = (round(max(values)) for values in zip(*peaks, strict=True))
+        return {"driver": round(driver), "worker": worker, "worker's own": own}
 
 
 def _descendants(pid: int) -> set[int]:
@@ -84,15 +87,15 @@ def _descendants(pid: int) -> set[int]:
     return found
 
 
-def _peak(pid: int) -> tuple[str, float] | None:
-    """Return the name of a process and its largest resident memory in MB, or None if it has ended."""
+def _memory(pid: int) -> tuple[str, float, float] | None:
+    """Return a process's name, its largest resident memory and what is its own now, in MB; None if it has ended."""
     try:
         name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return None
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return None if peak is None else (name, int(peak[1]) / 1000)
+    peak, own = (re.search(rf"{field}:\s+(\d+) kB", status) for field in ("VmHWM", "RssAnon"))
+    return None if peak is None or own is None else (name, int(peak[1]) / 1000, int(own[1]) / 1000)
 
 
 def write_corpus(path: Path, inputs: list[str], megabytes: int) -> None:
