@@ -57,6 +57,16 @@ VERBS = {
         "ulmfit_ray.commands.evaluate.retrieval:run",
         "nDCG, recall, MRR against judgments",
     ),
+    "import-fastai": Verb(
+        "ulmfit_ray.commands.fastai.config:ImportFastaiConfig",
+        "ulmfit_ray.commands.fastai.import_model:run",
+        "weights and words of fastai 2, 1 or 0.7 -> language model",
+    ),
+    "export-fastai": Verb(
+        "ulmfit_ray.commands.fastai.config:ExportFastaiConfig",
+        "ulmfit_ray.commands.fastai.export_model:run",
+        "language model -> weights and words that fastai 2 loads",
+    ),
     "inspect": Verb(
         "ulmfit_ray.commands.inspect:InspectConfig",
         "ulmfit_ray.commands.inspect:run",

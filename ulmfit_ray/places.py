@@ -7,7 +7,9 @@ from typing import Any
 from ulmfit_ray.config import Config, ConfigError
 from ulmfit_ray.storage.folder import absolute_uri, check_place
 
-PLACES = ("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels")
+PLACES = (
+    *("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels", "weights", "itos"),
+)
 """Fields that are paths or URIs, in whichever config they stand: an option keeps one name in all verbs."""
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the environment of a job's entrypoint, and nowhere else."""

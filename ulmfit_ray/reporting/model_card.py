@@ -30,6 +30,23 @@ def language_model_card(model: ModelDescription, job: JobRecord, figures: Mappin
     return "\n".join(lines + _how(job))
 
 
+def imported_model_card(model: ModelDescription, job: JobRecord, figures: Mapping[str, Figure]) -> str:
+    """Return the card of a language model that comes from fastai."""
+    shape = model.architecture
+    assert shape is not None
+    lines = [
+        "# AWD-LSTM language model, from fastai",
+        "",
+        f"{shape.embedding_dim}-{shape.hidden_size}, {shape.num_layers} layers,"
+        f" {figures['num_parameters']:,} parameters, {shape.vocab_size:,} words, {model.direction}.",
+        f"Decoder: {figures['has_decoder']}. Special tokens that its vocabulary lacked, with the mean of all word"
+        f" vectors: {figures['words_with_mean_row']}.",
+        "How often its words occur is not known: idf-mean pooling weighs them all alike.",
+        "",
+    ]
+    return "\n".join(lines + _how(job))
+
+
 def retriever_card(model: ModelDescription, job: JobRecord, figures: Mapping[str, Figure]) -> str:
     """Return a retriever's card."""
     blocks = ", ".join(f"{block.name} ({block.start} to {block.stop})" for block in model.blocks)

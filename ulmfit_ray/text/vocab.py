@@ -61,9 +61,12 @@ class Vocab:
     def idf(self) -> np.ndarray:
         """Return float32 pooling weights, max(0.02, ln(N / (1 + documents))); 3.0 for xxunk.
 
-        Never 0, so that a weighted mean never divides by zero (a document has a token at least).
+        Never 0, so that a weighted mean never divides by zero (a document has a token at least). All 1 if nothing was
+        counted, as of a vocabulary that comes from elsewhere.
         """
-        weights = np.log(max(self.num_documents, 1) / (1.0 + self.documents))
+        if not self.num_documents:
+            return np.ones(len(self), np.float32)
+        weights = np.log(self.num_documents / (1.0 + self.documents))
         weights = np.maximum(weights, 0.02).astype(np.float32)
         weights[UNK_ID] = 3.0
         return weights
