@@ -1,6 +1,6 @@
 import pytest
 
-from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.architecture import PRESETS, Architecture, ArchitectureOptions
 
 
 def test_the_last_layer_comes_back_to_the_size_of_the_embedding():
@@ -49,3 +49,22 @@ def test_a_dropout_that_its_scale_lifts_to_one_is_refused():
         Architecture(weight_dropout=0.5, dropout_scale=2.0)
     with pytest.raises(ValueError, match="input_dropout"):
         Architecture(input_dropout=-0.1)
+
+
+def test_what_is_given_goes_before_the_preset() -> None:
+    assert ArchitectureOptions().chosen() == Architecture()
+    options = ArchitectureOptions(preset="laptop", vocab_size=9, num_layers=3, input_dropout=0.0, dropout_scale=0.5)
+    shape = options.chosen()
+    assert (shape.embedding_dim, shape.hidden_size, shape.num_layers, shape.vocab_size) == (128, 256, 3, 9)
+    assert (shape.input_dropout, shape.hidden_dropout, shape.dropout_scale) == (0.0, 0.1, 0.5)
+
+
+def test_the_papers_preset_has_the_papers_dropouts() -> None:
+    shape = PRESETS["awd-lstm-400-1150-3"]
+    assert (shape.hidden_size, shape.output_dropout, shape.hidden_dropout) == (1150, 0.4, 0.2)
+    assert (shape.input_dropout, shape.embedding_dropout, shape.weight_dropout) == (0.65, 0.1, 0.5)
+
+
+def test_options_that_make_no_model_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="input_dropout times dropout_scale"):
+        ArchitectureOptions(preset="awd-lstm-400-1150-3", dropout_scale=2)

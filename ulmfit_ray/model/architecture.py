@@ -1,37 +1,28 @@
 """Sizes and dropouts of an AWD-LSTM."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 ROW_MULTIPLE = 64
+Preset = Literal["awd-lstm-400-1152-3", "awd-lstm-400-1150-3", "laptop"]
 DROPOUTS = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
-    """An AWD-LSTM's shape; the defaults are fastai's `awd_lstm_lm_config` (Merity et al. 2017, ULMFiT)."""
+    """An AWD-LSTM's shape; what the fields mean is said in `ArchitectureOptions`. The defaults are fastai's."""
 
     vocab_size: int = 0
-    """Number of words the model knows: the first ones of the token dataset's vocabulary, others are xxunk (0: all)."""
     embedding_dim: int = 400
-    """Width of the word vectors, and of the last layer's output."""
     hidden_size: int = 1152
-    """Output width of every LSTM layer but the last."""
     num_layers: int = 3
-    """Number of LSTM layers."""
     embedding_dropout: float = 0.02
-    """Probability that a word's vector is set to 0, for all its occurrences in a batch."""
     input_dropout: float = 0.25
-    """Dropout probability of the word vectors in front of the first layer."""
     hidden_dropout: float = 0.15
-    """Dropout probability between two LSTM layers."""
     output_dropout: float = 0.1
-    """Dropout probability between the last layer and the decoder."""
     weight_dropout: float = 0.2
-    """Dropout probability of the recurrent weights (DropConnect)."""
     dropout_scale: float = 1.0
-    """Factor by which all five dropouts are multiplied."""
 
     def __post_init__(self) -> None:
         if self.vocab_size < 0:
@@ -62,3 +53,68 @@ class Architecture:
         """Return the same shape with all dropouts off, but for those given."""
         off: dict[str, Any] = dict.fromkeys(DROPOUTS, 0.0)
         return replace(self, dropout_scale=1.0, **(off | dropouts))
+
+
+PRESETS: dict[Preset, Architecture] = {
+    "awd-lstm-400-1152-3": Architecture(),
+    "awd-lstm-400-1150-3": Architecture(
+        hidden_size=1150,
+        embedding_dropout=0.1,
+        input_dropout=0.65,
+        hidden_dropout=0.2,
+        output_dropout=0.4,
+        weight_dropout=0.5,
+    ),
+    "laptop": Architecture(
+        embedding_dim=128,
+        hidden_size=256,
+        num_layers=2,
+        embedding_dropout=0.0,
+        input_dropout=0.1,
+        hidden_dropout=0.1,
+        output_dropout=0.1,
+        weight_dropout=0.0,
+    ),
+}
+"""fastai's `awd_lstm_lm_config`; the paper's on WikiText-2, a small text (Merity et al. 2017); one for two cores."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchitectureOptions:
+    """The shape of a new AWD-LSTM: what is given, and else (None) the preset's."""
+
+    preset: Preset = "awd-lstm-400-1152-3"
+    """awd-lstm-400-1152-3: fastai's, for GPUs; awd-lstm-400-1150-3: the paper's, with its dropouts for a small text;
+    laptop: 128-256-2, a million tokens of which take about two minutes on two cores."""
+    vocab_size: int = 0
+    """Number of words the model knows: the first ones of the token dataset's vocabulary, others are xxunk (0: all)."""
+    embedding_dim: int | None = None
+    """Width of the word vectors, and of the last layer's output."""
+    hidden_size: int | None = None
+    """Output width of every LSTM layer but the last."""
+    num_layers: int | None = None
+    """Number of LSTM layers."""
+    embedding_dropout: float | None = None
+    """Probability that a word's vector is set to 0, for all its occurrences in a batch."""
+    input_dropout: float | None = None
+    """Dropout probability of the word vectors in front of the first layer."""
+    hidden_dropout: float | None = None
+    """Dropout probability between two LSTM layers."""
+    output_dropout: float | None = None
+    """Dropout probability between the last layer and the decoder."""
+    weight_dropout: float | None = None
+    """Dropout probability of the recurrent weights (DropConnect)."""
+    dropout_scale: float = 1.0
+    """Factor by which all five dropouts are multiplied."""
+
+    def __post_init__(self) -> None:
+        self.chosen()
+
+    def chosen(self) -> Architecture:
+        """Return the shape.
+
+        Raises:
+            ValueError: there is no model of that shape.
+        """
+        given = {name: value for name, value in asdict(self).items() if name != "preset" and value is not None}
+        return replace(PRESETS[self.preset], **given)

@@ -9,7 +9,7 @@ from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import VerifyConfig
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.document_encoder import DocumentEncoder
-from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig, TokenizerOptions
 from ulmfit_ray.pipelines.tokenize.job import run
@@ -107,7 +107,7 @@ def test_a_model_of_pieces_reads_raw_text_without_its_token_dataset(tmp_path: Pa
         PretrainConfig(
             tokens=asked.output,
             output=str(tmp_path / "lm"),
-            architecture=Architecture(embedding_dim=8, hidden_size=8, num_layers=1),
+            architecture=ArchitectureOptions(embedding_dim=8, hidden_size=8, num_layers=1),
             training=LanguageModelTraining(num_epochs=1, global_batch_size=8, bptt=32, learning_rate=1e-2),
             scaling=Scaling(num_cpus=1),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import faults
 import pytest
 
-from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.train import pretrain, workers
 from ulmfit_ray.pipelines.train.config import PretrainConfig
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 @pytest.fixture(scope="module")
 def undisturbed(
     tokens: str,
-    small_architecture: Architecture,
+    small_architecture: ArchitectureOptions,
     small_training: LanguageModelTraining,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> PretrainConfig:

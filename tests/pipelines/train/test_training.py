@@ -13,7 +13,7 @@ from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import VerifyConfig
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.lifecycle import claim_output
-from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.model.description import Block
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.pipelines.options import Scaling
@@ -38,7 +38,7 @@ def losses(output: str) -> list[float]:
 
 @pytest.fixture
 def config(
-    tokens: str, tmp_path: Path, small_architecture: Architecture, small_training: LanguageModelTraining
+    tokens: str, tmp_path: Path, small_architecture: ArchitectureOptions, small_training: LanguageModelTraining
 ) -> PretrainConfig:
     return PretrainConfig(
         tokens=tokens,
@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_finite_ends_the_job_once_with_a_sentence(config: Pre
 
 def test_mistakes_are_found_before_anything_starts(config: PretrainConfig, tokens: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the tokens' vocabulary has"):
-        pretrain.run(replace(config, architecture=Architecture(vocab_size=1_000_000)))
+        pretrain.run(replace(config, architecture=ArchitectureOptions(vocab_size=1_000_000)))
     with pytest.raises(ConfigError, match=r"--training.global-batch-size 16 has fewer rows than there are workers"):
         replace(config, scaling=Scaling(num_workers=17))
     with pytest.raises(FileNotFoundError, match="no manifest"):
@@ -128,7 +128,7 @@ def test_sizes_that_cannot_be_are_refused_with_the_option_named() -> None:
     with pytest.raises(ValueError, match=r"training.bptt must be at least 0"):
         LanguageModelTraining(bptt=-1)
     with pytest.raises(ValueError, match=r"vocab_size must be at least 0"):
-        Architecture(vocab_size=-5)
+        ArchitectureOptions(vocab_size=-5)
 
 
 def test_more_cores_than_there_are_is_one_clear_error(config: PretrainConfig) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.train import pretrain, retriever
 from ulmfit_ray.pipelines.train.config import PretrainConfig
 from ulmfit_ray.training.config import LanguageModelTraining
@@ -41,7 +41,7 @@ def test_a_dry_run_says_parameters_steps_and_tokens(
         output=str(tmp_path / "lm"),
         dry_run=True,
         valid_fraction=0.1,
-        architecture=Architecture(embedding_dim=4, hidden_size=6, num_layers=1),
+        architecture=ArchitectureOptions(embedding_dim=4, hidden_size=6, num_layers=1),
         training=LanguageModelTraining(global_batch_size=2, bptt=10, num_epochs=3),
     )
     assert pretrain.run(config) is None

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ulmfit_ray.config import ConfigError, operational
-from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.options import RayRun, Scaling
 from ulmfit_ray.training.config import LanguageModelTraining, Precision, RetrieverTraining
 
@@ -23,7 +23,7 @@ class PretrainConfig(RayRun):
     """Fraction of the documents held out for validation by a hash of id and seed (0: none); unused with --valid."""
     direction: Literal["forward", "backward"] = "forward"
     """Reading direction; backward: each document is read from its end."""
-    architecture: Architecture = field(default_factory=Architecture)
+    architecture: ArchitectureOptions = field(default_factory=ArchitectureOptions)
     training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
     scaling: Scaling = operational(default_factory=Scaling)
     precision: Precision = "auto"

@@ -94,6 +94,7 @@ def _run(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
     if config.dry_run:
         print_dry_run(config, _planned_work(config, verb))
         return None
+    print(f"{verb.name}: {_planned_work(config, verb)}", flush=True)
     with ray_session(config.ray):
         result = run_training(verb.make_task, config.training, folder, config.scaling, config.ray, verb.name)
     manifest = _write_model(folder, verb, result)
@@ -105,7 +106,7 @@ def _run(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
 
 
 def _planned_work(config: TrainingRun, verb: TrainingVerb) -> str:
-    """Return what --dry-run says."""
+    """Return how large the work is: a person who began days of training on a laptop is to see it."""
     counts, training = verb.tokens.manifest.counts, config.training
     return (
         f"{counts.num_documents:,} documents, {counts.num_tokens:,} tokens;"

@@ -30,7 +30,7 @@ def run(config: PretrainConfig) -> Manifest | None:
     tokens, valid = _open_tokens(config)
     config = replace(config, training=config.training.chosen_for(tokens.manifest.counts.num_tokens))
     vocab = tokens.folder.read_json("vocab.json")
-    architecture = _resolve(config.architecture, len(vocab["tokens"]))
+    architecture = _resolve(config.architecture.chosen(), len(vocab["tokens"]))
     verb = TrainingVerb(
         name="pretrain",
         inputs={"tokens": tokens.fingerprint} | ({"valid": valid.fingerprint} if valid else {}),
