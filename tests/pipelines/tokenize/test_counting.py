@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile
 from ulmfit_ray.corpus.units import MIN_UNIT_BYTES, cut_into_units, units_of, units_table
-from ulmfit_ray.pipelines.tokenize.counting import READER_CPUS, READERS, TOKENIZER_CPUS, tasks
+from ulmfit_ray.pipelines.tokenize.counting import tasks
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import Plan, write_plan
 
@@ -37,9 +35,3 @@ def test_only_pending_units_are_in_tasks_with_the_parts_that_are_done(tmp_path: 
     assert streamed["finished_parts"].to_pylist() == [[0, 2]]
     assert others["unit"].to_pylist() == [0, 0, 4]
     assert others["finished_parts"].to_pylist() == [[], [], []]
-
-
-@pytest.mark.parametrize("num_cpus", [1, 2, 64, 192])
-def test_all_readers_fit_beside_a_tokenizer_on_each_core_and_no_core_gets_two(num_cpus: int) -> None:
-    assert READERS * READER_CPUS + num_cpus * TOKENIZER_CPUS <= num_cpus
-    assert (num_cpus + 1) * TOKENIZER_CPUS > num_cpus

@@ -26,9 +26,9 @@ from ulmfit_ray.storage.plan import Plan, PlannedUnit, shard_stem
 from ulmfit_ray.storage.receipts import Receipt, finished_parts
 
 READERS = 4
-READER_CPUS, TOKENIZER_CPUS = 0.001, 0.995
-"""A reader waits most of its time for the tokenizers, and must not keep one of them from its core: four readers fit
-beside a tokenizer on each core. They ask for something all the same: a head without CPUs is not to read."""
+READER_CPUS = 0
+"""A reader waits most of its time for the tokenizers, and must not keep one from its core. A thousandth of a CPU would:
+Ray Data counts the cluster's CPUs in whole tasks, and then one core has no room for a tokenizer."""
 PIECE_TYPE = pa.struct(
     [
         ("path", pa.string()),
@@ -86,7 +86,7 @@ def count_shards(
                 partial(_tokenize, phase=phase, job=job),
                 batch_size=None,
                 batch_format="pyarrow",
-                num_cpus=TOKENIZER_CPUS,
+                num_cpus=1,
                 max_retries=FOR_EVER,
             )
         )
