@@ -71,3 +71,9 @@ def test_a_vocabulary_brings_its_own_model() -> None:
     settings(vocab="tokens", tokenizer=TokenizerOptions(eos="document"))
     with pytest.raises(ConfigError, match=r"--vocab brings its own tokenizer\.model"):
         settings(vocab="tokens", tokenizer=TokenizerOptions(kind="sentencepiece", model="m.model"))
+
+
+@pytest.mark.parametrize(("option", "value"), [("max_vocab", 100), ("min_freq", 1)])
+def test_a_given_vocabulary_leaves_no_choice_of_words(option: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=f"--vocab brings its own words: leave out --{option.replace('_', '-')}"):
+        settings(vocab="other", **{option: value})

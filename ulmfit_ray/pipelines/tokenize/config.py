@@ -103,6 +103,9 @@ class TokenizeConfig(RayRun):
             raise ConfigError("--max-bad-fraction must lie between 0 and 1")
         if self.vocab is not None and self.tokenizer.about_model():
             raise ConfigError(f"--vocab brings its own tokenizer.model: leave out {self.tokenizer.about_model()[0]}")
+        chosen = [name for name in ("max_vocab", "min_freq") if getattr(self, name) != _default(name)]
+        if self.vocab is not None and chosen:
+            raise ConfigError(f"--vocab brings its own words: leave out --{chosen[0].replace('_', '-')}")
         try:
             rule_names(self._rules())
         except ValueError as error:
@@ -136,3 +139,7 @@ class TokenizeConfig(RayRun):
         return TokenizerSettings(
             kind=tokenizer.kind, lang=self.lang, rules=self._rules(), mark_fields=marks, eos=tokenizer.eos
         )
+
+
+def _default(name: str) -> object:
+    return TokenizeConfig.__dataclass_fields__[name].default
