@@ -215,9 +215,7 @@ def test_an_input_that_was_only_touched_is_gone_on_with_and_a_changed_one_is_not
 
 def test_a_given_vocabulary_is_used_as_it_is(tokens: str, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("the cells qwertyuiop")
-    manifest = tokenized(
-        TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), vocab=tokens, min_freq=1)
-    )
+    manifest = tokenized(TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=str(tmp_path / "out"), vocab=tokens))
     assert manifest.vocab == TokenDataset(tokens).manifest.vocab
     assert documents(str(tmp_path / "out")) == {"in.txt#0": ["xxbos", "the", "cells", "xxunk"]}
     assert manifest.figures["num_unknown"] == 1

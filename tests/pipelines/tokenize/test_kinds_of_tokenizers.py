@@ -38,7 +38,11 @@ def corpus(tmp_path: Path, abstracts: list[dict[str, str]]) -> dict[str, str]:
 
 def config(tmp_path: Path, tokenizer: TokenizerOptions, name: str = "out", vocab: str | None = None) -> TokenizeConfig:
     return TokenizeConfig(
-        input=(str(tmp_path / "in"),), output=str(tmp_path / name), tokenizer=tokenizer, vocab=vocab, min_freq=1
+        input=(str(tmp_path / "in"),),
+        output=str(tmp_path / name),
+        tokenizer=tokenizer,
+        vocab=vocab,
+        min_freq=3 if vocab else 1,
     )
 
 
