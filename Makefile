@@ -66,6 +66,8 @@ bench: install $(FASTAI)/.installed
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_step.py --keep-memory
+	$(BIN)/python benchmarks/training_step.py --keep-memory --vocab-size 60000 --embedding-dim 400 --hidden-size 1152 \
+		--num-layers 3 --global-batch-size 64 --bptt 72 --steps 1 --rounds 3
 	$(BIN)/python benchmarks/tokenization.py
 	$(BIN)/python benchmarks/object_store.py
 	$(BIN)/python benchmarks/planning.py

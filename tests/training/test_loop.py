@@ -131,7 +131,8 @@ def test_reports_come_at_the_first_step_every_few_steps_and_at_each_epochs_end(m
     each = losses(run(make_task(training), replace(training, report_every_steps=1)))
     assert losses(reports)[0] == each[0]
     assert losses(reports)[1] == pytest.approx(np.mean(each[1:4]))
-    assert losses(reports)[3] == pytest.approx(np.mean(each[8:10]))
+    # The last window of an epoch is shorter, and each token counts as much as any other.
+    assert losses(reports)[3] == pytest.approx(np.average(each[8:10], weights=[20, 4]))
     assert [report.metrics["tokens"] for report in reports if not report.is_epoch_end] == [20, 60, 80, 24, 40, 80, 64]
 
 
