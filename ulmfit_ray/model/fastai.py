@@ -6,6 +6,7 @@ holds: here they are rows of padding. Only tensors are read from a file, no pick
 """
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -50,7 +51,10 @@ def read_weights(file: BinaryIO) -> FastaiWeights:
         ValueError: it holds something else, or code to run.
     """
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of a file that is not torch's it is not sure, and then it fails.
+            warnings.simplefilter("ignore")
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises whatever the file makes it raise, with pages of advice behind the first line.
         raise ValueError(f"it cannot be read as weights: {str(error).splitlines()[0]}") from error
@@ -121,7 +125,6 @@ def language_model(
     Raises:
         ValueError: `itos` has not as many words as the weights have rows.
     """
-    # fastai 1 and 2 write the vocabulary of a learner with its "xxfake"; a list may be without them.
     num_rows = len(weights.embedding)
     if len(itos) != num_rows:
         raise ValueError(f"the vocabulary has {len(itos):,} words and the weights have {num_rows:,} rows")
