@@ -48,12 +48,17 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# All tokens of the data sets that lie beside the repository, and of 220,000 random texts, against fastai's own; and what
-# papers say of the data sets.
+# All tokens of the data sets that lie beside the repository, and of 220,000 random texts, against fastai's own; what
+# papers say of the data sets; and a language model on its way from fastai to us and back.
 conformance: install $(FASTAI)/.installed test-data
 	mkdir -p build
 	$(FASTAI)/bin/python tests/conformance/with_fastai.py build/fastai.json
 	$(BIN)/python tests/conformance/compare.py build/fastai.json --output benchmarks/results/conformance.json
+	rm -rf build/from-fastai
+	$(BIN)/ulmfit-ray import-fastai --weights tests/golden/fastai_model.pth --itos tests/golden/fastai_model.pkl \
+		--output build/from-fastai/lm
+	$(BIN)/ulmfit-ray export-fastai --model build/from-fastai/lm --output build/from-fastai/models
+	$(FASTAI)/bin/python -W ignore tests/conformance/load_exported.py build/from-fastai
 
 $(FASTAI)/.installed:
 	$(PYTHON) -m venv $(FASTAI)
