@@ -1,11 +1,13 @@
-"""Measure vectors against relevance judgments, beside TF-IDF and BM25 of the same tokens.
+"""Measure a language model on tokens, or vectors against relevance judgments, beside TF-IDF and BM25.
+
+    python jobs/evaluate.py lm --model models/lm --tokens valid --columns 10
 
     python jobs/evaluate.py retrieval --embeddings embeddings --model models/retriever --tokens tokens \\
         --queries queries.jsonl --qrels qrels.tsv --output figures.json
 
-Reads an embedding dataset, its model, its tokens, and a judged collection in BEIR's layout, whose document ids the
-corpus must have (tokenize it with --id-column). Prints a table. A file --output that is there is replaced only with
---overwrite.
+lm reads a model and a token dataset of its vocabulary. retrieval reads an embedding dataset, its model, its tokens, and
+a judged collection in BEIR's layout, whose document ids the corpus must have (tokenize it with --id-column). Both print
+a table. A file --output that is there is replaced only with --overwrite.
 """
 
 from launch import launch

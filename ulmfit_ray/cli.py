@@ -52,10 +52,20 @@ VERBS = {
     "search": Verb(
         "ulmfit_ray.commands.search:SearchConfig", "ulmfit_ray.commands.search:run", "a query -> the nearest documents"
     ),
+    "evaluate lm": Verb(
+        "ulmfit_ray.commands.evaluate.language_model:EvaluateLanguageModelConfig",
+        "ulmfit_ray.commands.evaluate.language_model:run",
+        "loss, perplexity and accuracy on a token dataset",
+    ),
     "evaluate retrieval": Verb(
         "ulmfit_ray.commands.evaluate.retrieval:EvaluateRetrievalConfig",
         "ulmfit_ray.commands.evaluate.retrieval:run",
         "nDCG, recall, MRR against judgments",
+    ),
+    "generate": Verb(
+        "ulmfit_ray.commands.generate:GenerateConfig",
+        "ulmfit_ray.commands.generate:run",
+        "a prompt, continued by a language model",
     ),
     "import-fastai": Verb(
         "ulmfit_ray.commands.fastai.config:ImportFastaiConfig",

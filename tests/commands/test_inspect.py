@@ -33,12 +33,12 @@ def test_documents_are_shown_as_text_field_by_field_with_what_was_kept(
     assert not re.search("xxbos|xxmaj|xxup", text[text.index("doc_id") :])
 
 
-def test_tokens_that_spacy_did_not_cut_are_shown_as_they_are(
+def test_tokens_that_spacy_did_not_cut_stand_apart(
     capsys: pytest.CaptureFixture[str], make_token_dataset: MakeTokenDataset
 ) -> None:
     dataset = make_token_dataset([[("a", [[9, 10]])]])
     write_words(dataset, "two", ".", kind="whitespace")
-    assert one_line(shown(capsys, dataset.folder.uri)).endswith("text: xxbos two .")
+    assert one_line(shown(capsys, dataset.folder.uri)).endswith("text: two .")
 
 
 def one_line(text: str) -> str:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import faults
 
 from ulmfit_ray.corpus.units import MIN_UNIT_BYTES
-from ulmfit_ray.model.architecture import ArchitectureOptions
+from ulmfit_ray.model.architecture import DROPOUTS, ArchitectureOptions
 from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.tokenize import job as tokenize
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
@@ -83,7 +83,8 @@ def tokens(ray_session: None, corpus: Path, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def small_architecture() -> ArchitectureOptions:
     """A language model that trains in seconds, without dropout."""
-    return ArchitectureOptions(vocab_size=2000, embedding_dim=32, hidden_size=48, num_layers=2, dropout_scale=0)
+    off = dict.fromkeys(DROPOUTS, 0.0)
+    return ArchitectureOptions(vocab_size=2000, embedding_dim=32, hidden_size=48, num_layers=2, **off)
 
 
 @pytest.fixture(scope="session")

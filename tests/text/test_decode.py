@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from trap_texts import trap_texts
 
-from ulmfit_ray.text.decode import decode
+from ulmfit_ray.text.decode import decode, text_of
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, TokenizerSettings, make_tokenizer
 
 SCIFACT = Path(__file__).parents[2] / "jobs/sample/scifact/corpus.jsonl.gz"
@@ -82,3 +82,16 @@ def test_any_tokens_become_some_text(tokenizer: Tokenizer) -> None:
     for text, tokens in zip(texts, tokens_of(tokenizer, texts), strict=True):
         assert isinstance(decode(tokens), str), text
         assert isinstance(decode(tokens[::-1]), str), text
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens", "text"),
+    [
+        ("spacy", ["xxbos", "xxmaj", "paris", "!"], "Paris!"),
+        ("whitespace", ["xxbos", "Paris", "!"], "Paris !"),
+        ("sentencepiece", ["xxbos", "\u2581par", "is", "\u2581is"], "paris is"),
+        ("characters", ["xxbos", "a", "\u2581", "b", "xxpad"], "a b"),
+    ],
+)
+def test_each_kind_of_tokens_has_its_own_way_back_to_text(kind: str, tokens: list[str], text: str) -> None:
+    assert text_of(tokens, kind) == text

@@ -1,7 +1,6 @@
 """What a directory is, whether it is complete, and a few of its rows."""
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,7 +18,7 @@ from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset
 from ulmfit_ray.streams.language_model import LMStream
 from ulmfit_ray.streams.selection import select
-from ulmfit_ray.text.decode import decode
+from ulmfit_ray.text.decode import text_of
 
 NOT_SHOWN = ("files", "job", "format_version", "document_lengths", "most_frequent_tokens")
 SHOWN_TOKENS = 100
@@ -81,15 +80,14 @@ def _first_rows(dataset: TokenDataset | EmbeddingDataset, num_rows: int) -> list
 def _show_documents(console: Console, dataset: TokenDataset, config: InspectConfig) -> None:
     """Print documents as text, field by field."""
     itos = dataset.folder.read_json("vocab.json")["tokens"]
-    is_cut_by_spacy = dataset.folder.read_json("tokenizer.json")["kind"] == "spacy"
-    as_text: Callable[[Sequence[str]], str] = decode if is_cut_by_spacy else " ".join
+    kind = dataset.folder.read_json("tokenizer.json")["kind"]
     for row in _first_rows(dataset, config.rows):
         tokens = [itos[token_id] for token_id in row.pop("tokens")]
         starts, ends = (row.pop(name, [place]) for name, place in zip(FIELD_COLUMNS, (0, len(tokens)), strict=True))
         console.print(row)
         for name, start, end in zip(dataset.text_columns, starts, ends, strict=True):
             more = f" ... ({end - start:,} tokens)" if end - start > SHOWN_TOKENS else ""
-            text = as_text(tokens[start : min(end, start + SHOWN_TOKENS)]).strip("\n")
+            text = text_of(tokens[start : min(end, start + SHOWN_TOKENS)], kind).strip("\n")
             console.print(f"    {name}: {text}{more}")
 
 

@@ -37,6 +37,15 @@ class _Word:
     mark: str = ""
 
 
+def text_of(tokens: Sequence[str], kind: str) -> str:
+    """Return the text of tokens of a kind of tokenizer, as well as it can be told."""
+    if kind == "spacy":
+        return decode(tokens)
+    words = [token for token in tokens if token not in (BOS, PAD)]
+    # Pieces and characters say themselves where a space is; words that were there before us stand apart.
+    return " ".join(words) if kind == "whitespace" else "".join(words).replace(VISIBLE_SPACE, " ").lstrip(" ")
+
+
 def decode(tokens: Sequence[str]) -> str:
     """Return the text of a document or of a part of one. xxbos and xxpad are nothing, xxeos ends a line."""
     words = list(_words(list(tokens)))

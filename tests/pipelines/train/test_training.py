@@ -77,7 +77,7 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
     whole = replace(config, output=str(tmp_path / "whole"))
     pretrain.run(whole)
     claim_output("pretrain", config, inputs={"tokens": TokenDataset(config.tokens).fingerprint})
-    make_task = partial(pretrain.make_task, config=config, architecture=config.architecture)
+    make_task = partial(pretrain.make_task, config=config, architecture=config.architecture.chosen())
     task, facts = make_task(torch.device("cpu"), None)
     log = []
     for report in train(task, replace(config.training, checkpoint_every_steps=20)):

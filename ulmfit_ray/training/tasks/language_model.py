@@ -1,7 +1,7 @@
 """The language-modelling task: predict each next token of a contiguous, stateful stream."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -100,14 +100,9 @@ class LanguageModelTask:
         """Return loss, perplexity and next-word accuracy on the held-out documents, state carried (all ranks)."""
         if self._valid_windows is None:
             return {}
-        hidden = self.initial_carry()
         total, correct, count = 0.0, 0, 0
-        for window in self._valid_windows(0, 0):
-            batch = torch.from_numpy(window).to(self.device, torch.int64)
-            with autocast(self._precision, self.device):
-                loss, right, hidden = self.model.score(batch[:, :-1], batch[:, 1:], hidden)
-            hidden = [(h.float(), c.float()) for h, c in hidden]
-            total, correct, count = total + float(loss), correct + int(right), count + batch[:, 1:].numel()
+        for part in score_windows(self.model, self._valid_windows(0, 0), self._precision, self.device):
+            total, correct, count = total + part[0], correct + part[1], count + part[2]
         total, correct_sum, count_sum = sum_over_workers([total, correct, count], self.device)
         loss_per_token = total / count_sum
         return {
@@ -115,3 +110,21 @@ class LanguageModelTask:
             "perplexity": math.exp(min(loss_per_token, 700.0)),
             "accuracy": correct_sum / count_sum,
         }
+
+
+@torch.no_grad()
+def score_windows(
+    model: LanguageModel, windows: Iterable[np.ndarray], precision: str, device: torch.device
+) -> Iterator[tuple[float, int, int]]:
+    """Yield for each window (B, T + 1) the summed loss in nats, the next words predicted right, and their number.
+
+    The state is zero in front of the first window, and carried from each to the next; there is no dropout.
+    """
+    hidden = None
+    for window in windows:
+        batch = torch.from_numpy(window).to(device, torch.int64)
+        hidden = hidden or model.backbone.initial_hidden(len(batch))
+        with autocast(precision, device):
+            loss, right, hidden = model.score(batch[:, :-1], batch[:, 1:], hidden)
+        hidden = [(h.float(), c.float()) for h, c in hidden]
+        yield float(loss), int(right), batch[:, 1:].numel()
