@@ -189,7 +189,7 @@ class Tally:
             self._failed[outcome.shard] = outcome.problem
             return
         receipt = outcome.receipt
-        self._bar.advance(1, documents=receipt.num_documents, tokens=receipt.num_tokens)
+        self._bar.advance(1, num_bytes=receipt.num_bytes, documents=receipt.num_documents, tokens=receipt.num_tokens)
         self._count(receipt)
         if self._documents + len(self._bad) >= MIN_DOCUMENTS_JUDGED:
             self._judge()

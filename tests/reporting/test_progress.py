@@ -89,6 +89,15 @@ def test_the_rate_is_of_the_last_thirty_seconds(printed: Lines, clock: list[floa
     assert rates[1:] == [f"{rate} tokens/s" for rate in ("1,000", *["1,000"] * 5, "2,000", "3,000", "4,000")]
 
 
+def test_bytes_give_a_rate_beside_that_of_tokens(printed: Lines, clock: list[float]) -> None:
+    with Bar("1 tokenize", 10, "shards") as bar:
+        clock[0] += 5
+        bar.advance(1, num_bytes=12_000_000, documents=10, tokens=1000)
+        assert printed() == [
+            "1 tokenize: 1 of 10 shards, 10 documents, 1,000 tokens, 200 tokens/s, 2.4 MB/s, 45 s left"
+        ]
+
+
 def test_the_rate_is_of_two_advances_at_least_however_long_they_took(printed: Lines, clock: list[float]) -> None:
     bar = Bar("1 tokenize", None, "shards")
     for seconds, tokens in ((60, 600_000), (60, 6_000), (40, 2_000)):

@@ -66,6 +66,8 @@ class PhaseResult:
     receipts: list[Receipt]
     num_found: int
     tokens_per_second: float
+    core_seconds: tuple[float, float] = (0.0, 0.0)
+    """Between the first start and the last end: those in which a shard was made, and those that the cores had."""
 
 
 Dataflow = Callable[[Sequence[PlannedUnit], dict[str, Receipt]], Iterator[Outcome]]
@@ -106,7 +108,7 @@ def run_phase(
         _forget_failures(folder, missing)
         tally.finish(folder, {unit.stem: source_of(unit) for unit in missing})
     done = [receipts[shard] for unit in units for shard in shards_of(unit, receipts) or ()]
-    return PhaseResult(done, num_found, _rate(spans, done))
+    return PhaseResult(done, num_found, _rate(spans, done), _core_seconds(spans))
 
 
 def _forget_failures(folder: Folder, missing: Sequence[PlannedUnit]) -> None:
@@ -125,6 +127,15 @@ def _rate(spans: list[tuple[float, float, int]], receipts: list[Receipt]) -> flo
         seconds = max(span[1] for span in spans) - min(span[0] for span in spans)
         tokens = sum(span[2] for span in spans)
     return tokens / max(seconds, 1e-9)
+
+
+def _core_seconds(spans: list[tuple[float, float, int]]) -> tuple[float, float]:
+    if not spans:
+        return 0.0, 0.0
+    seconds = max(span[1] for span in spans) - min(span[0] for span in spans)
+    busy = sum(span[1] - span[0] for span in spans)
+    # Nodes may have come and gone: the cores of now are what is known.
+    return busy, max(busy, seconds * cluster_cpus())
 
 
 def grouped(units: Sequence[Unit], per_task: int = 1) -> Iterator[Sequence[Unit]]:

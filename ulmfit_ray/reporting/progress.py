@@ -27,6 +27,7 @@ class _Sample(NamedTuple):
     seconds: float
     done: int
     tokens: float
+    num_bytes: float
 
 
 class Bar:
@@ -40,7 +41,8 @@ class Bar:
         self.stage, self.total, self.unit, self.done = stage, total, unit, done
         self._note = ""
         self._counts: dict[str, float] = {}
-        self._begin = _Sample(time.monotonic(), done, 0)
+        self._num_bytes = 0
+        self._begin = _Sample(time.monotonic(), done, 0, 0)
         self._recent = deque([self._begin])
         self._last_line: float | None = None
         self._bar: Progress | None = None
@@ -71,8 +73,10 @@ class Bar:
         else:
             print(f"{self.stage}: {', '.join(self._parts(rate))}", flush=True)
 
-    def advance(self, steps: int, note: str = "", total: int | None = None, **counts: float) -> None:
-        """Count `steps` more done; `counts` (documents=, tokens=) add up and give a rate for tokens.
+    def advance(
+        self, steps: int, note: str = "", total: int | None = None, num_bytes: int = 0, **counts: float
+    ) -> None:
+        """Count `steps` more done; `counts` (documents=, tokens=) add up, and tokens and bytes give rates.
 
         An advance by 0 before any other shows what was done before the bar began: nothing is known of its time.
         """
@@ -82,7 +86,9 @@ class Bar:
         self._note = note
         for name, value in counts.items():
             self._counts[name] = self._counts.get(name, 0) + value
-        self._remember(_Sample(time.monotonic(), self.done, self._counts.get("tokens", 0)), is_before)
+        self._num_bytes += num_bytes
+        now = _Sample(time.monotonic(), self.done, self._counts.get("tokens", 0), self._num_bytes)
+        self._remember(now, is_before)
         rate, left = _rate(self._recent[0], self._recent[-1]), self._time_left()
         if self._bar:
             text = self._fitting(rate, left)
@@ -134,9 +140,12 @@ class Bar:
 
 
 def _rate(first: _Sample, last: _Sample) -> str:
-    """Return tokens per second between two samples, or "" if too little is known."""
+    """Return tokens and megabytes per second between two samples, or "" if too little is known."""
     seconds, tokens = last.seconds - first.seconds, last.tokens - first.tokens
-    return f"{tokens / seconds:,.0f} tokens/s" if seconds >= 1 and tokens else ""
+    if seconds < 1 or not tokens:
+        return ""
+    megabytes = (last.num_bytes - first.num_bytes) / 1e6
+    return f"{tokens / seconds:,.0f} tokens/s" + (f", {megabytes / seconds:,.1f} MB/s" if megabytes else "")
 
 
 def duration(seconds: float) -> str:

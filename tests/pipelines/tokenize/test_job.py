@@ -105,7 +105,7 @@ def test_fields_lie_where_the_dataset_says(tokens: str, abstracts: list[dict[str
 
 
 def test_a_compressed_file_is_cut_into_shards_with_the_same_documents(
-    abstracts: list[dict[str, str]], tmp_path: Path
+    abstracts: list[dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [json.dumps({"text": row["text"]}) + "\n" for row in abstracts] * 12
     (tmp_path / "plain.jsonl").write_text("".join(lines))
@@ -113,6 +113,8 @@ def test_a_compressed_file_is_cut_into_shards_with_the_same_documents(
         file.writelines(lines)
     for name in ("plain.jsonl", "packed.jsonl.gz"):
         run(TokenizeConfig(input=(str(tmp_path / name),), output=str(tmp_path / f"{name}.tokens")))
+        # One reader alone can be too slow for many cores: then the summary shows it.
+        assert ("cores waited for the reader" in capsys.readouterr().out) == name.endswith(".gz")
     plain, packed = documents(f"{tmp_path}/plain.jsonl.tokens"), documents(f"{tmp_path}/packed.jsonl.gz.tokens")
     assert len(shard_hashes(f"{tmp_path}/packed.jsonl.gz.tokens")) > 2
     assert [doc_id.removeprefix("plain.jsonl") for doc_id in plain] == [

@@ -26,7 +26,7 @@ from ulmfit_ray.pipelines.tokenize.subwords import claimed_model, given_model
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard
 from ulmfit_ray.pipelines.tokenize.vocabulary import CountedTypes, count_types
 from ulmfit_ray.reporting.corpus import corpus_rows, print_corpus
-from ulmfit_ray.reporting.progress import Bar
+from ulmfit_ray.reporting.progress import Bar, duration
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_dataset_manifest
@@ -100,7 +100,7 @@ def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest, bad: BadDo
 
 def _run_phases(
     config: TokenizeConfig, folder: Folder, plan: Plan, tokenizer: Tokenizer, given_vocab: Vocab | None
-) -> tuple[Manifest, dict[str, int], BadDocuments]:
+) -> tuple[Manifest, dict[str, object], BadDocuments]:
     """Run what is incomplete; return the manifest, how many shards each phase found done, and what was unreadable."""
     assert plan.facts.corpus is not None
     job = TokenizeJob(
@@ -116,14 +116,23 @@ def _run_phases(
     counted = _count(config, job, plan)
     if not any(receipt.num_documents for receipt in counted.receipts):
         raise RuntimeError("the input holds no document that can be read: nothing to tokenize")
+    waited = _waited(plan, counted)
     if given_vocab is not None:
         manifest = _finish(folder, job, counted.receipts, counted.receipts, CountedTypes(given_vocab))
-        return manifest, {"shards found written": counted.num_found}, BadDocuments(counted.receipts)
+        return manifest, {"shards found written": counted.num_found} | waited, BadDocuments(counted.receipts)
     types = _count_types(config, folder, counted.receipts)
     written = _numericalize(job, counted.receipts, types.vocab)
     manifest = _finish(folder, job, counted.receipts, written.receipts, types)
     found = {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
-    return manifest, found, BadDocuments(written.receipts)
+    return manifest, found | waited, BadDocuments(written.receipts)
+
+
+def _waited(plan: Plan, counted: PhaseResult) -> dict[str, object]:
+    """Return, for the summary, how long cores had no shard to make while files were read from the front."""
+    busy, seconds = counted.core_seconds
+    if not seconds or not any(unit.is_streamed for unit in plan.units):
+        return {}
+    return {"cores waited for the reader": f"{duration(seconds - busy)} of {duration(seconds)}"}
 
 
 def _claim_tokenizer(folder: Folder, tokenizer: Tokenizer) -> None:
@@ -234,7 +243,7 @@ def _finish(
     return manifest
 
 
-def _summary(folder: Folder, manifest: Manifest, found: dict[str, int] | None = None) -> dict[str, object]:
+def _summary(folder: Folder, manifest: Manifest, found: dict[str, object] | None = None) -> dict[str, object]:
     counts, seconds = manifest.counts, float(manifest.figures["seconds"])
     return {
         **corpus_rows(manifest),
