@@ -103,7 +103,7 @@ def test_words_of_version_07_bring_the_rules_of_that_version(tmp_path: Path) -> 
     [
         ("--weights", str(GOLDEN / "fastai_model.pkl"), "it cannot be read as weights"),
         ("--itos", str(GOLDEN / "fastai_model.pth"), "it cannot be read as a list of words"),
-        ("--weights", "missing.pth", "missing.pth"),
+        ("--weights", "missing.pth", "missing.pth: there is no such file"),
         ("--rules", "fastai-v3", "there is no rule 'fastai-v3'; did you mean"),
         ("--lang", "xx-yy", "xx-yy"),
     ],

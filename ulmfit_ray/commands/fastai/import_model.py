@@ -78,10 +78,12 @@ def _imported(config: ImportFastaiConfig) -> _Imported:
 
 
 def _read(uri: str, option: str, read: Callable[[bytes], Result]) -> Result:
-    with open_stored(uri) as stored:
-        content = stored.read()
     try:
+        with open_stored(uri) as stored:
+            content = stored.read()
         return read(content)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{option} {uri}: there is no such file") from error
     except ValueError as error:
         raise ConfigError(f"{option} {uri}: {error}") from error
 
