@@ -10,6 +10,7 @@ import pytest
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.language_model import LMStream
 from ulmfit_ray.streams.selection import Selection, select
+from ulmfit_ray.training import distributed
 
 MakeTokenDataset = Callable[..., TokenDataset]
 SIZES = [[3, 0, 11, 1], [], [25, 2], [0], [7, 7, 1, 0, 9], [40]]
@@ -84,14 +85,18 @@ def test_windows_from_any_step_are_the_tail_of_the_whole_epoch(dataset: TokenDat
         assert [window.tolist() for window in stream_of(dataset).windows(1, first)] == whole[first:]
 
 
-@pytest.mark.parametrize("num_workers", [2, 3, 6])
-def test_columns_of_several_workers_are_together_those_of_one(dataset: TokenDataset, num_workers: int) -> None:
-    alone = list(stream_of(dataset, global_batch_size=6).windows(2))
-    size = 6 // num_workers
-    parts = [
-        stream_of(dataset, global_batch_size=6, columns=slice(rank * size, (rank + 1) * size)).windows(2)
-        for rank in range(num_workers)
-    ]
+@pytest.mark.parametrize("batch_size", [4, 7, 11])
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 4])
+def test_columns_of_several_workers_are_together_those_of_one(
+    dataset: TokenDataset, num_workers: int, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: num_workers)
+    alone = list(stream_of(dataset, global_batch_size=batch_size).windows(2))
+    shares = distributed.shares(batch_size)
+    sizes = [len(range(batch_size)[share]) for share in shares]
+    assert sum(sizes) == batch_size
+    assert max(sizes) - min(sizes) <= 1
+    parts = [stream_of(dataset, global_batch_size=batch_size, columns=share).windows(2) for share in shares]
     together = [np.concatenate(windows) for windows in zip(*parts, strict=True)]
     np.testing.assert_array_equal(np.concatenate(together, axis=1), np.concatenate(alone, axis=1))
 
