@@ -68,7 +68,7 @@ def test_embedding_survives_a_node_that_is_killed_with_shards_in_its_queue(
 def test_tokenizing_uses_a_node_that_comes_later_and_survives_one_that_goes(
     start_nodes: Callable, start_job: Callable, tmp_path: Path
 ) -> None:
-    path = corpus(tmp_path / "corpus", 4, 24)
+    path = corpus(tmp_path / "corpus", 8, 24)
     # Cut into characters, the slowest way: one core must not be done before the other node is there.
     slowly = [*tokenize(path), "--lang", "zh"]
     whole = start_job("whole", *slowly)
