@@ -49,7 +49,7 @@ def test_an_interrupted_training_says_from_which_step_it_goes_on(tmp_path: Path,
     process = start(*train)
     assert process.stdout is not None
     for line in process.stdout:
-        if "pretrain: " in line:
+        if re.match(r"pretrain: [\d,]+ of [\d,]+ steps", line):
             break
     time.sleep(1)
     process.send_signal(number)
