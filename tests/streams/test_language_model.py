@@ -9,7 +9,7 @@ import pytest
 
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.language_model import LMStream
-from ulmfit_ray.streams.selection import Selection, select
+from ulmfit_ray.streams.selection import Selection, everything, select
 from ulmfit_ray.training import distributed
 
 MakeTokenDataset = Callable[..., TokenDataset]
@@ -29,12 +29,8 @@ def dataset(make_token_dataset: MakeTokenDataset) -> TokenDataset:
 
 
 def stream_of(dataset: TokenDataset, selection: Selection | None = None, **options: Any) -> LMStream:
-    everything = {"global_batch_size": 4, "bptt": 5, "columns": slice(None), "seed": 3} | options
-    return LMStream(dataset, selection or all_of(dataset), **everything)
-
-
-def all_of(dataset: TokenDataset) -> Selection:
-    return select(dataset, fraction=0.0, seed=0, held_out=False)
+    shape = {"global_batch_size": 4, "bptt": 5, "columns": slice(None), "seed": 3} | options
+    return LMStream(dataset, selection or everything(dataset), **shape)
 
 
 def documents_in_order(
@@ -70,7 +66,7 @@ def test_windows_are_those_of_a_stream_joined_in_memory(
     shape = {"global_batch_size": batch_size, "bptt": bptt, "shuffle": shuffle, "backward": backward}
     stream = stream_of(dataset, **shape)
     for epoch in (0, 1):
-        documents = documents_in_order(dataset, all_of(dataset), 3, epoch, shuffle)
+        documents = documents_in_order(dataset, everything(dataset), 3, epoch, shuffle)
         if backward:
             documents = [document[::-1] for document in documents]
         found = [window.tolist() for window in stream.windows(epoch)]
@@ -103,7 +99,7 @@ def test_columns_of_several_workers_are_together_those_of_one(
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 11])
 def test_every_token_is_read_once_but_for_fewer_than_a_batch_and_one(dataset: TokenDataset, batch_size: int) -> None:
-    selection = all_of(dataset)
+    selection = everything(dataset)
     stream = stream_of(dataset, global_batch_size=batch_size)
     inputs = np.concatenate([window[:, :-1] for window in stream.windows(0)], axis=1).reshape(-1).tolist()
     numbers = [token for token in inputs if token != 2]
@@ -145,6 +141,8 @@ def test_too_few_tokens_for_the_batch_are_refused(make_token_dataset: MakeTokenD
     assert stream_of(dataset, global_batch_size=3).num_windows == 1
     with pytest.raises(ValueError, match=r"4 tokens are too few for a batch of 4 rows: lower --training\.global"):
         stream_of(dataset, global_batch_size=4)
+    with pytest.raises(ValueError, match=r"4 held-out words are too few for a batch of 5 rows: lower -n"):
+        stream_of(dataset, global_batch_size=5, what="held-out words", remedy="lower -n")
 
 
 def test_a_stream_of_a_selection_holds_its_documents_alone(dataset: TokenDataset) -> None:

@@ -21,6 +21,9 @@ class LMStream:
     begins at token c * column_tokens. At most `global_batch_size` tokens are left over at an epoch's end. The last
     window of an epoch may be shorter. With `backward` each document is reversed: it begins with its last word and ends
     with xxbos.
+
+    Raises:
+        ValueError: there are too few tokens for one window; the message calls them `what`, and ends with `remedy`.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class LMStream:
         shuffle: bool = True,
         backward: bool = False,
         what: str = "tokens",
+        remedy: str = "lower --training.global-batch-size or bring more text",
     ) -> None:
         self._dataset, self._selection = dataset, selection
         self._bptt, self._columns = bptt, range(global_batch_size)[columns]
@@ -43,8 +47,7 @@ class LMStream:
         self.column_tokens = (selection.total_tokens - 1) // global_batch_size
         if self.column_tokens < 1:
             raise ValueError(
-                f"{selection.total_tokens} {what} are too few for a batch of {global_batch_size} rows:"
-                " lower --training.global-batch-size or bring more text"
+                f"{selection.total_tokens:,} {what} are too few for a batch of {global_batch_size} rows: {remedy}"
             )
         self.num_windows = -(-self.column_tokens // bptt)
         self._opened: OrderedDict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]] = OrderedDict()

@@ -80,7 +80,7 @@ def test_a_model_that_is_no_language_model_or_of_other_words_is_refused(
     assert main(["evaluate", "lm", "--model", language_model, "--tokens", tokens, "--columns", "0"]) == 2
     assert "--columns and --bptt must be at least 1" in capsys.readouterr().err
     assert main(["evaluate", "lm", "--model", language_model, "--tokens", tokens, "--columns", "1000000"]) == 2
-    assert "are too few for --columns 1000000" in capsys.readouterr().err
+    assert "are too few for a batch of 1000000 rows: lower --columns" in capsys.readouterr().err
     (tmp_path / "figures.json").write_text("mine")
     given = ["evaluate", "lm", "--model", language_model, "--tokens", tokens]
     assert main([*given, "--output", str(tmp_path / "figures.json")]) == 2

@@ -11,7 +11,7 @@ from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.language_model import LMStream
-from ulmfit_ray.streams.selection import count_tokens, select
+from ulmfit_ray.streams.selection import count_tokens, everything
 from ulmfit_ray.text.vocab import Vocab
 
 
@@ -62,18 +62,16 @@ def run(config: EvaluateLanguageModelConfig) -> dict[str, float]:
 
 
 def _stream(config: EvaluateLanguageModelConfig, directory: ModelDirectory, tokens: TokenDataset) -> LMStream:
-    everything = select(tokens, fraction=0, seed=0, held_out=False)
-    if everything.total_tokens <= config.columns:
-        raise ConfigError(f"{everything.total_tokens:,} tokens are too few for --columns {config.columns}")
     return LMStream(
         tokens,
-        everything,
+        everything(tokens),
         global_batch_size=config.columns,
         bptt=config.bptt,
         columns=slice(None),
         seed=0,
         shuffle=False,
         backward=directory.description.direction == "backward",
+        remedy="lower --columns",
     )
 
 
@@ -106,5 +104,5 @@ def _word_frequencies(directory: ModelDirectory, tokens: TokenDataset) -> dict[s
     trained = vocab.counts[:size].copy()
     # To the model, all other words are xxunk.
     trained[0] = vocab.num_tokens - trained[1:].sum()
-    everything = select(tokens, fraction=0, seed=0, held_out=False)
-    return {"word_frequency_perplexity": word_frequency_perplexity(trained, count_tokens(tokens, everything, size))}
+    seen = count_tokens(tokens, everything(tokens), size)
+    return {"word_frequency_perplexity": word_frequency_perplexity(trained, seen)}

@@ -19,7 +19,7 @@ from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import read_tokenizer_model
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.language_model import LMStream
-from ulmfit_ray.streams.selection import Selection, count_tokens, select
+from ulmfit_ray.streams.selection import Selection, count_tokens, everything, select
 from ulmfit_ray.training.distributed import of_first_worker, own_rows
 from ulmfit_ray.training.precision import resolve_precision
 from ulmfit_ray.training.tasks.language_model import LanguageModelTask
@@ -77,7 +77,6 @@ def _selections(config: PretrainConfig) -> tuple[TokenDataset, Selection, TokenD
     """Return the training dataset and the documents selected from it, then the same for validation (None: none)."""
     tokens, valid = _open_tokens(config)
     if valid is not None:
-        everything = partial(select, fraction=0.0, seed=config.seed, held_out=False)
         return tokens, everything(tokens), valid, everything(valid)
     part = partial(select, tokens, fraction=config.valid_fraction, seed=config.seed)
     return tokens, part(held_out=False), tokens, part(held_out=True) if config.valid_fraction else None
