@@ -84,7 +84,13 @@ def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
         tokenizer=tokenizer.fingerprint,
         plan=plan.fingerprint,
         files={},
-        figures={"vocab_size": len(vocab), **_types(vocab), **corpus_census(folder, receipts).figures()},
+        figures={
+            "vocab_size": len(vocab),
+            "num_text_bytes": sum(receipt.num_text_bytes or 0 for receipt in receipts),
+            "num_unknown_bytes": sum(receipt.num_unknown_bytes or 0 for receipt in receipts),
+            **_types(vocab),
+            **corpus_census(folder, receipts).figures(),
+        },
     )
     folder.publish_json(tokenizer.to_json(), "tokenizer.json")
     write_dataset_manifest(folder, receipts, "arrow", manifest)

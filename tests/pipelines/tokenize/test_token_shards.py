@@ -113,6 +113,21 @@ def test_with_a_given_vocabulary_a_shard_is_made_in_one_phase_and_has_the_same_b
     assert read_receipts(Folder(str(tmp_path / "other")), "p") == {STEM: at_once}
 
 
+def test_a_shard_has_the_bytes_of_its_cleaned_text_and_of_the_words_that_are_unknown(
+    job: TokenizeJob, tmp_path: Path
+) -> None:
+    receipt = counted(job, tmp_path)
+    assert receipt.num_text_bytes == len("one two two\ntwo\n")
+    assert receipt.num_unknown_bytes is None
+    itos = ["xxunk", "xxpad", "xxbos", "xxmaj", "one"]
+    zeros = np.zeros(len(itos), np.int64)
+    vocab = Vocab(itos, zeros, zeros, 0, 0)
+    Folder(job.output).publish_json(vocab.to_json(), "vocab.json")
+    written = numericalize_shard(job, vocab.fingerprint, STEM)
+    assert (written.num_unknown, written.num_unknown_bytes) == (3, len("two" * 3))
+    assert written.num_text_bytes == receipt.num_text_bytes
+
+
 def test_the_census_of_a_shard_counts_lengths_in_tokens_and_whole_texts(job: TokenizeJob, tmp_path: Path) -> None:
     texts = ["One two two", "two", "two", "Two", "", "two ", None, "One two two"]
     tokenize_shard(job, unit_of(tmp_path / "in.jsonl", [{"text": text} for text in texts]), None, STEM)
