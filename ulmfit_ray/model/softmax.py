@@ -93,3 +93,18 @@ def score_words(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> tup
         total += torch.nn.functional.cross_entropy(logits, target, reduction="sum")
         correct += (logits.argmax(1) == target).sum()
     return total, correct
+
+
+@torch.no_grad()
+def word_losses(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy (nats, float32) of each of the words `targets` (N,), without gradient.
+
+    x is (N, E), weight (V, E), bias (V,).
+    """
+    losses = torch.empty(len(x), device=x.device)
+    rows = _rows_at_once(len(weight))
+    for start in range(0, len(x), rows):
+        logits = torch.nn.functional.linear(x[start : start + rows], weight, bias).float()
+        target = targets[start : start + rows]
+        losses[start : start + rows] = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    return losses
