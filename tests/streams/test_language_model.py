@@ -1,5 +1,6 @@
 """The language model's stream against one that joins all tokens in memory."""
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -105,6 +106,32 @@ def test_every_token_is_read_once_but_for_fewer_than_a_batch_and_one(dataset: To
     numbers = [token for token in inputs if token != 2]
     assert len(numbers) == len(set(numbers))
     assert 0 < selection.total_tokens - len(inputs) < batch_size + 1
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize(("batch_size", "bptt"), [(4, 5), (5, 1), (7, 1000), (11, 3), (61, 2), (118, 70)])
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 4])
+def test_every_token_is_a_target_of_one_worker_once_in_an_epoch_but_for_those_left_out(
+    dataset: TokenDataset,
+    num_workers: int,
+    batch_size: int,
+    bptt: int,
+    backward: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: num_workers)
+    selection = everything(dataset)
+    for epoch in (0, 1):
+        targets: list[int] = []
+        for share in distributed.shares(batch_size):
+            shape = {"global_batch_size": batch_size, "bptt": bptt, "columns": share, "backward": backward}
+            stream = stream_of(dataset, selection, **shape)
+            targets += [token for window in stream.windows(epoch) for token in window[:, 1:].ravel().tolist()]
+        documents = documents_in_order(dataset, selection, 3, epoch, shuffle=True)
+        tokens = [token for document in documents for token in (document[::-1] if backward else document)]
+        left_out = [tokens[0], *tokens[1 + len(targets) :]]
+        assert Counter(targets) == Counter(tokens) - Counter(left_out)
+        assert len(left_out) == stream.tokens_left_out <= batch_size
 
 
 def test_a_row_goes_on_in_the_next_window_where_it_stopped(dataset: TokenDataset) -> None:

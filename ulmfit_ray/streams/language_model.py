@@ -18,7 +18,7 @@ class LMStream:
     """A selection of documents as windows (batches) of this worker's columns.
 
     All documents, joined, are one long row of tokens, cut into `global_batch_size` columns of equal length; column c
-    begins at token c * column_tokens. At most `global_batch_size` tokens are left over at an epoch's end. The last
+    begins at token c * column_tokens. 1 to `global_batch_size` tokens are left out of an epoch's targets. The last
     window of an epoch may be shorter. With `backward` each document is reversed: it begins with its last word and ends
     with xxbos.
 
@@ -50,6 +50,8 @@ class LMStream:
                 f"{selection.total_tokens:,} {what} are too few for a batch of {global_batch_size} rows: {remedy}"
             )
         self.num_windows = -(-self.column_tokens // bptt)
+        self.tokens_left_out = selection.total_tokens - global_batch_size * self.column_tokens
+        """Tokens that are never a target in an epoch: the very first one, and what the columns do not reach."""
         self._opened: OrderedDict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]] = OrderedDict()
 
     def windows(self, epoch: int, first: int = 0) -> Iterator[np.ndarray]:

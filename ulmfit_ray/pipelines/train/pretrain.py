@@ -48,7 +48,10 @@ def run(config: PretrainConfig) -> Manifest | None:
         figures=_figures,
         warning=_warning,
         card=language_model_card,
-        shown=("train_tokens", "num_parameters", "num_steps", "perplexity", "word_frequency_perplexity", "accuracy"),
+        shown=(
+            *("train_tokens", "tokens_left_out", "num_parameters", "num_steps", "perplexity"),
+            *("word_frequency_perplexity", "accuracy"),
+        ),
     )
     return run_training_verb(config, verb)
 
@@ -99,7 +102,7 @@ def make_task(
     stream = make_stream(tokens, train_selection)
     precision = precision or of_first_worker(resolve_precision(config.precision, device))
     facts: dict[str, Any] = {"precision": precision, "device": str(device)}
-    facts["train_tokens"] = train_selection.total_tokens
+    facts["train_tokens"], facts["tokens_left_out"] = train_selection.total_tokens, stream.tokens_left_out
     valid_stream = None
     if valid_selection is not None:
         valid_stream = make_stream(valid, valid_selection, shuffle=False, what="validation tokens (--valid-fraction)")
@@ -123,7 +126,7 @@ def make_task(
 
 
 def _figures(result: TrainingResult) -> Figures:
-    names = ("train_tokens", "valid_tokens", "word_frequency_perplexity")
+    names = ("train_tokens", "tokens_left_out", "valid_tokens", "word_frequency_perplexity")
     figures: Figures = {name: result.checkpoint.facts[name] for name in names if name in result.checkpoint.facts}
     for row in [row for row in result.log if "perplexity" in row][-1:]:
         figures |= {name: row[name] for name in ("loss", "perplexity", "accuracy")}
