@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
+from ulmfit_ray.encoding import document_losses as losses_module
 from ulmfit_ray.encoding import micro_batches
 from ulmfit_ray.encoding.document_losses import document_losses
 from ulmfit_ray.encoding.encoder import WINDOW
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel
+from ulmfit_ray.model.softmax import word_losses
 
 NUM_WORDS, KNOWN_WORDS = 120, 100
 
@@ -69,3 +71,18 @@ def test_documents_without_a_token_to_predict_and_no_documents_have_no_loss(mode
 def test_the_state_is_carried_through_a_long_document(model: LanguageModel) -> None:
     document = np.random.default_rng(2).integers(0, NUM_WORDS, 3_000)
     assert document_losses(model, [document])[0] == pytest.approx(plain_loss(model, document), rel=1e-5)
+
+
+def test_however_long_a_document_is_a_window_of_it_is_scored_at_once(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+
+    def counted(outputs: Tensor, *others: Tensor) -> Tensor:
+        scored.append(len(outputs))
+        return word_losses(outputs, *others)
+
+    monkeypatch.setattr(losses_module, "word_losses", counted)
+    document_losses(model, [np.full(3_000, 7), np.full(2_000, 8)])
+    assert max(scored) == 2 * WINDOW
+    assert sum(scored) == 2_999 + 1_999

@@ -54,6 +54,9 @@ def test_a_model_directory_says_how_good_the_model_is_and_verifies(language_mode
     directory = ModelDirectory(language_model)
     assert directory.manifest.figures["perplexity"] < directory.manifest.figures["word_frequency_perplexity"]
     assert 0 < directory.manifest.figures["accuracy"] < 1
+    left_out = directory.manifest.figures["tokens_left_out"]
+    assert 0 < left_out <= 16
+    assert (directory.manifest.figures["train_tokens"] - left_out) % 16 == 0
     names = sorted(path.name for path in Path(language_model).iterdir())
     small = ["config.json", "manifest.json", "tokenizer.json", "training_log.jsonl", "vocab.json"]
     assert names == sorted(["README.md", "model.safetensors", *small])

@@ -62,7 +62,25 @@ def run(config: EvaluateLanguageModelConfig) -> Figures:
         raise ConfigError(f"--model {config.model} is a {directory.description.kind}, and no language model")
     directory.check_tokens(tokens.manifest.vocab, config.tokens)
     documents, backward = everything(tokens), directory.description.direction == "backward"
-    stream = LMStream(
+    stream = _stream(config, tokens, documents, backward)
+    model = _load(directory)
+    figures = _score(model, stream, config.tokens)
+    figures |= _beside(figures["loss"], directory, tokens, documents)
+    print_summary(f"{config.tokens}, {config.columns} columns", figures)
+    if config.output is not None:
+        folder, name = place_of(config.output)
+        folder.publish_json({"columns": config.columns, **figures}, name)
+    if config.per_document is not None:
+        from ulmfit_ray.commands.evaluate.per_document import write_per_document
+
+        write_per_document(model, tokens, config.per_document, backward=backward)
+    return figures
+
+
+def _stream(
+    config: EvaluateLanguageModelConfig, tokens: TokenDataset, documents: Selection, backward: bool
+) -> LMStream:
+    return LMStream(
         tokens,
         documents,
         global_batch_size=config.columns,
@@ -73,28 +91,10 @@ def run(config: EvaluateLanguageModelConfig) -> Figures:
         backward=backward,
         remedy="lower --columns",
     )
-    model = _load(directory)
-    loss, accuracy, count = _score(model, stream, config.tokens)
-    figures: Figures = {
-        "tokens": count,
-        "loss": loss,
-        "perplexity": math.exp(min(loss, 700.0)),
-        "accuracy": accuracy,
-        **_beside(loss, directory, tokens, documents),
-    }
-    print_summary(f"{config.tokens}, {config.columns} columns", figures)
-    if config.output is not None:
-        folder, name = place_of(config.output)
-        folder.publish_json({"columns": config.columns, **figures}, name)
-    if config.per_document is not None:
-        # torch comes with it, which --help can do without; so it is below.
-        from ulmfit_ray.commands.evaluate.per_document import write_per_document
-
-        write_per_document(model, tokens, config.per_document, backward=backward)
-    return figures
 
 
 def _load(directory: ModelDirectory) -> "LanguageModel":
+    # --help can do without torch, here and above.
     import torch
 
     from ulmfit_ray.model.files import load_model
@@ -105,8 +105,8 @@ def _load(directory: ModelDirectory) -> "LanguageModel":
     return model
 
 
-def _score(model: "LanguageModel", stream: LMStream, what: str) -> tuple[float, float, int]:
-    """Return the mean loss in nats, the part of next words predicted right, and how many words were predicted."""
+def _score(model: "LanguageModel", stream: LMStream, what: str) -> Figures:
+    """Return how many words were predicted, the mean loss in nats, and the part of the words predicted right."""
     from ulmfit_ray.training.tasks.language_model import score_windows
 
     with Bar(f"reading {what}", stream.num_windows, "windows") as bar:
@@ -114,7 +114,13 @@ def _score(model: "LanguageModel", stream: LMStream, what: str) -> tuple[float, 
         for part in score_windows(model, stream.windows(0), "float32", model.decoder_bias.device):
             total, correct, count = total + part[0], correct + part[1], count + part[2]
             bar.advance(1, tokens=part[2])
-    return total / count, correct / count, count
+    loss = total / count
+    return {
+        "tokens": count,
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700.0)),
+        "accuracy": correct / count,
+    }
 
 
 def _beside(loss: float, directory: ModelDirectory, tokens: TokenDataset, documents: Selection) -> Figures:

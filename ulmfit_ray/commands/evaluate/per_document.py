@@ -40,6 +40,7 @@ def write_per_document(model: LanguageModel, tokens: TokenDataset, output: str, 
                 writer.write_table(_rows(table["doc_id"], documents, document_losses(model, documents)))
                 bar.advance(1, documents=row.num_documents, tokens=row.num_tokens)
         folder.publish(scratch / name, name)
+    print(f"{tokens.manifest.counts.num_documents:,} documents written to {output}")
 
 
 def _as_read(document: np.ndarray, backward: bool) -> np.ndarray:
