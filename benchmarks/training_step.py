@@ -3,8 +3,9 @@
     python benchmarks/training_step.py [--vocab-size 14542 --global-batch-size 20 --bptt 50] [--output FILE.json]
 
 The peer is what one writes first: torch.nn.LSTM, F.linear, F.cross_entropy, AdamW; in float32 and under bfloat16
-autocast. Ours is training.loop in the precision that `auto` picks, and in float32. All take turns in one process; the ratio of the medians is what counts on a shared machine. With --keep-memory both run under the allocator
-settings of training.memory, as the job does. Runs without Ray.
+autocast. Ours is training.loop in the precision that `auto` picks, and in float32. All take turns in one process; the
+ratio of the medians is what counts on a shared machine. With --keep-memory all run under the allocator settings of
+training.memory, as the job does. Runs without Ray.
 """
 
 import argparse

@@ -25,7 +25,7 @@ def outputs_and_gradients(layer: nn.Module, *, bfloat16: bool) -> dict[str, Tens
 
 def largest_difference(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
     return {
-        name: float((found[name].detach().float() - value).abs().max() / value.abs().max())
+        name: float((found[name].detach().float() - value.detach()).abs().max() / value.detach().abs().max())
         for name, value in expected.items()
     }
 
