@@ -112,6 +112,27 @@ class LanguageModelTraining(TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneTraining(LanguageModelTraining):
+    """How a language model is trained on other text than it knows: ULMFiT, sections 3.2 and 3.3."""
+
+    schedule: Schedule = "slanted-triangular"
+    """Learning-rate schedule. one-cycle: fastai's; linear: rises during the first 10 % of steps, then falls to 0;
+    slanted-triangular: ULMFiT's, from 1/32 up during the first 10 % of steps, and down again; constant."""
+    discriminative_decay: float = 2.6
+    """The rate of each layer group is that of the group above it divided by this (ULMFiT: 2.6; 1: all alike)."""
+    unfreezing: Unfreezing = "last-first"
+    """Which layer groups are trained. none: all from the start; last-first: the last group alone, then all; gradual:
+    the last one, then one more below it, and so on. Each stage runs through the schedule anew."""
+
+    def chosen_for(self, num_tokens: int) -> "FinetuneTraining":
+        """Return the config with what is 0 chosen for a corpus of so many tokens."""
+        chosen = LanguageModelTraining.chosen_for(self, num_tokens)
+        assert isinstance(chosen, FinetuneTraining)
+        least = 1 if self.unfreezing == "none" else self.unfreeze_epochs + 1
+        return chosen if self.num_epochs else replace(chosen, num_epochs=max(least, chosen.num_epochs))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RetrieverTraining(TrainingConfig):
     """How a retriever is trained; the defaults are what worked on 5,183 abstracts."""
 
