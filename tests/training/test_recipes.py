@@ -177,6 +177,18 @@ def test_float16_scales_the_loss_and_leaves_out_a_step_that_overflows(make_task,
     assert all(torch.equal(report.state[MODEL + name], value) for name, value in part(state, MODEL).items())
 
 
+def test_a_sampled_softmax_learns_and_is_validated_with_all_words(make_task, training):
+    training = replace(training, num_epochs=4, schedule="constant", learning_rate=0.1, checkpoint_every_steps=1)
+    sampled = replace(training, sampled_softmax=8)
+    reports = run(make_task(sampled), sampled)
+    assert epoch_losses(reports) != epoch_losses(run(make_task(training), training))
+    assert epoch_losses(reports)[-1] < epoch_losses(reports)[0] - 0.5
+    task = make_task(training)
+    task.model.load_state_dict(final_weights(reports[-1].state))
+    task.model.eval()
+    assert task.validate()["loss"] == pytest.approx(epoch_losses(reports)[-1], abs=1e-9)
+
+
 def test_the_best_weights_are_no_part_of_a_state_unless_asked_for(make_task, training):
     state = run(make_task(training), training)[-1].state
     assert not part(state, BEST)

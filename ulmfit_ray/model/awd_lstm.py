@@ -16,6 +16,7 @@ from ulmfit_ray.model.description import pooled_width
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
 from ulmfit_ray.model.lstm import LSTMLayer
 from ulmfit_ray.model.pooling import Pool, pool_windows
+from ulmfit_ray.model.sampled_softmax import Sample, sampled_cross_entropy
 from ulmfit_ray.model.softmax import linear_cross_entropy, score_words
 
 Hidden = list[tuple[Tensor, Tensor]]
@@ -134,16 +135,25 @@ class LanguageModel(nn.Module):
         return self.backbone.embedding.weight[:size], self.decoder_bias[:size]
 
     def forward(
-        self, token_ids: Tensor, targets: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT
+        self,
+        token_ids: Tensor,
+        targets: Tensor,
+        hidden: Hidden,
+        masks: DropoutMasks = NO_DROPOUT,
+        sample: Sample | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Hidden]:
         """Return the mean loss in nats per token, outputs after and before output dropout (B, T, E), the new state.
 
-        `token_ids` and `targets` (the next tokens) are (B, T).
+        `token_ids` and `targets` (the next tokens) are (B, T). With a `sample` the loss is over its words alone.
         """
         raw_output, hidden = self.backbone(token_ids, hidden, masks)
         output = raw_output if masks.output is None else raw_output * masks.output
         words = self.backbone.known(targets).flatten()
-        return linear_cross_entropy(output.flatten(0, 1), *self.decoder(), words), output, raw_output, hidden
+        if sample is None:
+            loss = linear_cross_entropy(output.flatten(0, 1), *self.decoder(), words)
+        else:
+            loss = sampled_cross_entropy(output.flatten(0, 1), *self.decoder(), words, sample)
+        return loss, output, raw_output, hidden
 
     def vectors(
         self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None = None

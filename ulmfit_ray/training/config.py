@@ -94,13 +94,19 @@ class LanguageModelTraining(TrainingConfig):
     as AWD-LSTM does; the step's rate is scaled by tokens / bptt."""
     accumulation_steps: int = field(default=1, metadata={"operational": True})
     """Parts into which each worker's rows are cut, one after the other: less memory, the same step."""
+    sampled_softmax: int = 0
+    """Words that are drawn in each step, and that a next word is compared with instead of all (0: all). For
+    vocabularies over 200,000, with 8,000 or so; validation is over all words."""
     activation_reg: float = 2.0
     """Activation regularization (AR, alpha): factor of the mean square of the last layer's outputs after dropout."""
     temporal_activation_reg: float = 1.0
     """Temporal AR (TAR, beta): factor of the mean square of these outputs' change, before dropout, between tokens."""
 
     def __post_init__(self) -> None:
-        self._check(dict.fromkeys(("num_epochs", "global_batch_size", "bptt"), 0) | {"accumulation_steps": 1})
+        self._check(
+            dict.fromkeys(("num_epochs", "global_batch_size", "bptt"), 0)
+            | {"accumulation_steps": 1, "sampled_softmax": 0}
+        )
 
     def chosen_for(self, num_tokens: int) -> "LanguageModelTraining":
         """Return the config with what is 0 chosen for a corpus of so many tokens."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import Hidden, LanguageModel, LayerGroup, detach_hidden
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks, draw_masks
+from ulmfit_ray.model.sampled_softmax import Sample, draw_words
 from ulmfit_ray.training.config import LanguageModelTraining
 from ulmfit_ray.training.distributed import gather_dim, own_rows, pieces_of, sum_over_workers, weight_of
 from ulmfit_ray.training.precision import autocast
@@ -74,18 +75,25 @@ class LanguageModelTask:
         """Return zeros: every epoch starts afresh."""
         return [self.model.backbone.initial_hidden(rows.stop - rows.start) for rows in self._pieces]
 
+    def _seed_of(self, step: int) -> int:
+        return self._seed * 1_000_003 + step
+
     def _masks(self, rows: slice, step: int) -> DropoutMasks:
         """Return a piece's masks; those of all pieces of a step are drawn together."""
         if self._drawn[0] != step:
             masks = draw_masks(
                 self.model.architecture,
-                seed=self._seed * 1_000_003 + step,
+                seed=self._seed_of(step),
                 global_batch_size=self._config.global_batch_size,
                 rows=self._rows,
                 device=self.device,
             )
             self._drawn = (step, masks)
         return self._drawn[1].rows(slice(rows.start - self._rows.start, rows.stop - self._rows.start))
+
+    def _sample(self, step: int) -> Sample | None:
+        draws, size = self._config.sampled_softmax, self.model.architecture.vocab_size
+        return draw_words(size, draws, seed=self._seed_of(step), device=self.device) if draws else None
 
     def loss(self, model: nn.Module, piece: Piece, carry: Hidden, step: int) -> tuple[Tensor, Hidden, Figures]:
         """Return cross-entropy plus activation regularization (AR) and temporal AR (TAR).
@@ -95,8 +103,8 @@ class LanguageModelTask:
         """
         token_ids = piece.token_ids
         with autocast(self.precision, self.device):
-            masks = self._masks(piece.rows, step)
-            loss, output, raw_output, hidden = model(token_ids[:, :-1], token_ids[:, 1:], carry, masks)
+            masks, sample = self._masks(piece.rows, step), self._sample(step)
+            loss, output, raw_output, hidden = model(token_ids[:, :-1], token_ids[:, 1:], carry, masks, sample)
         total = loss
         if self._config.activation_reg:
             total = total + self._config.activation_reg * output.float().square().mean()
