@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ulmfit_ray.model.products import product, product_with
+
 CHUNK_LOGITS, MIN_ROWS, MOST_LOGITS = 1 << 21, 512, 1 << 26
 """Logits handled at once: two million, which stay in the cache, but at least 512 rows, or the matrix products are too
 thin and the weight's gradient is read and written too often; and at most 64 million."""
@@ -37,34 +39,47 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
-        inputs, matrix, offset = x.detach().to(dtype), weight.detach().to(dtype), bias.detach().to(dtype)
-        needs_gradient = any(ctx.needs_input_grad)
-        grad_x = torch.empty_like(inputs)
-        grad_weight = torch.zeros_like(weight)
-        grad_bias = torch.zeros_like(bias)
-        total = torch.zeros((), dtype=torch.float32, device=x.device)
-        rows = _rows_at_once(len(weight))
-        for start in range(0, len(inputs), rows):
-            part = inputs[start : start + rows]
-            target = targets[start : start + rows, None]
-            logits = torch.addmm(offset, part, matrix.t())
-            # One pass over a row while it is in the cache; in bfloat16 it is summed in float32 all the same.
-            scores = torch.softmax(logits, 1)
-            of_target = scores.gather(1, target)
-            total += _summed_loss(logits, of_target, target)
-            if needs_gradient:
-                gradient = scores.scatter_(1, target, of_target - 1)
-                grad_x[start : start + rows] = gradient @ matrix
-                grad_weight += gradient.t() @ part
-                grad_bias += gradient.sum(0)
-        ctx.save_for_backward(grad_x, grad_weight, grad_bias)
-        return total / len(inputs)
+        # Autocast would compute the softmax in float32, and copy the logits twice for it.
+        with torch.autocast(x.device.type, enabled=False):
+            total, *gradients = _loss_and_gradients(
+                x.to(dtype), weight, bias, targets, needs_gradient=any(ctx.needs_input_grad)
+            )
+        ctx.save_for_backward(*gradients)
+        return total / len(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_x, grad_weight, grad_bias = ctx.saved_tensors
         scale = grads[0] / len(grad_x)
         return grad_x * scale.to(grad_x.dtype), grad_weight.mul_(scale), grad_bias.mul_(scale), None, None
+
+
+def _loss_and_gradients(
+    x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, needs_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the summed loss of x (N, E) and its gradients by x, weight and bias; products are in x's type."""
+    matrix = weight.to(x.dtype)
+    grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+    total = torch.zeros((), dtype=torch.float32, device=x.device)
+    rows = _rows_at_once(len(weight))
+    to_logits, to_inputs = product_with(matrix, rows, bias.to(x.dtype)), product_with(matrix.t(), rows)
+    for start in range(0, len(x), rows):
+        part = x[start : start + rows]
+        target = targets[start : start + rows, None]
+        logits = to_logits(part)
+        # One pass over a row while it is in the cache; in bfloat16 it is summed in float32 all the same.
+        scores = torch.softmax(logits, 1)
+        of_target = scores.gather(1, target)
+        total += _summed_loss(logits, of_target, target)
+        if needs_gradient:
+            # scatter_ would copy all scores twice.
+            gradient = scores.index_put_(
+                (torch.arange(len(part), device=x.device), target.squeeze(1)), of_target.squeeze(1) - 1
+            )
+            grad_x[start : start + rows] = to_inputs(gradient)
+            grad_weight += product(gradient.t(), part.t())
+            grad_bias += gradient.sum(0)
+    return total, grad_x, grad_weight, grad_bias
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.model.description import Block
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.pipelines.options import Scaling
-from ulmfit_ray.pipelines.train import pretrain
+from ulmfit_ray.pipelines.train import language_model, pretrain
 from ulmfit_ray.pipelines.train import retriever as train_retriever
 from ulmfit_ray.pipelines.train.config import PretrainConfig, TrainRetrieverConfig
 from ulmfit_ray.storage.checkpoints import Checkpoint, publish_checkpoint
@@ -80,7 +80,12 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
     whole = replace(config, output=str(tmp_path / "whole"))
     pretrain.run(whole)
     claim_output("pretrain", config, inputs={"tokens": TokenDataset(config.tokens).fingerprint})
-    make_task = partial(pretrain.make_task, config=config, architecture=config.architecture.chosen())
+    make_task = partial(
+        language_model.make_task,
+        config=config,
+        start=pretrain.start_of(config),
+        architecture=config.architecture.chosen(),
+    )
     task, facts = make_task(torch.device("cpu"), None)
     log = []
     for report in train(task, replace(config.training, checkpoint_every_steps=20)):

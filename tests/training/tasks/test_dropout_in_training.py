@@ -11,8 +11,8 @@ ONE = pytest.mark.parametrize("name", DROPOUTS)
 def test_each_dropout_is_drawn_anew_at_each_step_and_alike_for_the_same(make_task, training, architecture, name: str):
     task = make_task(training, shape=architecture.without_dropout(**{name: 0.5}))
     # The second window: at the first one's first step the state is still zero.
-    first, batch, *_ = task.batches(0, 0)
-    carry = task.loss(task.model, first, task.initial_carry(), 0)[1]
+    (first,), (batch,), *_ = task.batches(0, 0)
+    carry = task.loss(task.model, first, task.initial_carry()[0], 0)[1]
     losses = [task.loss(task.model, batch, carry, step)[0].item() for step in (1, 2, 3, 1)]
     undropped = make_task(training, shape=architecture.without_dropout())
     assert len({*losses, undropped.loss(undropped.model, batch, carry, 1)[0].item()}) == 4

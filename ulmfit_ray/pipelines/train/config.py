@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ulmfit_ray.config import ConfigError, operational
-from ulmfit_ray.model.architecture import ArchitectureOptions
+from ulmfit_ray.model.architecture import ArchitectureOptions, DropoutOptions
 from ulmfit_ray.pipelines.options import RayRun, Scaling
-from ulmfit_ray.training.config import LanguageModelTraining, Precision, RetrieverTraining
+from ulmfit_ray.training.config import FinetuneTraining, LanguageModelTraining, Precision, RetrieverTraining
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainConfig(RayRun):
-    """Train an AWD-LSTM language model from scratch on a token dataset."""
+class LanguageModelRun(RayRun):
+    """What the verbs that train a language model share."""
 
     tokens: str
     """Token dataset to train on."""
@@ -21,22 +21,45 @@ class PretrainConfig(RayRun):
     """Token dataset to validate on, with the same vocabulary (default: held-out documents of --tokens)."""
     valid_fraction: float = 0.1
     """Fraction of the documents held out for validation by a hash of id and seed (0: none); unused with --valid."""
-    direction: Literal["forward", "backward"] = "forward"
-    """Reading direction; backward: each document is read from its end."""
-    architecture: ArchitectureOptions = field(default_factory=ArchitectureOptions)
     training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
     scaling: Scaling = operational(default_factory=Scaling)
     precision: Precision = "auto"
-    """Number format of the training; auto: bfloat16 if the hardware has it, else float32."""
+    """Number format of the training; auto: bfloat16 if the hardware has it, else float16 on a GPU, else float32."""
     seed: int = 0
     """Seed of the initial weights, the order of documents, dropout, and the choice of held-out documents."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.valid_fraction < 1:
             raise ConfigError("--valid-fraction must lie in [0, 1)")
+        if self.training.needs_validation and not self.valid_fraction and self.valid is None:
+            raise ConfigError(
+                "--training.keep-best, --training.patience and nt-asgd need validation documents: give --valid, or a"
+                " --valid-fraction over 0"
+            )
         if self.seed < 0:
             raise ConfigError("--seed must not be negative")
         self.scaling.check(self.training.global_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig(LanguageModelRun):
+    """Train an AWD-LSTM language model from scratch on a token dataset."""
+
+    direction: Literal["forward", "backward"] = "forward"
+    """Reading direction; backward: each document is read from its end."""
+    architecture: ArchitectureOptions = field(default_factory=ArchitectureOptions)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneConfig(LanguageModelRun):
+    """Train a language model on other text, with another vocabulary: words that both have keep their vectors."""
+
+    model: str
+    """Model directory of the language model to start from."""
+    architecture: DropoutOptions = field(default_factory=DropoutOptions)
+    training: FinetuneTraining = field(default_factory=FinetuneTraining)
+    reset_embeddings: bool = False
+    """Keep the LSTM layers alone, and begin with random word vectors: for a related language."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +83,7 @@ class TrainRetrieverConfig(RayRun):
     training: RetrieverTraining = field(default_factory=RetrieverTraining)
     scaling: Scaling = operational(default_factory=Scaling)
     precision: Precision = "auto"
-    """Number format of the training; auto: bfloat16 if the hardware has it, else float32."""
+    """Number format of the training; auto: bfloat16 if the hardware has it, else float16 on a GPU, else float32."""
     seed: int = 0
     """Seed of the initial weights, the order of pairs, spans and dropout."""
 
