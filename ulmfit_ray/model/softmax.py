@@ -2,7 +2,7 @@
 
 The logits of a step are the largest thing in training: 4,608 tokens x 60,000 words are a gigabyte, and torch keeps
 several copies of them. Here they are computed some rows at a time, turned into loss and gradient, and not kept, so
-their memory does not grow with the number of tokens (benchmarks/training_step.py has the time beside torch's own).
+their memory does not grow with the number of tokens (benchmarks/train_lm.py has the time beside torch's own).
 """
 
 from typing import Any
