@@ -3,7 +3,7 @@
 torch's own LSTM (oneDNN) is used everywhere but there: its backward pass in bfloat16 takes as long as in float32, four
 times its forward pass. Written as single steps over matrices that are packed once, forward and backward together take
 about two thirds of the time of torch's for wide layers; for narrow ones the calls themselves cost more than they save
-(benchmarks/training_step.py). Sums of gates and all states between the products are float32, so results lie nearer
+(benchmarks/train_lm.py). Sums of gates and all states between the products are float32, so results lie nearer
 to float32 than torch's.
 
 Shapes: B batch rows, T time steps, I input width, H hidden_size. Gate order i, f, g, o.

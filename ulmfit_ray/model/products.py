@@ -1,7 +1,7 @@
 """Matrix products x @ weight.T for training, by oneDNN where that is faster than what torch would choose.
 
 torch leaves float32 products on CPUs to MKL, which on AMD processors takes twice oneDNN's time, and packs a bfloat16
-weight again for each product (benchmarks/training_step.py).
+weight again for each product (benchmarks/train_lm.py).
 """
 
 from collections.abc import Callable
