@@ -47,13 +47,13 @@ def _as_read(document: np.ndarray, backward: bool) -> np.ndarray:
     """Return a document's tokens in the order in which the model reads them."""
     if not backward:
         return document
-    # Documents of lines (--tokenizer.eos line) have no xxbos.
-    marks = int(document[0] == BOS_ID)
+    # Documents of lines (--tokenizer.eos line) have no xxbos, and may be empty.
+    marks = int(BOS_ID in document[:1])
     return np.concatenate([document[:marks], document[marks:][::-1]])
 
 
 def _rows(doc_ids: pa.ChunkedArray, documents: Sequence[np.ndarray], losses: np.ndarray) -> pa.Table:
-    num_tokens = np.array([len(document) - 1 for document in documents], np.int64)
+    num_tokens = np.array([max(0, len(document) - 1) for document in documents], np.int64)
     means = losses / np.maximum(num_tokens, 1)
     perplexities = np.exp(np.minimum(means, LARGEST_EXPONENT))
     is_empty = num_tokens == 0
