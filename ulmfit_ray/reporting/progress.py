@@ -97,6 +97,14 @@ class Bar:
             self._last_line = time.monotonic()
             print(f"{self.stage}: {', '.join(self._parts(rate, left))}", flush=True)
 
+    def leave_out(self, seconds: float) -> None:
+        """Count the last `seconds` as no time: the stage did something else, which is not the speed of its units."""
+        now = time.monotonic()
+        self._begin, *recent = (
+            sample._replace(seconds=min(now, sample.seconds + seconds)) for sample in (self._begin, *self._recent)
+        )
+        self._recent = deque(recent)
+
     def _remember(self, sample: _Sample, is_begin: bool) -> None:
         """Add a sample to the recent past, and forget those that are not needed to span it."""
         if is_begin:
@@ -110,21 +118,21 @@ class Bar:
         """Return the total, or None if it is unknown or was guessed too small."""
         return self.total if self.total and self.total >= self.done else None
 
-    def _parts(self, rate: str, left: str = "", *, with_counts: bool = True, with_note: bool = True) -> list[str]:
-        """Return what is said of the stage, part by part."""
+    def _parts(self, rate: str, left: str = "", *, with_counts: bool = True, note: str | None = None) -> list[str]:
+        """Return what is said of the stage, part by part; the note as it is unless another is given."""
         total = self._known_total()
         of = f" of {total:,}" if total else ""
         counts = [f"{value:,.0f} {name}" for name, value in self._counts.items()] if with_counts else []
-        parts = [f"{self.done:,}{of} {self.unit}", *counts, rate, self._note if with_note else "", left]
+        parts = [f"{self.done:,}{of} {self.unit}", *counts, rate, self._note if note is None else note, left]
         return [part for part in parts if part]
 
     def _fitting(self, rate: str, left: str = "") -> str:
-        """Return the text beside the bar; on a narrow terminal the counts give way, then the note."""
+        """Return the text beside the bar; on a narrow terminal the counts give way, then the note, its end first."""
         assert self._bar is not None
         # A space on each side of the bar, and one column for the bar itself.
         width = self._bar.console.width - len(self.stage) - 3
-        choices = ((True, True), (False, True), (False, False))
-        texts = [", ".join(self._parts(rate, left, with_counts=one, with_note=other)) for one, other in choices]
+        choices = ((True, self._note), (False, self._note), (False, self._note.partition(", ")[0]), (False, ""))
+        texts = [", ".join(self._parts(rate, left, with_counts=one, note=other)) for one, other in choices]
         return next((text for text in texts if len(text) <= width), texts[-1])
 
     def _time_left(self) -> str:

@@ -56,8 +56,11 @@ def test_a_model_directory_says_how_good_the_model_is_and_verifies(language_mode
     assert 0 < directory.manifest.figures["accuracy"] < 1
     names = sorted(path.name for path in Path(language_model).iterdir())
     small = ["config.json", "manifest.json", "tokenizer.json", "training_log.jsonl", "vocab.json"]
-    assert names == sorted(["README.md", "model.safetensors", *small])
-    assert "ulmfit-ray pretrain --tokens" in Path(language_model, "README.md").read_text()
+    assert names == sorted(["README.md", "curves.png", "model.safetensors", *small])
+    card = Path(language_model, "README.md").read_text()
+    assert "ulmfit-ray pretrain --tokens" in card
+    assert "200 documents" in card
+    assert "curves.png" in directory.manifest.files
     assert directory.description.architecture is not None
     assert directory.description.architecture.num_rows == 2048
     verify.run(VerifyConfig(input=language_model))

@@ -10,7 +10,15 @@ from ulmfit_ray.training.config import LanguageModelTraining, Precision, Retriev
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainConfig(RayRun):
+class TrainRun(RayRun):
+    """Options of every verb that trains."""
+
+    tensorboard: bool = operational(False)
+    """Write event files for TensorBoard while the training goes on: tensorboard --logdir OUTPUT/tensorboard."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig(TrainRun):
     """Train an AWD-LSTM language model from scratch on a token dataset."""
 
     tokens: str
@@ -40,7 +48,7 @@ class PretrainConfig(RayRun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainRetrieverConfig(RayRun):
+class TrainRetrieverConfig(TrainRun):
     """Train a retriever on pairs of the corpus's own text columns, such as title and text."""
 
     model: str
