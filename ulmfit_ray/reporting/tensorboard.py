@@ -1,8 +1,8 @@
 """A training's log as event files that TensorBoard shows while it goes on: `tensorboard --logdir OUTPUT/tensorboard`.
 
 The driver writes them, from the rows that rank 0 sends: workers need no package for it, and see no second file system.
-Each start writes the rows up to its checkpoint anew, into a new file that takes the place of what was there: no point
-is ever there twice, and a training that was begun without TensorBoard is shown from its first step.
+Each start writes the rows up to its checkpoint anew into a new file, and empties the one before: no point is ever there
+twice, and a training that was begun without event files is shown from its first step.
 """
 
 import time
@@ -28,26 +28,32 @@ class EventFiles(ExitStack):
         self._published = 0.0
 
     def begin(self, log: list[Row]) -> None:
-        """Begin anew with the rows of a log; what earlier runs wrote is deleted."""
+        """Begin anew with the rows of a log, in place of what was written before."""
         # tensorboardX takes two seconds to import, and only who asks for event files pays for it.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._writing.close()
-        self._folder.delete(FOLDER)
+        self._empty()
         self._place.mkdir(parents=True, exist_ok=True)
-        for file in self._place.iterdir():
-            file.unlink()
         self._writer = EventsWriter(str(self._place / "events"))
         self._writing.callback(self._publish)
         self._writing.callback(self._writer.close)
-        # A TensorBoard that is running forgets what it has read.
+        # A TensorBoard that is running forgets what it has read, from step 0 on.
         self._writer.write_event(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
         moment = time.time() - sum(row.get("seconds", 0) for row in log)
         for row in log:
             moment += row.get("seconds", 0)
             self._write(row, moment)
         self._writer.flush()
+
+    def _empty(self) -> None:
+        """Empty the file of an earlier start. A TensorBoard reading it goes on to the next, but not if it is gone."""
+        for name in self._folder.names(FOLDER):
+            if self._folder.size(f"{FOLDER}/{name}"):
+                self._folder.publish_bytes(b"", f"{FOLDER}/{name}")
+            else:
+                self._folder.delete_file(f"{FOLDER}/{name}")
 
     def add(self, row: Row) -> None:
         """Add a row that has just come."""
@@ -72,6 +78,6 @@ class EventFiles(ExitStack):
 
     def _publish(self) -> None:
         if not self._folder.is_local:
-            for file in self._place.iterdir():
-                self._folder.publish(file, f"{FOLDER}/{file.name}")
+            newest = max(self._place.iterdir())
+            self._folder.publish(newest, f"{FOLDER}/{newest.name}")
         self._published = time.monotonic()

@@ -56,4 +56,4 @@ def test_workers_that_begin_again_take_the_log_back_to_their_checkpoint(
         watched.show([{"log": [], "num_steps": 20}, steps(1, 20), steps(5, 20)])
         watched.show([{"log": [steps(1)["row"]], "num_steps": 20}, steps(5, 20), steps(10, 20), epoch_end(10, 20, 1)])
     assert "5 tokens/s, 6 s" in capsys.readouterr().out.splitlines()[-2]
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert sum(file.stat().st_size > 0 for file in (tmp_path / "tensorboard").iterdir()) == 1
