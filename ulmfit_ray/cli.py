@@ -39,6 +39,11 @@ VERBS = {
         "ulmfit_ray.pipelines.train.pretrain:run",
         "token dataset -> language model",
     ),
+    "lr-find": Verb(
+        "ulmfit_ray.pipelines.train.config:FindLearningRateConfig",
+        "ulmfit_ray.pipelines.train.lr_find:run",
+        "token dataset -> a learning rate, and the losses it is chosen by",
+    ),
     "train-retriever": Verb(
         "ulmfit_ray.pipelines.train.config:TrainRetrieverConfig",
         "ulmfit_ray.pipelines.train.retriever:run",

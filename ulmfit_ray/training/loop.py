@@ -12,6 +12,7 @@ from typing import Any
 from ulmfit_ray.training.config import TrainingConfig
 from ulmfit_ray.training.distributed import data_parallel, flag_of_first_worker, sum_over_workers
 from ulmfit_ray.training.optimizer import make_optimizer, set_rates, update_weights
+from ulmfit_ray.training.schedules import Schedule
 from ulmfit_ray.training.state import State, collect, restore
 from ulmfit_ray.training.task import Figures, Task
 
@@ -42,17 +43,23 @@ class NotFiniteError(ArithmeticError):
 
 
 def train(
-    task: Task, config: TrainingConfig, *, start: State | None = None, should_stop: Callable[[], bool] | None = None
+    task: Task,
+    config: TrainingConfig,
+    *,
+    start: State | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    schedule: Schedule | None = None,
 ) -> Iterator[Report]:
     """Train and yield a report every few steps, at checkpoints, and at each epoch's end (all ranks alike).
 
     `start` is the state of an earlier report; training goes on with the very next batch. `should_stop` is asked on
-    rank 0 after a step; if it says yes, all ranks yield a last report with a state, and end.
+    rank 0 after a step; if it says yes, all ranks yield a last report with a state, and end. `schedule` is another one
+    than the config names.
 
     Raises:
         NotFiniteError: the loss is not a finite number (on all ranks at the same step).
     """
-    run = _Run(task, config, start, should_stop or (lambda: False))
+    run = _Run(task, config, start, should_stop or (lambda: False), schedule)
     for epoch in range(run.step // task.steps_per_epoch, config.num_epochs):
         for report in run.epoch(epoch):
             yield report
@@ -64,10 +71,15 @@ class _Run:
     """One training run: how far it is, and what an epoch, a step and a report do."""
 
     def __init__(
-        self, task: Task, config: TrainingConfig, start: State | None, should_stop: Callable[[], bool]
+        self,
+        task: Task,
+        config: TrainingConfig,
+        start: State | None,
+        should_stop: Callable[[], bool],
+        schedule: Schedule | None,
     ) -> None:
         self.task, self.config = task, config
-        self._should_stop = should_stop
+        self._should_stop, self._schedule = should_stop, schedule
         self.num_steps = config.num_epochs * task.steps_per_epoch
         self.optimizer = make_optimizer(task.layer_groups(), config)
         self.step, self.carry = restore(start, task, self.optimizer) if start else (0, task.initial_carry())
@@ -103,7 +115,7 @@ class _Run:
     def _take_step(self, batch: Any) -> float:
         """Change the weights by one batch; return the learning rate."""
         self.task.model.train()
-        rate = set_rates(self.optimizer, self.config, self.step, self.num_steps)
+        rate = set_rates(self.optimizer, self.config, self.step, self.num_steps, self._schedule)
         loss, self.carry, figures = self.task.loss(self._model, batch, self.carry, self.step)
         loss.backward()
         update_weights(self.optimizer, self.task.model.parameters(), self.config)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import LayerGroup
 from ulmfit_ray.training.config import TrainingConfig
-from ulmfit_ray.training.schedules import SCHEDULES
+from ulmfit_ray.training.schedules import SCHEDULES, Schedule
 
 
 def make_optimizer(layer_groups: Iterable[LayerGroup], config: TrainingConfig) -> torch.optim.AdamW:
@@ -23,9 +23,15 @@ def make_optimizer(layer_groups: Iterable[LayerGroup], config: TrainingConfig) -
     )
 
 
-def set_rates(optimizer: torch.optim.Optimizer, config: TrainingConfig, step: int, num_steps: int) -> float:
-    """Set the schedule's learning rate and momentum for `step`; return the rate."""
-    multiplier, beta1 = SCHEDULES[config.schedule](step, num_steps)
+def set_rates(
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    step: int,
+    num_steps: int,
+    schedule: Schedule | None = None,
+) -> float:
+    """Set the rate and momentum of a schedule (the config's, unless one is given) for `step`; return the rate."""
+    multiplier, beta1 = (schedule or SCHEDULES[config.schedule])(step, num_steps)
     for group in optimizer.param_groups:
         group["lr"] = config.learning_rate * multiplier
         group["betas"] = (beta1, config.adam_beta2)

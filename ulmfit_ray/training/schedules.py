@@ -1,6 +1,10 @@
 """Learning-rate schedules as pure functions of the step, so that a resumed run needs no state for them."""
 
 import math
+from collections.abc import Callable
+
+Schedule = Callable[[int, int], tuple[float, float]]
+"""(step, number of steps) -> the learning-rate multiplier and Adam's first beta."""
 
 
 def _cosine(start: float, end: float, fraction: float) -> float:
@@ -28,4 +32,4 @@ def linear_decay(step: int, num_steps: int, *, warm_up: float = 0.1) -> tuple[fl
     return min(1.0, multiplier), 0.9
 
 
-SCHEDULES = {"one-cycle": one_cycle, "linear": linear_decay}
+SCHEDULES: dict[str, Schedule] = {"one-cycle": one_cycle, "linear": linear_decay}

@@ -8,6 +8,8 @@ from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.options import RayRun, Scaling
 from ulmfit_ray.training.config import LanguageModelTraining, Precision, RetrieverTraining
 
+LEAST_STEPS = 20
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainRun(RayRun):
@@ -45,6 +47,36 @@ class PretrainConfig(TrainRun):
         if self.seed < 0:
             raise ConfigError("--seed must not be negative")
         self.scaling.check(self.training.global_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FindLearningRateConfig(PretrainConfig):
+    """Suggest a learning rate for a language model, by the losses of a few steps at rates from tiny to huge.
+
+    Takes pretrain's options, or its TOML file, because the rate that suits depends on nearly all of them. Those of the
+    schedule, of validation and of checkpoints have no effect. One worker makes the steps, whatever
+    --scaling.num-workers says: the losses are those of any number.
+    """
+
+    output: str = operational()
+    """Directory or URI of the curve: lr_find.csv and lr_find.png."""
+    model: str | None = None
+    """Model directory of the language model to start from (default: a new one, see --architecture)."""
+    first_rate: float = 1e-7
+    """Learning rate of the first step."""
+    last_rate: float = 10.0
+    """Learning rate that the last step comes up to, unless the loss diverges before."""
+    num_steps: int = 100
+    """Steps; the rate rises by the same factor at each."""
+
+    def __post_init__(self) -> None:
+        PretrainConfig.__post_init__(self)
+        if not 0 < self.first_rate < self.last_rate:
+            raise ConfigError("--first-rate must be over 0, and --last-rate over --first-rate")
+        if self.num_steps < LEAST_STEPS:
+            raise ConfigError(f"--num-steps must be at least {LEAST_STEPS}: fewer say nothing")
+        if self.model and self.architecture != ArchitectureOptions():
+            raise ConfigError("--architecture: with --model the architecture is that of the model")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,7 +30,7 @@ def run(config: PretrainConfig) -> Manifest | None:
     tokens, valid = _open_tokens(config)
     config = replace(config, training=config.training.chosen_for(tokens.manifest.counts.num_tokens))
     vocab = tokens.folder.read_json("vocab.json")
-    architecture = _resolve(config.architecture.chosen(), len(vocab["tokens"]))
+    architecture = with_vocab_size(config.architecture.chosen(), len(vocab["tokens"]))
     verb = TrainingVerb(
         name="pretrain",
         inputs={"tokens": tokens.fingerprint} | ({"valid": valid.fingerprint} if valid else {}),
@@ -64,7 +64,7 @@ def _open_tokens(config: PretrainConfig) -> tuple[TokenDataset, TokenDataset | N
     return tokens, valid
 
 
-def _resolve(architecture: Architecture, vocab_size: int) -> Architecture:
+def with_vocab_size(architecture: Architecture, vocab_size: int) -> Architecture:
     """Return the architecture with the number of words it will know."""
     if architecture.vocab_size > vocab_size:
         raise ConfigError(
