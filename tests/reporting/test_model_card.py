@@ -1,5 +1,7 @@
 """A model's README says what it is, what it scored, and how to make it again."""
 
+from dataclasses import replace
+
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.description import Block, ModelDescription
 from ulmfit_ray.reporting.model_card import imported_model_card, language_model_card, retriever_card
@@ -61,9 +63,10 @@ def test_a_model_that_was_not_validated_claims_nothing() -> None:
 def test_a_retrievers_card_says_where_its_blocks_lie_and_how_often_it_is_right() -> None:
     blocks = (Block("context", 0, 20), Block("words", 20, 52))
     figures = FIGURES | {"num_pairs": 5183, "loss": 1.5, "accuracy_joint": 0.952}
-    card = retriever_card(describe("retriever", blocks), JOB, figures, DATA)
+    job = replace(JOB, config=CONFIG | {"model": "models/lm"})
+    card = retriever_card(describe("retriever", blocks), job, figures, DATA)
     assert "blocks: context (0 to 20), words (20 to 52)." in card
-    assert "Trained on 5,183 pairs in 700 steps (bfloat16)." in card
+    assert "Trained on 5,183 pairs in 700 steps (bfloat16), starting from `models/lm`." in card
     assert "| own document first in its batch, joint | 95.2% |" in card
     assert "dropout" not in card
 

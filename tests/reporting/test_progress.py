@@ -130,6 +130,16 @@ def test_shards_that_end_in_bursts_are_judged_by_the_whole_run(printed: Lines, c
     assert printed()[-1].endswith("15 of 100 shards, 76 min left")
 
 
+def test_steps_are_judged_by_the_last_thirty_seconds_however_few_reports_these_had(
+    printed: Lines, clock: list[float]
+) -> None:
+    bar = Bar("pretrain", 1000, "steps", comes_in_bursts=False)
+    for seconds in [10] * 20 + [20] * 5:
+        clock[0] += seconds
+        bar.advance(20)
+    assert printed()[-1].endswith("500 of 1,000 steps, 8 min left")
+
+
 def test_an_advance_by_nothing_at_the_start_counts_what_was_done_before_without_a_rate(
     printed: Lines, clock: list[float]
 ) -> None:

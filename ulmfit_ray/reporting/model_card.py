@@ -76,8 +76,10 @@ def _shape(model: ModelDescription, figures: Figures) -> str:
 
 
 def _data(what: str, job: JobRecord, figures: Figures, data: Totals, num_words: int) -> list[str]:
+    base = job.config.get("model")
+    start = f", starting from `{base}`" if base else ""
     return [
-        f"Trained on {what} in {figures['num_steps']:,} steps ({figures['precision']}).",
+        f"Trained on {what} in {figures['num_steps']:,} steps ({figures['precision']}){start}.",
         "",
         "## Data",
         "",

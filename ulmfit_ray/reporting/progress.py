@@ -18,7 +18,8 @@ LINE_SECONDS = 10
 RECENT_SECONDS = 30
 """The rate is that of the last so many seconds, or of the last two advances if they took longer."""
 ADVANCES_JUDGED = 10
-"""The time left follows the recent past if that has so many advances, else the whole run: shards end in bursts."""
+"""The time left follows the recent past if that has so many advances, else the whole run: shards end in bursts. Steps
+of a training do not: there it always follows the recent past."""
 
 
 class _Sample(NamedTuple):
@@ -37,8 +38,11 @@ class Bar:
     ...     bar.advance(1, documents=781, tokens=230_000)
     """
 
-    def __init__(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+    def __init__(
+        self, stage: str, total: int | None, unit: str, done: int = 0, *, comes_in_bursts: bool = True
+    ) -> None:
         self.stage, self.total, self.unit, self.done = stage, total, unit, done
+        self._advances_judged = ADVANCES_JUDGED if comes_in_bursts else 0
         self._note = ""
         self._counts: dict[str, float] = {}
         self._num_bytes = 0
@@ -138,7 +142,7 @@ class Bar:
     def _time_left(self) -> str:
         """Return how long the rest takes at the speed of the recent past or of the whole run; "" if none is known."""
         total, last = self._known_total(), self._recent[-1]
-        first = self._recent[0] if len(self._recent) > ADVANCES_JUDGED else self._begin
+        first = self._recent[0] if len(self._recent) > self._advances_judged else self._begin
         if first.done == last.done:
             first = self._begin
         if total is None or first.done == last.done:

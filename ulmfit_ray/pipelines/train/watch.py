@@ -109,7 +109,7 @@ class _Watched(ExitStack):
     def _bar_from(self, step: int, num_steps: int) -> Bar:
         """Return the bar; the first time, start it at a step. Its clock starts here: before, Ray found its workers."""
         if self._bar is None:
-            self._bar = self.enter_context(Bar(self._stage, num_steps, "steps", done=step))
+            self._bar = self.enter_context(Bar(self._stage, num_steps, "steps", done=step, comes_in_bursts=False))
         return self._bar
 
     def _show(self, message: Message) -> None:
