@@ -5,6 +5,7 @@ used, because the import takes half a second and workers load modules that impor
 """
 
 import io
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,8 @@ def _draw_rates(
 
 
 def _figure(height: float) -> "Figure":
+    # Where HOME cannot be written, it would tell whoever trains where it keeps its list of fonts.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.figure import Figure
 
     return Figure(figsize=(8, height), dpi=120, layout="constrained")
