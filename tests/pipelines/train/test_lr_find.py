@@ -97,7 +97,7 @@ def test_a_finished_sweep_is_shown_again_and_another_one_refused(
     said = capsys.readouterr().out.splitlines()[-1]
     lr_find.run(replace(config, scaling=Scaling(num_workers=2, num_cpus=1)))
     again = capsys.readouterr().out.splitlines()
-    assert again[0] == "complete, nothing to do"
+    assert again[0].strip() == "complete, nothing to do"
     assert again[-1] == said
     with pytest.raises(ConfigError, match=r"last_rate: 0.01 -> 0.1"):
         lr_find.run(replace(config, last_rate=0.1))
