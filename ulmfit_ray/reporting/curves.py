@@ -6,6 +6,7 @@ used, because the import takes half a second and workers load modules that impor
 
 import io
 import logging
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,10 @@ def _draw_training(log: Sequence[Row]) -> "Figure":
         _draw_validation(losses, validation)
     late = [row["loss"] for row in training if row["step"] > FIRST_PART * steps[-1]]
     _fit(losses, late + [row["loss"] for row in validation])
-    losses.set_ylabel("loss (nats per token)" if any("perplexity" in row for row in validation) else "loss (nats)")
+    losses.set_ylabel("loss (nats)")
+    if any("perplexity" in row for row in validation):
+        losses.set_ylabel("loss (nats per token)")
+        _add_perplexities(losses)
     losses.legend(frameon=False, loc="upper right")
     rates.plot(steps, [row["learning_rate"] for row in training], color=GREY)
     rates.set_ylim(bottom=0)
@@ -61,12 +65,23 @@ def _draw_losses(axes: "Axes", steps: Sequence[float], values: Sequence[float]) 
 
 
 def _draw_validation(axes: "Axes", rows: Sequence[Row]) -> None:
-    """Draw the validation's loss at each epoch's end, and of a language model the perplexities on the right."""
+    """Draw the validation's loss at each epoch's end."""
     label = "validation"
     if "perplexity" in rows[-1]:
-        axes.secondary_yaxis("right", functions=(np.exp, _log)).set_ylabel("perplexity")
         label = f"validation: at the end {rows[-1]['loss']:.2f}, perplexity {rows[-1]['perplexity']:,.0f}"
     axes.plot([row["step"] for row in rows], [row["loss"] for row in rows], color=ORANGE, marker="o", label=label)
+
+
+def _add_perplexities(axes: "Axes") -> None:
+    """Say on the right which perplexities the losses are."""
+    from matplotlib.ticker import LogLocator
+
+    right = axes.secondary_yaxis("right", functions=(np.exp, _log))
+    right.set_ylabel("perplexity")
+    bottom, top = axes.get_ylim()
+    if top - bottom > math.log(5):
+        # At equal distances the large ones would stand one on the other.
+        right.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
 
 
 def rate_curve(rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggested: float) -> bytes:
