@@ -1,9 +1,7 @@
 """Event files: every row of the log once, whatever was interrupted, on a disk and in a bucket."""
 
-import struct
-from typing import Any
-
 import pytest
+from event_files import events, points
 
 from ulmfit_ray.reporting import tensorboard
 from ulmfit_ray.reporting.tensorboard import EventFiles
@@ -24,25 +22,6 @@ def output(request: pytest.FixtureRequest, folder: Folder) -> Folder:
         return folder
     uri: str = request.getfixturevalue("bucket")
     return Folder(f"{uri}/output")
-
-
-def events(output: Folder) -> list[Any]:
-    """Read all event files: records of a length (8 bytes), its checksum (4), an event, and its checksum (4)."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    found = []
-    for name in output.names("tensorboard"):
-        content = output.read_bytes(f"tensorboard/{name}")
-        while content:
-            (size,) = struct.unpack("<Q", content[:8])
-            found.append(Event.FromString(content[12 : 12 + size]))
-            content = content[16 + size :]
-    return found
-
-
-def points(output: Folder) -> list[tuple[str, int, float]]:
-    """Return tag, step and value of each point."""
-    return [(value.tag, event.step, value.simple_value) for event in events(output) for value in event.summary.value]
 
 
 def losses(output: Folder) -> list[tuple[int, float]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from event_files import points
 
 from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import VerifyConfig
@@ -95,8 +96,10 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
         publish_checkpoint(Folder(config.output), Checkpoint(step=20, is_last=False, world_size=1, facts=facts), files)
     with pytest.raises(IncompleteDatasetError, match="its newest checkpoint is of step 20"):
         ModelDirectory(config.output)
-    pretrain.run(config)
+    pretrain.run(replace(config, tensorboard=True))
     np.testing.assert_allclose(losses(config.output), losses(whole.output), atol=1e-5, rtol=0)
+    shown = [value for tag, _, value in points(Folder(config.output)) if tag == "train/loss"]
+    np.testing.assert_allclose(shown, losses(config.output), rtol=1e-6)
     ours, theirs = (load_tensors(Path(place, "model.safetensors")) for place in (config.output, whole.output))
     for name, tensor in theirs.items():
         torch.testing.assert_close(ours[name], tensor, atol=1e-4, rtol=1e-4)
