@@ -66,19 +66,21 @@ $(FASTAI)/.installed:
 	$(FASTAI)/bin/pip install --quiet --disable-pip-version-check fastai==2.8.12 spacy==3.8.18
 	touch $@
 
-# The last four need the reviews that lie beside the repository, and minutes; the job's own peer is fastai.
+# The last five need the data sets that lie beside the repository, and minutes; the job's own peer is fastai.
 bench: install $(FASTAI)/.installed
 	$(BIN)/python benchmarks/encoding.py
-	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/training_step.py --keep-memory
-	$(BIN)/python benchmarks/training_step.py --keep-memory --vocab-size 60000 --embedding-dim 400 --hidden-size 1152 \
-		--num-layers 3 --global-batch-size 64 --bptt 72 --steps 1 --rounds 3
+	$(BIN)/python benchmarks/train_lm.py --keep-memory
+	$(BIN)/python benchmarks/train_lm.py --keep-memory --shape 400-1152-3 --vocab-size 60000 --global-batch-size 64 \
+		--bptt 72 --steps 1
+	$(BIN)/python benchmarks/train_overhead.py
 	$(BIN)/python benchmarks/tokenization.py
 	$(BIN)/python benchmarks/object_store.py
 	$(BIN)/python benchmarks/planning.py
-	$(BIN)/python benchmarks/tokenization.py --input $(DATA)/imdb/train.csv.gz
+	$(BIN)/python benchmarks/tokenization.py --input $(DATA)/imdb/train.csv.gz --documents 25000
 	$(BIN)/python benchmarks/tokenize_job.py --input $(REVIEWS) --fastai $(FASTAI)/bin/python
 	$(BIN)/python benchmarks/tokenize_memory.py --input $(REVIEWS)
+	$(BIN)/python benchmarks/recipes.py human_numbers --data $(DATA)/human_numbers
+	$(BIN)/python benchmarks/recipes.py wikitext2 --data $(DATA)/wikitext-2
 
 clean:
 	rm -rf build $(VENV) $(FASTAI)

@@ -9,17 +9,19 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# For event_files.py, job_config.py, s3.py and trap_texts.py.
+# For command_line.py, event_files.py, hostile.py, job_config.py, s3.py and trap_texts.py.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from command_line import Command, Outcome
 
+from ulmfit_ray.cli import main
 from ulmfit_ray.storage import remote
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.folder import Folder
@@ -41,6 +43,28 @@ MakeTokenDataset = Callable[..., TokenDataset]
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path / "output"))
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that runs a command line in `tmp_path`; a session of Ray would end it with another status."""
+    import ray
+
+    def refuse(*arguments: object, **options: object) -> NoReturn:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        try:
+            status = main(arguments)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,52 +1,17 @@
 """The command's exit status and what a person reads when something is wrong. Nothing here starts Ray."""
 
 import json
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
+from command_line import Command, Outcome
 
-from ulmfit_ray.cli import VERBS, main, usage
-from ulmfit_ray.storage import remote
-from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.cli import VERBS, usage
 
 if TYPE_CHECKING:
-    from s3 import Proxy
-
-
-@dataclass(frozen=True)
-class Outcome:
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Return a function that runs a command line in `tmp_path`; a session of Ray would end it with another status."""
-    import ray
-
-    def refuse(*arguments: object, **options: object) -> NoReturn:
-        raise AssertionError("Ray was started")
-
-    monkeypatch.setattr(ray, "init", refuse)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Outcome:
-        try:
-            status = main(arguments)
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        captured = capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
-
-    return run
+    pass
 
 
 def write(path: str, content: str) -> None:
@@ -241,130 +206,3 @@ def test_an_output_of_another_config_is_refused_with_the_differences(command: Co
     assert "input:" not in outcome.err
     assert len(outcome.err.splitlines()) == 2
     assert not outputs_that_look_finished()
-
-
-@pytest.mark.usefixtures("corpus")
-def test_debug_shows_the_traceback_too(command: Command) -> None:
-    outcome = command(*TOKENIZE, "missing.txt", "--debug")
-    assert outcome.status == 2
-    assert "Traceback" in outcome.err
-    assert "matches no file" in outcome.err
-
-
-@pytest.mark.usefixtures("corpus")
-@pytest.mark.parametrize(
-    ("error", "status"), [(RuntimeError("shards failed"), 1), (OSError("disk full"), 1), (KeyboardInterrupt(), 130)]
-)
-def test_a_job_that_fails_ends_with_1_and_one_that_is_interrupted_with_130(
-    command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int
-) -> None:
-    from ulmfit_ray.pipelines.tokenize import job as tokenize
-
-    def fail(config: object) -> NoReturn:
-        raise error
-
-    monkeypatch.setattr(tokenize, "run", fail)
-    outcome = command(*TOKENIZE, "a.txt")
-    assert outcome.status == status
-    assert str(error) in outcome.err
-    assert "Traceback" not in outcome.err
-
-
-def test_a_missing_package_is_named_with_the_python_that_lacks_it(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ulmfit_ray.pipelines.tokenize import job as tokenize
-
-    def fail(config: object) -> NoReturn:
-        raise ModuleNotFoundError("No module named 'spacy'")
-
-    monkeypatch.setattr(tokenize, "run", fail)
-    outcome = command(*TOKENIZE, "a.txt")
-    assert outcome.status == 1
-    assert f"No module named 'spacy'; {sys.executable} lacks a package of ulmfit-ray" in outcome.err
-    assert len(outcome.err.splitlines()) == 1
-
-
-def test_an_error_without_words_is_named_by_its_kind(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ulmfit_ray.pipelines.tokenize import job as tokenize
-
-    def fail(config: object) -> NoReturn:
-        raise MemoryError
-
-    monkeypatch.setattr(tokenize, "run", fail)
-    assert command(*TOKENIZE, "a.txt").err == "error: MemoryError\n"
-
-
-@pytest.mark.usefixtures("corpus")
-@pytest.mark.parametrize("places", [("a.txt", "/somewhere/out"), ("/somewhere/a.txt", "out")])
-def test_a_relative_path_in_a_submitted_job_is_refused_in_one_line(
-    command: Command, monkeypatch: pytest.MonkeyPatch, places: tuple[str, str]
-) -> None:
-    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
-    outcome = command("tokenize", "--input", places[0], "--output", places[1])
-    assert outcome.status == 2
-    relative = next(place for place in places if not place.startswith("/"))
-    assert f"{relative} is relative: a submitted job runs in a folder of Ray's cache" in outcome.err
-    assert len(outcome.err.splitlines()) == 1
-
-
-@pytest.fixture
-def input_in_bucket(bucket: str) -> str:
-    """URI of a corpus of one file."""
-    Folder(bucket).publish_bytes(b"text", "a.txt")
-    return f"{bucket}/a.txt"
-
-
-@pytest.mark.usefixtures("corpus")
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        (["tokenize", "--output", "out", "--input", "a.txt", "s3://no-such-bucket/in"], "input"),
-        (["tokenize", "--input", "a.txt", "--output", "s3://no-such-bucket/in"], "output"),
-        (["tokenize", "--input", "a.txt", "--output", "out", "--vocab", "s3://no-such-bucket/in"], "vocab"),
-        (["inspect", "s3://no-such-bucket/in"], "input"),
-        (["search", "--embeddings", "s3://no-such-bucket/in", "--model", "m", "--query", "x"], "embeddings"),
-    ],
-)
-def test_a_bucket_that_does_not_exist_is_told_in_one_line(
-    command: Command, store: object, arguments: Sequence[str], name: str
-) -> None:
-    outcome = command(*arguments)
-    assert outcome.status == 2
-    bucket = "there is no bucket no-such-bucket: make it, or correct its name"
-    assert outcome.err == f"error: {name} s3://no-such-bucket/in: {bucket}\n"
-    assert not Path("out").exists()
-
-
-@pytest.mark.usefixtures("corpus")
-@pytest.mark.parametrize("is_input", [True, False])
-def test_a_store_that_does_not_answer_is_told_in_one_line_and_ends_with_1(
-    command: Command, input_in_bucket: str, monkeypatch: pytest.MonkeyPatch, is_input: bool
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    places = (input_in_bucket, "out") if is_input else ("a.txt", input_in_bucket)
-    outcome = command("tokenize", "--input", places[0], "--output", places[1])
-    assert outcome.status == 1
-    said = f"{input_in_bucket}: the object store does not answer at http://127.0.0.1:9 (Failed to connect"
-    assert outcome.err.startswith(f"error: {'input' if is_input else 'output'} {said}")
-    assert outcome.err.count("\n") == 1
-
-
-@pytest.mark.usefixtures("corpus")
-def test_an_output_that_may_only_be_read_is_told_in_one_line(
-    command: Command, input_in_bucket: str, store: "Proxy", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import s3
-
-    key_id, secret = s3.user(store.target, ["s3:GetObject", "s3:ListBucket"])
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key_id)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-    remote._client.cache_clear()
-    output = f"{input_in_bucket.removesuffix('/a.txt')}/out"
-    with s3.asking_for_keys(store.target):
-        outcome = command("tokenize", "--input", input_in_bucket, "--output", output)
-    assert outcome.status == 2
-    assert outcome.err == (
-        f"error: output {output} cannot be written: {output}: the object store refuses access (ACCESS_DENIED):"
-        " check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do there\n"
-    )

@@ -39,6 +39,11 @@ VERBS = {
         "ulmfit_ray.pipelines.train.pretrain:run",
         "token dataset -> language model",
     ),
+    "finetune": Verb(
+        "ulmfit_ray.pipelines.train.config:FinetuneConfig",
+        "ulmfit_ray.pipelines.train.finetune:run",
+        "language model + token dataset -> language model of that text",
+    ),
     "lr-find": Verb(
         "ulmfit_ray.pipelines.train.config:FindLearningRateConfig",
         "ulmfit_ray.pipelines.train.lr_find:run",

@@ -84,7 +84,13 @@ def tokens(abstracts: list[dict[str, str]], tmp_path_factory: pytest.TempPathFac
         tokenizer=tokenizer.fingerprint,
         plan=plan.fingerprint,
         files={},
-        figures={"vocab_size": len(vocab), **_types(vocab), **corpus_census(folder, receipts).figures()},
+        figures={
+            "vocab_size": len(vocab),
+            "num_text_bytes": sum(receipt.num_text_bytes or 0 for receipt in receipts),
+            "num_unknown_bytes": sum(receipt.num_unknown_bytes or 0 for receipt in receipts),
+            **_types(vocab),
+            **corpus_census(folder, receipts).figures(),
+        },
     )
     folder.publish_json(tokenizer.to_json(), "tokenizer.json")
     write_dataset_manifest(folder, receipts, "arrow", manifest)
@@ -113,7 +119,7 @@ def _types(vocab: Vocab) -> dict[str, object]:
     }
 
 
-def _write_model(place: Path, tokens: str, kind: str) -> str:
+def _write_model(place: Path, tokens: str, kind: str, direction: str = "forward") -> str:
     """Write a model with random weights; a retriever weighs words by their idf, as one does before its training."""
     dataset = TokenDataset(tokens)
     vocab = Vocab.from_json(dataset.folder.read_json("vocab.json"))
@@ -130,7 +136,7 @@ def _write_model(place: Path, tokens: str, kind: str) -> str:
     write_model_directory(
         folder,
         job=JobRecord(verb, f"ulmfit-ray {verb} ...", {}, {}),
-        model=describe(model, direction="forward", pooling=pooling, precision="float32"),
+        model=describe(model, direction=direction, pooling=pooling, precision="float32"),
         weights=place / "weights",
         vocab=vocab.to_json(),
         tokenizer=dataset.folder.read_json("tokenizer.json"),
@@ -146,6 +152,12 @@ def _write_model(place: Path, tokens: str, kind: str) -> str:
 def language_model(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A language model with random weights."""
     return _write_model(tmp_path_factory.mktemp("models"), tokens, "lm")
+
+
+@pytest.fixture(scope="session")
+def backward_language_model(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A language model with random weights that reads documents from their end."""
+    return _write_model(tmp_path_factory.mktemp("models"), tokens, "lm", "backward")
 
 
 @pytest.fixture(scope="session")

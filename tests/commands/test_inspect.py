@@ -83,7 +83,7 @@ def test_a_batch_that_cannot_be_made_is_refused_with_what_to_do(
     capsys: pytest.CaptureFixture[str], tokens: str, embeddings: str
 ) -> None:
     assert main(["inspect", tokens, "--batch", "-n", "99999999"]) == 2
-    assert "tokens are too few for 99999999 rows: lower -n" in capsys.readouterr().err
+    assert "tokens are too few for a batch of 99999999 rows: lower -n" in capsys.readouterr().err
     assert main(["inspect", embeddings, "--batch"]) == 2
     assert "is an output of `embed`: only a token dataset has batches" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--bptt of at least 1"):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ulmfit_ray.encoding.encoder import MAX_ROWS, WINDOW, TokenEncoder
+from ulmfit_ray.encoding.encoder import WINDOW, TokenEncoder
+from ulmfit_ray.encoding.micro_batches import MAX_ROWS
 
 KINDS = pytest.mark.parametrize("kind", ["lm", "retriever"])
 POOLINGS = pytest.mark.parametrize("pooling", ["last", "mean", "idf-mean", "max", "concat"])

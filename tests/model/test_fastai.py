@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from hostile import Hostile
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -145,16 +145,6 @@ def test_words_of_version_07_get_the_names_of_today_and_those_it_lacks_the_mean_
     for word in ("xxmaj", "xxeos", "xxfld", "xxrep", "xxwrep"):
         assert_close(rows[ours.index(word)], STATE["0.encoder.weight"].mean(0))
         assert_close(model.decoder_bias[ours.index(word)], STATE["1.decoder.bias"].mean())
-
-
-class Hostile:
-    """Runs a command when it is unpickled by somebody who allows that."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.path}",)
 
 
 def test_a_hostile_file_of_weights_is_refused_and_nothing_of_it_runs(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from ulmfit_ray.model import softmax
-from ulmfit_ray.model.softmax import linear_cross_entropy, score_words
+from ulmfit_ray.model.softmax import linear_cross_entropy, score_words, word_losses
 
 N, V, E = 23, 31, 5
 CHUNKS = pytest.mark.parametrize("chunk_logits", [1, V, 7 * V, 8 * V - 1, N * V, 1 << 22])
@@ -87,3 +87,13 @@ def test_score_words_sums_the_loss_and_counts_the_most_likely_words(problem, chu
     assert total.dtype == torch.float64
     assert total.item() == pytest.approx(F.cross_entropy(logits.double(), targets, reduction="sum").item(), rel=1e-6)
     assert correct == (logits.argmax(1) == targets).sum() >= 9
+
+
+@CHUNKS
+def test_each_words_loss_is_that_of_the_plain_softmax(problem, chunk_logits: int, monkeypatch):
+    monkeypatch.setattr(softmax, "CHUNK_LOGITS", chunk_logits)
+    x, weight, bias, targets = problem
+    losses = word_losses(x, weight, bias, targets)
+    assert_close(losses, F.cross_entropy(F.linear(x, weight, bias), targets, reduction="none").detach())
+    assert not losses.requires_grad
+    assert word_losses(x[:0], weight, bias, targets[:0]).shape == (0,)

@@ -1,6 +1,7 @@
 """Groups and outcomes of shard-wise work, in this process; what Ray does with them is tested with the jobs."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -40,8 +41,20 @@ def test_up_to_2000_units_are_a_group_each_and_more_share_groups(count: int, gro
 
 def test_outcomes_cross_ray_and_come_back_as_they_were() -> None:
     receipt = Receipt(
-        plan="p", shard="a", num_documents=1, num_tokens=2, quarantined={"bad": 3}, last=True, files={"f": "hash"}
+        plan="p",
+        shard="a",
+        num_documents=1,
+        num_tokens=2,
+        quarantined={"bad": 3},
+        num_unknown=4,
+        num_bytes=5,
+        num_text_bytes=6,
+        num_unknown_bytes=7,
+        seconds=8.0,
+        last=True,
+        files={"f": "hash"},
     )
+    assert all(getattr(receipt, item.name) != item.default for item in fields(Receipt)), "a field is not tried"
     found = [Outcome(shard="a", receipt=receipt, began=1.5, ended=2.5), Outcome(shard="b", receipt=None, problem="why")]
     rows = outcomes_table(found).to_pylist(maps_as_pydicts="strict")
     back = [Outcome(**row | {"receipt": None if row["receipt"] is None else Receipt(**row["receipt"])}) for row in rows]

@@ -1,5 +1,6 @@
 """The language model's stream against one that joins all tokens in memory."""
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from ulmfit_ray.storage.token_dataset import TokenDataset
-from ulmfit_ray.streams.language_model import LMStream
-from ulmfit_ray.streams.selection import Selection, select
+from ulmfit_ray.streams.language_model import LMStream, varied_lengths
+from ulmfit_ray.streams.selection import Selection, everything, select
 from ulmfit_ray.training import distributed
 
 MakeTokenDataset = Callable[..., TokenDataset]
@@ -29,12 +30,8 @@ def dataset(make_token_dataset: MakeTokenDataset) -> TokenDataset:
 
 
 def stream_of(dataset: TokenDataset, selection: Selection | None = None, **options: Any) -> LMStream:
-    everything = {"global_batch_size": 4, "bptt": 5, "columns": slice(None), "seed": 3} | options
-    return LMStream(dataset, selection or all_of(dataset), **everything)
-
-
-def all_of(dataset: TokenDataset) -> Selection:
-    return select(dataset, fraction=0.0, seed=0, held_out=False)
+    shape = {"global_batch_size": 4, "bptt": 5, "columns": slice(None), "seed": 3} | options
+    return LMStream(dataset, selection or everything(dataset), **shape)
 
 
 def documents_in_order(
@@ -70,7 +67,7 @@ def test_windows_are_those_of_a_stream_joined_in_memory(
     shape = {"global_batch_size": batch_size, "bptt": bptt, "shuffle": shuffle, "backward": backward}
     stream = stream_of(dataset, **shape)
     for epoch in (0, 1):
-        documents = documents_in_order(dataset, all_of(dataset), 3, epoch, shuffle)
+        documents = documents_in_order(dataset, everything(dataset), 3, epoch, shuffle)
         if backward:
             documents = [document[::-1] for document in documents]
         found = [window.tolist() for window in stream.windows(epoch)]
@@ -103,12 +100,40 @@ def test_columns_of_several_workers_are_together_those_of_one(
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 11])
 def test_every_token_is_read_once_but_for_fewer_than_a_batch_and_one(dataset: TokenDataset, batch_size: int) -> None:
-    selection = all_of(dataset)
+    selection = everything(dataset)
     stream = stream_of(dataset, global_batch_size=batch_size)
     inputs = np.concatenate([window[:, :-1] for window in stream.windows(0)], axis=1).reshape(-1).tolist()
     numbers = [token for token in inputs if token != 2]
     assert len(numbers) == len(set(numbers))
     assert 0 < selection.total_tokens - len(inputs) < batch_size + 1
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("vary_bptt", [False, True])
+@pytest.mark.parametrize(("batch_size", "bptt"), [(4, 5), (5, 1), (7, 1000), (11, 3), (61, 2), (118, 70)])
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 4])
+def test_every_token_is_a_target_of_one_worker_once_in_an_epoch_but_for_those_left_out(
+    dataset: TokenDataset,
+    num_workers: int,
+    batch_size: int,
+    bptt: int,
+    vary_bptt: bool,
+    backward: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: num_workers)
+    selection = everything(dataset)
+    for epoch in (0, 1):
+        targets: list[int] = []
+        for share in distributed.shares(batch_size):
+            shape = {"global_batch_size": batch_size, "bptt": bptt, "vary_bptt": vary_bptt, "backward": backward}
+            stream = stream_of(dataset, selection, columns=share, **shape)
+            targets += [token for window in stream.windows(epoch) for token in window[:, 1:].ravel().tolist()]
+        documents = documents_in_order(dataset, selection, 3, epoch, shuffle=True)
+        tokens = [token for document in documents for token in (document[::-1] if backward else document)]
+        left_out = [tokens[0], *tokens[1 + len(targets) :]]
+        assert Counter(targets) == Counter(tokens) - Counter(left_out)
+        assert len(left_out) == stream.tokens_left_out <= batch_size
 
 
 def test_a_row_goes_on_in_the_next_window_where_it_stopped(dataset: TokenDataset) -> None:
@@ -145,6 +170,8 @@ def test_too_few_tokens_for_the_batch_are_refused(make_token_dataset: MakeTokenD
     assert stream_of(dataset, global_batch_size=3).num_windows == 1
     with pytest.raises(ValueError, match=r"4 tokens are too few for a batch of 4 rows: lower --training\.global"):
         stream_of(dataset, global_batch_size=4)
+    with pytest.raises(ValueError, match=r"4 held-out words are too few for a batch of 5 rows: lower -n"):
+        stream_of(dataset, global_batch_size=5, what="held-out words", remedy="lower -n")
 
 
 def test_a_stream_of_a_selection_holds_its_documents_alone(dataset: TokenDataset) -> None:
@@ -152,3 +179,45 @@ def test_a_stream_of_a_selection_holds_its_documents_alone(dataset: TokenDataset
     stream = stream_of(dataset, selection, global_batch_size=2)
     documents = documents_in_order(dataset, selection, 3, 0, True)
     assert [window.tolist() for window in stream.windows(0)] == reference_windows(documents, 2, 5)
+
+
+@pytest.mark.parametrize("bptt", [5, 20, 70])
+@pytest.mark.parametrize("column_tokens", [1, 4, 70, 1_000, 54_321])
+def test_varied_windows_fill_a_column_to_the_last_token(bptt: int, column_tokens: int):
+    lengths = varied_lengths(bptt, column_tokens, seed=1)
+    assert lengths.sum() == column_tokens
+    assert lengths.min() >= 1
+    assert (lengths[:-1] >= 5).all()
+
+
+def test_varied_windows_are_distributed_as_in_awd_lstm():
+    # Merity et al. (2017), section 5: N(bptt, 5) with probability 0.95, else N(bptt / 2, 5).
+    lengths = varied_lengths(70, 3_000_000, seed=2)
+    near, half = lengths[lengths > 52], lengths[lengths <= 52]
+    assert len(half) / len(lengths) == pytest.approx(0.05, abs=0.005)
+    # Rounded down to whole tokens, as they do.
+    assert near.mean() == pytest.approx(69.5, abs=0.2)
+    assert half.mean() == pytest.approx(34.5, abs=0.5)
+    assert near.std() == pytest.approx(5, abs=0.2)
+
+
+def test_a_stream_of_varied_windows_is_the_same_stream_cut_elsewhere(dataset: TokenDataset):
+    plain, varied = stream_of(dataset), stream_of(dataset, bptt=8, vary_bptt=True)
+
+    def columns(stream: LMStream, epoch: int) -> np.ndarray:
+        return np.concatenate([window[:, :-1] for window in stream.windows(epoch)], 1)
+
+    for epoch in (0, 1):
+        windows = list(varied.windows(epoch))
+        assert len(windows) == varied.num_windows
+        np.testing.assert_array_equal(columns(varied, epoch), columns(plain, epoch))
+        for first in range(len(windows)):
+            rest = list(varied.windows(epoch, first))
+            assert all(np.array_equal(*pair) for pair in zip(rest, windows[first:], strict=True))
+
+
+def test_every_epoch_has_the_same_varied_windows_in_an_order_of_its_own(dataset: TokenDataset):
+    stream = stream_of(dataset, global_batch_size=1, bptt=8, vary_bptt=True)
+    first, second = ([window.shape[1] for window in stream.windows(epoch)] for epoch in (0, 1))
+    assert first != second
+    assert sorted(first) == sorted(second)

@@ -9,7 +9,7 @@ import pytest
 
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams import selection as selection_module
-from ulmfit_ray.streams.selection import Selection, count_tokens, is_held_out, select
+from ulmfit_ray.streams.selection import Selection, count_tokens, everything, is_held_out, select
 
 SIZES = [[3, 0, 11, 1], [], [25, 2], [0], [7, 7, 1, 0, 9], [40]]
 IDS = pa.chunked_array([[f"document {number}" for number in range(300)], [f"{number}" for number in range(200)]])
@@ -36,11 +36,16 @@ def test_held_out_documents_and_the_others_are_all_documents(dataset: TokenDatas
     held_out, others = (select(dataset, fraction=0.4, seed=1, held_out=held_out) for held_out in (True, False))
     for table in dataset.tables():
         assert (held_out.takes(table) ^ others.takes(table)).all()
-    everything = select(dataset, fraction=0.0, seed=0, held_out=False)
-    assert held_out.total_tokens + others.total_tokens == everything.total_tokens
+    assert held_out.total_tokens + others.total_tokens == everything(dataset).total_tokens
     assert held_out.total_tokens > 0
     assert others.total_tokens > 0
     assert select(dataset, fraction=0.0, seed=0, held_out=True).total_tokens == 0
+
+
+def test_everything_is_what_is_left_when_nothing_is_held_out(dataset: TokenDataset) -> None:
+    whole, others = everything(dataset), select(dataset, fraction=0.0, seed=0, held_out=False)
+    assert whole.num_tokens.tolist() == others.num_tokens.tolist()
+    assert all(whole.takes(table).all() for table in dataset.tables())
 
 
 def test_a_selections_tokens_are_those_of_its_documents(dataset: TokenDataset) -> None:

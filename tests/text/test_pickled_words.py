@@ -1,13 +1,12 @@
 """Word lists out of pickles, without what a pickle can run."""
 
 import json
-import os
 import pickle
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hostile import Hostile
 
 from ulmfit_ray.text.pickled_words import read_words
 
@@ -21,16 +20,6 @@ def test_a_pickled_list_is_read(protocol: int) -> None:
 
 def test_a_list_in_json_is_read() -> None:
     assert read_words(json.dumps(WORDS).encode()) == WORDS
-
-
-class Hostile:
-    """Runs a command when it is unpickled by somebody who allows that."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.path}",)
 
 
 def test_a_hostile_pickle_is_refused_and_nothing_of_it_runs(tmp_path: Path) -> None:

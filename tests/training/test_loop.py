@@ -10,11 +10,13 @@ from torch import Tensor
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.files import load_tensors, save_tensors
+from ulmfit_ray.training.averaging import WeightAverage
 from ulmfit_ray.training.config import RetrieverTraining, TrainingConfig
+from ulmfit_ray.training.judge import Judge
 from ulmfit_ray.training.loop import NotFiniteError, Report, train
 from ulmfit_ray.training.optimizer import load_optimizer, make_optimizer
 from ulmfit_ray.training.schedules import one_cycle
-from ulmfit_ray.training.state import OPTIMIZER, State, collect, part, restore
+from ulmfit_ray.training.state import OPTIMIZER, RunState, State, collect, part, restore
 from ulmfit_ray.training.tasks.language_model import LanguageModelTask
 
 
@@ -94,9 +96,11 @@ def test_restore_and_collect_are_inverse_and_share_no_memory(make_task, training
     state = run(make_task(training), training)[-1].state
     task = make_task(training, model_seed=5)
     optimizer = make_optimizer(task.layer_groups(), training)
-    step, carry = restore(state, task, optimizer)
-    assert step == 20
-    assert_equal_states(collect(task, optimizer, carry, step), state)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    fresh = RunState(task, optimizer, Judge(training), WeightAverage(task.model), scaler, task.initial_carry())
+    restore(state, fresh)
+    assert fresh.step == 20
+    assert_equal_states(collect(fresh), state)
     places = {value.data_ptr() for name, value in state.items() if not name.startswith("carry.")}
     now = {value.data_ptr() for values in optimizer.state.values() for value in values.values()}
     assert not places & (now | {parameter.data_ptr() for parameter in task.model.parameters()})
@@ -198,6 +202,9 @@ def test_validation_changes_nothing_of_the_training(make_task, training):
     with_it = run(make_task(training), training)
     without = run(make_task(training, with_validation=False), training)
     assert losses(with_it) == losses(without)
+    judged = with_it[-1].state.pop("losses")
+    assert judged.tolist() == [report.metrics["loss"] for report in with_it if report.is_epoch_end]
+    assert without[-1].state.pop("losses").tolist() == []
     assert_equal_states(with_it[-1].state, without[-1].state)
     assert [report.metrics for report in without if report.is_epoch_end] == [{}, {}]
 

@@ -31,7 +31,7 @@ def test_auto_is_float32_where_torch_cannot_tell(monkeypatch):
     assert resolve_precision("auto", CPU) == "float32"
 
 
-@pytest.mark.parametrize(("has_it", "expected"), [(True, "bfloat16"), (False, "float32")])
+@pytest.mark.parametrize(("has_it", "expected"), [(True, "bfloat16"), (False, "float16")])
 def test_auto_on_a_gpu_asks_for_bfloat16_in_hardware(has_it: bool, expected: str, monkeypatch):
     asked = {}
 
@@ -42,6 +42,11 @@ def test_auto_on_a_gpu_asks_for_bfloat16_in_hardware(has_it: bool, expected: str
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supports)
     assert resolve_precision("auto", torch.device("cuda")) == expected
     assert asked == {"including_emulation": False}
+
+
+def test_float16_is_refused_on_a_processor():
+    with pytest.raises(ValueError, match="float16 is for GPUs"):
+        resolve_precision("float16", CPU)
 
 
 def test_autocast_computes_in_the_precision_it_is_told():

@@ -2,7 +2,16 @@ import math
 
 import pytest
 
-from ulmfit_ray.training.schedules import SCHEDULES, linear_decay, one_cycle
+from ulmfit_ray.training.config import TrainingConfig
+from ulmfit_ray.training.schedules import (
+    SCHEDULES,
+    Stage,
+    discriminative_lrs,
+    gradual_unfreezing,
+    linear_decay,
+    one_cycle,
+    slanted_triangular,
+)
 
 # fastai 2.8.12: combined_cos(.25, 1/25, 1, 1e-5) and combined_cos(.25, .8, .7, .8) at step / 8.
 FASTAI = [
@@ -37,11 +46,46 @@ def test_linear_decay_follows_a_table_worked_out_by_hand():
     assert {linear_decay(step, 20)[1] for step in range(20)} == {0.9}
 
 
-@pytest.mark.parametrize("name", ["one-cycle", "linear"])
+@pytest.mark.parametrize("name", ["one-cycle", "linear", "slanted-triangular"])
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 1000])
 def test_every_schedule_stays_above_zero_and_never_exceeds_the_highest_rate(name: str, num_steps: int):
     multipliers = [SCHEDULES[name](step, num_steps)[0] for step in range(num_steps)]
     assert all(math.isfinite(multiplier) and 0 < multiplier <= 1 for multiplier in multipliers)
     if num_steps == 1000:
         assert max(multipliers) == pytest.approx(1, abs=1e-4)
-        assert multipliers[-1] < 0.01
+        assert multipliers[-1] < 0.04
+
+
+def test_slanted_triangular_follows_equation_3_of_the_paper():
+    # T = 20, cut_frac = 0.1, ratio = 32: cut = 2; p = t / 2, then 1 - (t - 2) / (2 * 9); (1 + p * 31) / 32.
+    table = [1 / 32, (1 + 31 / 2) / 32, 1.0]
+    table += [(1 + (1 - number / 18) * 31) / 32 for number in range(1, 18)]
+    assert [slanted_triangular(step, 20)[0] for step in range(20)] == pytest.approx(table)
+    assert slanted_triangular(20, 20)[0] == pytest.approx(1 / 32)
+    assert {slanted_triangular(step, 20)[1] for step in range(20)} == {0.7}
+
+
+def test_discriminative_rates_fall_by_2_6_from_group_to_group():
+    assert discriminative_lrs(0.01, 4) == pytest.approx([0.01 / 17.576, 0.01 / 6.76, 0.01 / 2.6, 0.01])
+    assert discriminative_lrs(0.01, 3, decay=1.0) == [0.01, 0.01, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("unfreezing", "epochs", "expected"),
+    [
+        ("none", 1, [Stage(0, 7, 4)]),
+        ("last-first", 1, [Stage(0, 1, 1), Stage(1, 6, 4)]),
+        ("last-first", 3, [Stage(0, 3, 1), Stage(3, 4, 4)]),
+        ("gradual", 1, [Stage(0, 1, 1), Stage(1, 1, 2), Stage(2, 1, 3), Stage(3, 4, 4)]),
+        ("gradual", 2, [Stage(0, 2, 1), Stage(2, 2, 2), Stage(4, 2, 3), Stage(6, 1, 4)]),
+    ],
+)
+def test_each_stage_of_unfreezing_trains_more_groups(unfreezing: str, epochs: int, expected: list[Stage]):
+    config = TrainingConfig(num_epochs=7, unfreezing=unfreezing, unfreeze_epochs=epochs)
+    assert gradual_unfreezing(config, 4) == expected
+
+
+def test_unfreezing_that_would_never_train_all_groups_is_refused():
+    config = TrainingConfig(num_epochs=3, unfreezing="gradual")
+    with pytest.raises(ValueError, match=r"num-epochs 3 is too few .* take 3 epochs"):
+        gradual_unfreezing(config, 4)

@@ -17,7 +17,7 @@ from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset
 from ulmfit_ray.streams.language_model import LMStream
-from ulmfit_ray.streams.selection import select
+from ulmfit_ray.streams.selection import everything
 from ulmfit_ray.text.decode import text_of
 
 NOT_SHOWN = ("files", "job", "format_version", "document_lengths", "most_frequent_tokens")
@@ -93,11 +93,15 @@ def _show_documents(console: Console, dataset: TokenDataset, config: InspectConf
 
 def _show_batch(console: Console, dataset: TokenDataset, config: InspectConfig) -> None:
     """Print the first batch of the language model's stream, as if a batch had so many rows: tokens, and their next."""
-    selection = select(dataset, fraction=0, seed=0, held_out=False)
-    if selection.total_tokens <= config.rows:
-        raise ConfigError(f"{selection.total_tokens:,} tokens are too few for {config.rows} rows: lower -n (--rows)")
-    whole = slice(config.rows)
-    stream = LMStream(dataset, selection, global_batch_size=config.rows, bptt=config.bptt, columns=whole, seed=0)
+    stream = LMStream(
+        dataset,
+        everything(dataset),
+        global_batch_size=config.rows,
+        bptt=config.bptt,
+        columns=slice(config.rows),
+        seed=0,
+        remedy="lower -n (--rows)",
+    )
     itos = dataset.folder.read_json("vocab.json")["tokens"]
     for number, row in enumerate(next(stream.windows(epoch=0)), 1):
         tokens = [visible(itos[token_id]) for token_id in row.tolist()]

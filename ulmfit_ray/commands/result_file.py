@@ -10,10 +10,10 @@ def place_of(output: str) -> tuple[Folder, str]:
     return Folder(place), name
 
 
-def refuse_existing(output: str | None, overwrite: bool) -> None:
-    """Raise ConfigError if the file is there and must not be replaced. Called before any work."""
+def refuse_existing(output: str | None, overwrite: bool, option: str = "--output") -> None:
+    """Raise ConfigError if the file that an option names is there and must not be replaced. Called before any work."""
     if output is None or overwrite:
         return
     folder, name = place_of(output)
     if folder.exists(name):
-        raise ConfigError(f"--output {output} is there already: name another file, or use --overwrite to replace it")
+        raise ConfigError(f"{option} {output} is there already: name another file, or use --overwrite to replace it")

@@ -13,14 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ulmfit_ray.encoding.micro_batches import MAX_ROWS, micro_batches, padded
 from ulmfit_ray.model.kinds import VectorModel
 
 WINDOW = 32
 """Time steps per call."""
-MAX_ROWS = 128
-"""Documents per micro-batch."""
-MAX_PADDED_TOKENS = 1 << 19
-"""Tokens per micro-batch, padding included (4 MiB of ids); a longer document is a micro-batch by itself."""
 
 
 class TokenEncoder:
@@ -62,13 +59,7 @@ class TokenEncoder:
         if (lengths == 0).any():
             raise ValueError(f"document {int(np.argmin(lengths))} has no tokens, not even xxbos")
         vectors = np.empty((len(documents), self.dimension), np.float32)
-        # Stable, so that equal lengths keep their order; longest first, so that rows leave from the end.
-        order = np.argsort(-lengths, kind="stable")
-        start = 0
-        while start < len(order):
-            longest = int(lengths[order[start]])
-            chosen = order[start : start + max(1, min(self._max_rows, MAX_PADDED_TOKENS // longest))]
-            start += len(chosen)
+        for chosen in micro_batches(lengths, self._max_rows):
             ids, num_tokens = self._pad([documents[number] for number in chosen], lengths[chosen])
             batch = self.model.vectors(
                 ids, num_tokens, pooling=self.pooling, window=self._window, idf=self._idf
@@ -79,7 +70,5 @@ class TokenEncoder:
     def _pad(self, documents: list[np.ndarray], lengths: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return ids (B, T) and lengths (B,) on the device; T is a whole number of windows."""
         width = -(-int(lengths[0]) // self._window) * self._window
-        ids = np.zeros((len(documents), width), np.int64)
-        for row, document in zip(ids, documents, strict=True):
-            row[: len(document)] = document
-        return torch.from_numpy(ids).to(self._device), torch.from_numpy(lengths).to(self._device)
+        ids = torch.from_numpy(padded(documents, width))
+        return ids.to(self._device), torch.from_numpy(lengths).to(self._device)

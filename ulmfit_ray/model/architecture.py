@@ -80,20 +80,11 @@ PRESETS: dict[Preset, Architecture] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ArchitectureOptions:
-    """The shape of a new AWD-LSTM: what is given, and else (None) the preset's."""
+class DropoutOptions:
+    """The part of an AWD-LSTM's shape that can be changed in a trained model: what is given, else (None) its own."""
 
-    preset: Preset = "awd-lstm-400-1152-3"
-    """awd-lstm-400-1152-3: fastai's, for GPUs; awd-lstm-400-1150-3: the paper's, with its dropouts for a small text;
-    laptop: 128-256-2, a million tokens of which take about two minutes on two cores."""
     vocab_size: int = 0
     """Number of words the model knows: the first ones of the token dataset's vocabulary, others are xxunk (0: all)."""
-    embedding_dim: int | None = None
-    """Width of the word vectors, and of the last layer's output."""
-    hidden_size: int | None = None
-    """Output width of every LSTM layer but the last."""
-    num_layers: int | None = None
-    """Number of LSTM layers."""
     embedding_dropout: float | None = None
     """Probability that a word's vector is set to 0, for all its occurrences in a batch."""
     input_dropout: float | None = None
@@ -107,6 +98,30 @@ class ArchitectureOptions:
     dropout_scale: float = 1.0
     """Factor by which all five dropouts are multiplied."""
 
+    def changed(self, architecture: Architecture) -> Architecture:
+        """Return an architecture with what is given.
+
+        Raises:
+            ValueError: there is no model of that shape.
+        """
+        given = {name: value for name, value in asdict(self).items() if name != "preset" and value is not None}
+        return replace(architecture, **given)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchitectureOptions(DropoutOptions):
+    """The shape of a new AWD-LSTM: what is given, and else (None) the preset's."""
+
+    preset: Preset = "awd-lstm-400-1152-3"
+    """awd-lstm-400-1152-3: fastai's, for GPUs; awd-lstm-400-1150-3: the paper's, with its dropouts for a small text;
+    laptop: 128-256-2, a million tokens of which take about two minutes on two cores."""
+    embedding_dim: int | None = None
+    """Width of the word vectors, and of the last layer's output."""
+    hidden_size: int | None = None
+    """Output width of every LSTM layer but the last."""
+    num_layers: int | None = None
+    """Number of LSTM layers."""
+
     def __post_init__(self) -> None:
         self.chosen()
 
@@ -116,5 +131,4 @@ class ArchitectureOptions:
         Raises:
             ValueError: there is no model of that shape.
         """
-        given = {name: value for name, value in asdict(self).items() if name != "preset" and value is not None}
-        return replace(PRESETS[self.preset], **given)
+        return self.changed(PRESETS[self.preset])

@@ -2,7 +2,7 @@
 
 Shapes: B batch rows, T time steps, V vocabulary rows, E embedding_dim, H hidden_size. Hidden state goes in and
 comes out as a list of (h, c), one pair per layer, each (1, B, the layer's output width); dropout masks are arguments.
-The parameters of a layer have nn.LSTM's names and gate order (i, f, g, o), so fastai's weights fit unchanged.
+Layers have nn.LSTM's parameter names and gate order, so fastai's weights fit unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,37 +14,15 @@ from torch import Tensor, nn
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.description import pooled_width
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
+from ulmfit_ray.model.lstm import LSTMLayer
 from ulmfit_ray.model.pooling import Pool, pool_windows
+from ulmfit_ray.model.sampled_softmax import Sample, sampled_cross_entropy
 from ulmfit_ray.model.softmax import linear_cross_entropy, score_words
 
 Hidden = list[tuple[Tensor, Tensor]]
 LayerGroup = tuple[str, Sequence[Tensor]]
 """Name and parameters of one part of a model; the optimizer has groups of its own for each part."""
 UNK_ID, PAD_ID = 0, 1
-
-
-class LSTMLayer(nn.Module):
-    """One LSTM layer whose recurrent weights can be masked for a call (DropConnect)."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.hidden_size = hidden_size
-        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size))
-        self.bias_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size))
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
-
-    def forward(
-        self, x: Tensor, hidden: tuple[Tensor, Tensor], weight_mask: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the outputs (B, T, H) for x (B, T, input) and the state after the last step."""
-        recurrent = self.weight_hh_l0 if weight_mask is None else self.weight_hh_l0 * weight_mask
-        weights = (self.weight_ih_l0, recurrent, self.bias_ih_l0, self.bias_hh_l0)
-        # nn.LSTM calls the same function, but takes only parameters as weights, and a masked weight is none.
-        output, h, c = torch.lstm(x, hidden, weights, True, 1, 0.0, self.training, False, True)
-        return output, (h, c)
 
 
 class AWDLSTM(nn.Module):
@@ -71,8 +49,10 @@ class AWDLSTM(nn.Module):
 
     def embed(self, token_ids: Tensor, masks: DropoutMasks = NO_DROPOUT) -> Tensor:
         """Return the word vectors (B, T, E) that go into the first layer."""
-        table = self.embedding.weight if masks.embedding is None else self.embedding.weight * masks.embedding
-        x = F.embedding(self.known(token_ids), table, PAD_ID)
+        token_ids = self.known(token_ids)
+        x = F.embedding(token_ids, self.embedding.weight, PAD_ID)
+        # The looked-up rows are masked, not the table, which may have a hundred times as many.
+        x = x if masks.embedding is None else x * masks.embedding[token_ids]
         return x if masks.input is None else x * masks.input
 
     def run_layers(self, x: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT) -> tuple[Tensor, Hidden]:
@@ -155,16 +135,25 @@ class LanguageModel(nn.Module):
         return self.backbone.embedding.weight[:size], self.decoder_bias[:size]
 
     def forward(
-        self, token_ids: Tensor, targets: Tensor, hidden: Hidden, masks: DropoutMasks = NO_DROPOUT
+        self,
+        token_ids: Tensor,
+        targets: Tensor,
+        hidden: Hidden,
+        masks: DropoutMasks = NO_DROPOUT,
+        sample: Sample | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Hidden]:
         """Return the mean loss in nats per token, outputs after and before output dropout (B, T, E), the new state.
 
-        `token_ids` and `targets` (the next tokens) are (B, T).
+        `token_ids` and `targets` (the next tokens) are (B, T). With a `sample` the loss is over its words alone.
         """
         raw_output, hidden = self.backbone(token_ids, hidden, masks)
         output = raw_output if masks.output is None else raw_output * masks.output
         words = self.backbone.known(targets).flatten()
-        return linear_cross_entropy(output.flatten(0, 1), *self.decoder(), words), output, raw_output, hidden
+        if sample is None:
+            loss = linear_cross_entropy(output.flatten(0, 1), *self.decoder(), words)
+        else:
+            loss = sampled_cross_entropy(output.flatten(0, 1), *self.decoder(), words, sample)
+        return loss, output, raw_output, hidden
 
     def vectors(
         self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None = None

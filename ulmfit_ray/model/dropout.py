@@ -4,6 +4,7 @@ A mask depends on a seed and on the size of the *global* batch. A worker draws t
 so the number of workers changes nothing. The masks are those of Merity et al. (2017) as fastai implements them.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,11 +42,15 @@ NO_DROPOUT = DropoutMasks()
 
 
 def keep_mask(shape: tuple[int, ...], probability: float, generator: torch.Generator) -> Tensor | None:
-    """Return a mask of zeros (with `probability`) and 1/(1-p), or None when nothing is dropped."""
+    """Return a mask of zeros (with `probability`, to 1/65536) and 1/(1-p), or None when nothing is dropped."""
     if probability == 0:
         return None
-    keep = torch.empty(shape).bernoulli_(1 - probability, generator=generator)
-    return keep.div_(1 - probability)
+    # Sixteen random bits for each factor: torch draws them ten times as fast as Bernoulli numbers.
+    words = torch.empty(-(-math.prod(shape) // 4), dtype=torch.int64, device=generator.device)
+    bits = words.random_(-(2**63), None, generator=generator).view(torch.int16)
+    dropped = round(probability * 2**16)
+    keep = bits[: math.prod(shape)].view(shape) >= dropped - 2**15
+    return keep.float().div_(1 - dropped / 2**16)
 
 
 def draw_masks(
@@ -53,24 +58,21 @@ def draw_masks(
 ) -> DropoutMasks:
     """Return the masks of one step for `rows` of the global batch; all ranks draw the same numbers.
 
-    They are drawn on the CPU on every device, so that a GPU run can be compared with a CPU run.
+    They are drawn on the device itself: to draw the weights' on the CPU and copy them would take a GPU longer than the
+    step. So runs with dropout on two kinds of device cannot be compared number by number.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     p = architecture.scaled_dropouts()
     sizes = architecture.layer_sizes()
 
     def per_row(width: int, probability: float) -> Tensor | None:
         mask = keep_mask((global_batch_size, 1, width), probability, generator)
-        return None if mask is None else mask[rows].to(device)
-
-    def shared(shape: tuple[int, ...], probability: float) -> Tensor | None:
-        mask = keep_mask(shape, probability, generator)
-        return None if mask is None else mask.to(device)
+        return None if mask is None else mask[rows]
 
     return DropoutMasks(
-        embedding=shared((architecture.num_rows, 1), p.embedding_dropout),
+        embedding=keep_mask((architecture.num_rows, 1), p.embedding_dropout, generator),
         input=per_row(architecture.embedding_dim, p.input_dropout),
         hidden=tuple(per_row(hidden, p.hidden_dropout) for _, hidden in sizes[:-1]),
         output=per_row(sizes[-1][1], p.output_dropout),
-        weight=tuple(shared((4 * hidden, hidden), p.weight_dropout) for _, hidden in sizes),
+        weight=tuple(keep_mask((4 * hidden, hidden), p.weight_dropout, generator) for _, hidden in sizes),
     )

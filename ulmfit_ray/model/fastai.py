@@ -155,15 +155,20 @@ def _rearranged(values: Tensor, chosen: Tensor, fakes: Tensor, num_rows: int) ->
     return found
 
 
+def _num_fakes(num_words: int) -> int:
+    """Return how many words "xxfake" fastai 2 puts behind so many words: 1 to 8, to a multiple of 8."""
+    return 8 - num_words % 8
+
+
 def fastai_words(words: Sequence[str]) -> list[str]:
-    """Return a vocabulary as fastai 2 would have made it: 1 to 8 words "xxfake" behind, to a multiple of 8."""
-    return [*words, *[FAKE] * (8 - len(words) % 8)]
+    """Return a vocabulary as fastai 2 would have made it, with its words "xxfake" behind."""
+    return [*words, *[FAKE] * _num_fakes(len(words))]
 
 
 def fastai_state(model: LanguageModel) -> dict[str, Tensor]:
     """Return a language model's weights under the names, and with the rows, of fastai 2."""
     size = model.architecture.vocab_size
-    num_rows = len(fastai_words([""] * size))
+    num_rows = size + _num_fakes(size)
     state: dict[str, Any] = {}
     embedding = _cut_or_padded(model.backbone.embedding.weight.detach(), num_rows)
     state["0.encoder.weight"] = state["0.encoder_dp.emb.weight"] = embedding

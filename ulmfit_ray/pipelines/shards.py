@@ -41,6 +41,8 @@ RECEIPT_TYPE = pa.struct(
         ("quarantined", pa.map_(pa.string(), pa.int64())),
         ("num_unknown", pa.int64()),
         ("num_bytes", pa.int64()),
+        ("num_text_bytes", pa.int64()),
+        ("num_unknown_bytes", pa.int64()),
         ("seconds", pa.float64()),
         ("last", pa.bool_()),
         ("files", pa.map_(pa.string(), pa.string())),

@@ -12,7 +12,7 @@ from ulmfit_ray.storage.folder import Folder, scratch_directory, to_json_bytes
 from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_manifest
 
-JOBS = ("pretrain", "train-retriever", "import-fastai")
+JOBS = ("pretrain", "finetune", "train-retriever", "import-fastai")
 LogRow = dict[str, float]
 """One row of training_log.jsonl: step, epoch, and what was measured there."""
 

@@ -29,6 +29,10 @@ class Receipt:
     """Tokens that the vocabulary does not have; of a token dataset's finished shards."""
     num_bytes: int = 0
     """Bytes of decompressed text that the shard was made from; 0 for an embedding shard."""
+    num_text_bytes: int | None = None
+    """Bytes of the documents' cleaned text; see text.sizes. None: not counted, as by earlier versions."""
+    num_unknown_bytes: int | None = None
+    """Bytes of the words among them that the vocabulary does not have; of a token dataset's finished shards."""
     seconds: float = 0.0
     last: bool | None = None
     """Of a streamed file's shards only: whether this is the file's last one."""

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Precision = Literal["auto", "float32", "bfloat16"]
-Schedule = Literal["one-cycle", "linear"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Schedule = Literal["one-cycle", "linear", "slanted-triangular", "constant"]
+Optimizer = Literal["adamw", "adam", "nt-asgd"]
+Unfreezing = Literal["none", "last-first", "gradual"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,29 +20,54 @@ class TrainingConfig:
     learning_rate: float = 4e-3
     """Highest learning rate of the schedule."""
     schedule: Schedule = "one-cycle"
-    """Learning-rate schedule. one-cycle: fastai's; linear: rises during the first 10 % of steps, then falls to 0."""
+    """Learning-rate schedule. one-cycle: fastai's; linear: rises during the first 10 % of steps, then falls to 0;
+    slanted-triangular: ULMFiT's, from 1/32 up during the first 10 % of steps, and down again; constant."""
+    discriminative_decay: float = 1.0
+    """The rate of each layer group is that of the group above it divided by this (ULMFiT: 2.6; 1: all alike)."""
+    unfreezing: Unfreezing = "none"
+    """Which layer groups are trained. none: all from the start; last-first: the last group alone, then all; gradual:
+    the last one, then one more below it, and so on. Each stage runs through the schedule anew."""
+    unfreeze_epochs: int = 1
+    """Epochs of each stage of unfreezing but the last."""
+    optimizer: Optimizer = "adamw"
+    """adamw; adam (weight decay is added to the gradient); nt-asgd: plain gradient descent that averages the weights
+    once the validation loss has stopped falling (Merity et al. 2017; with schedule constant)."""
+    non_monotone_interval: int = 5
+    """nt-asgd averages when the validation loss is over the best one of all epochs but the last so many."""
     weight_decay: float = 0.01
-    """Weight decay of AdamW, on matrices only."""
+    """Weight decay, on matrices only."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; a larger gradient is scaled down to it."""
     adam_beta2: float = 0.99
-    """AdamW's second beta; the first follows the schedule."""
+    """Adam's second beta; the first follows the schedule."""
     adam_eps: float = 1e-8
-    """AdamW's epsilon. fastai's 1e-5 is for fine-tuning: a small model trained from scratch with it learns nothing."""
+    """Adam's epsilon. fastai's 1e-5 is for fine-tuning: a small model trained from scratch with it learns nothing."""
+    keep_best: bool = False
+    """Keep the weights of the epoch with the lowest validation loss instead of the last ones."""
+    patience: int = 0
+    """End the training after so many epochs without a lower validation loss than the best one (0: never)."""
     checkpoint_every_steps: int = field(default=1000, metadata={"operational": True})
     """Steps between checkpoints; an epoch's end writes one too if a quarter as many steps passed since the last."""
     report_every_steps: int = field(default=20, metadata={"operational": True})
     """Steps between two rows of the training log."""
 
     def __post_init__(self) -> None:
-        self._check_counts(
-            {"num_epochs": 1, "global_batch_size": 1, "checkpoint_every_steps": 1, "report_every_steps": 1}
-        )
+        self._check({"num_epochs": 1, "global_batch_size": 1})
 
-    def _check_counts(self, least: dict[str, int]) -> None:
-        for name, number in least.items():
+    def _check(self, least: dict[str, int]) -> None:
+        """Raise ValueError if a number is too small; `least` are those of the counts that differ between tasks."""
+        ones = ("checkpoint_every_steps", "report_every_steps", "unfreeze_epochs", "non_monotone_interval")
+        for name, number in (least | dict.fromkeys(ones, 1) | {"patience": 0}).items():
             if getattr(self, name) < number:
                 raise ValueError(f"training.{name} must be at least {number}, not {getattr(self, name)}")
+        for name in ("learning_rate", "gradient_clip", "discriminative_decay"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"training.{name} must be over 0, not {getattr(self, name)}")
+
+    @property
+    def needs_validation(self) -> bool:
+        """Tell whether something depends on the loss on validation documents."""
+        return self.keep_best or self.patience > 0 or self.optimizer == "nt-asgd"
 
 
 SMALL_TOKENS = 10_000_000
@@ -62,14 +89,24 @@ class LanguageModelTraining(TrainingConfig):
     bptt: int = 0
     """Tokens of each row in one step; gradients go back through at most this many tokens (0: 72, or 50 for a small
     corpus)."""
+    vary_bptt: bool = False
+    """Draw the tokens of each step from a normal distribution around bptt, or around half of it in one step of twenty,
+    as AWD-LSTM does; the step's rate is scaled by tokens / bptt."""
+    accumulation_steps: int = field(default=1, metadata={"operational": True})
+    """Parts into which each worker's rows are cut, one after the other: less memory, the same step."""
+    sampled_softmax: int = 0
+    """Words that are drawn in each step, and that a next word is compared with instead of all (0: all). For
+    vocabularies over 200,000, with 8,000 or so; validation is over all words."""
     activation_reg: float = 2.0
     """Activation regularization (AR, alpha): factor of the mean square of the last layer's outputs after dropout."""
     temporal_activation_reg: float = 1.0
     """Temporal AR (TAR, beta): factor of the mean square of these outputs' change, before dropout, between tokens."""
 
     def __post_init__(self) -> None:
-        chosen = dict.fromkeys(("num_epochs", "global_batch_size", "bptt"), 0)
-        self._check_counts(chosen | {"checkpoint_every_steps": 1, "report_every_steps": 1})
+        self._check(
+            dict.fromkeys(("num_epochs", "global_batch_size", "bptt"), 0)
+            | {"accumulation_steps": 1, "sampled_softmax": 0}
+        )
 
     def chosen_for(self, num_tokens: int) -> "LanguageModelTraining":
         """Return the config with what is 0 chosen for a corpus of so many tokens."""
@@ -78,6 +115,27 @@ class LanguageModelTraining(TrainingConfig):
         bptt = self.bptt or (SMALL_BPTT if is_small else LARGE_BPTT)
         epochs = self.num_epochs or min(MOST_EPOCHS, max(1, round(STEPS_AIMED_AT * batch * bptt / max(1, num_tokens))))
         return replace(self, num_epochs=epochs, global_batch_size=batch, bptt=bptt)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneTraining(LanguageModelTraining):
+    """How a language model is trained on other text than it knows: ULMFiT, sections 3.2 and 3.3."""
+
+    schedule: Schedule = "slanted-triangular"
+    """Learning-rate schedule. one-cycle: fastai's; linear: rises during the first 10 % of steps, then falls to 0;
+    slanted-triangular: ULMFiT's, from 1/32 up during the first 10 % of steps, and down again; constant."""
+    discriminative_decay: float = 2.6
+    """The rate of each layer group is that of the group above it divided by this (ULMFiT: 2.6; 1: all alike)."""
+    unfreezing: Unfreezing = "last-first"
+    """Which layer groups are trained. none: all from the start; last-first: the last group alone, then all; gradual:
+    the last one, then one more below it, and so on. Each stage runs through the schedule anew."""
+
+    def chosen_for(self, num_tokens: int) -> "FinetuneTraining":
+        """Return the config with what is 0 chosen for a corpus of so many tokens."""
+        chosen = LanguageModelTraining.chosen_for(self, num_tokens)
+        assert isinstance(chosen, FinetuneTraining)
+        least = 1 if self.unfreezing == "none" else self.unfreeze_epochs + 1
+        return chosen if self.num_epochs else replace(chosen, num_epochs=max(least, chosen.num_epochs))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise, starmap
 from typing import Any
 
@@ -29,6 +30,14 @@ def data_parallel(model: nn.Module) -> nn.Module:
         return model
     device_ids = None if next(model.parameters()).device.type == "cpu" else [torch.cuda.current_device()]
     return DistributedDataParallel(model, device_ids=device_ids, gradient_as_bucket_view=True)
+
+
+def gradients_kept_apart(model: nn.Module, apart: bool) -> AbstractContextManager[None]:
+    """Return the context of a backward pass whose gradients are not averaged over the workers yet, if `apart`."""
+    if not apart or not isinstance(model, DistributedDataParallel):
+        return nullcontext()
+    context: AbstractContextManager[None] = model.no_sync()
+    return context
 
 
 def of_first_worker(value: str) -> str:
@@ -64,8 +73,7 @@ def shares(global_size: int) -> list[slice]:
     """
     if global_size < world_size():
         raise ValueError(f"global_batch_size ({global_size}) must be at least num_workers ({world_size()})")
-    bounds = [global_size * number // world_size() for number in range(world_size() + 1)]
-    return list(starmap(slice, pairwise(bounds)))
+    return pieces_of(slice(0, global_size), world_size())
 
 
 def own_rows(global_size: int) -> slice:
@@ -77,13 +85,25 @@ def own_rows(global_size: int) -> slice:
     return shares(global_size)[rank()]
 
 
-def own_weight(global_size: int) -> float:
-    """Return by what this worker's mean over its rows is multiplied, so that the workers' average is that of all rows.
+def pieces_of(rows: slice, count: int) -> list[slice]:
+    """Return `rows` in `count` blocks whose sizes differ by at most one.
 
-    It is 1 where all have equally many.
+    Raises:
+        ValueError: there are fewer rows than blocks.
     """
-    own = own_rows(global_size)
-    return (own.stop - own.start) * world_size() / global_size
+    size = rows.stop - rows.start
+    if size < count:
+        raise ValueError(f"--training.accumulation-steps {count}: a worker has {size} rows of the batch")
+    bounds = [rows.start + size * number // count for number in range(count + 1)]
+    return list(starmap(slice, pairwise(bounds)))
+
+
+def weight_of(rows: slice, global_size: int) -> float:
+    """Return by what a mean over `rows` is multiplied, so that the workers' average of sums is the mean of all rows.
+
+    It is 1 if all workers have equally many rows and `rows` are all of one.
+    """
+    return (rows.stop - rows.start) * world_size() / global_size
 
 
 class _GatherRows(torch.autograd.Function):

@@ -9,11 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from ulmfit_ray.training.averaging import WeightAverage
 from ulmfit_ray.training.config import TrainingConfig
-from ulmfit_ray.training.distributed import data_parallel, flag_of_first_worker, sum_over_workers
-from ulmfit_ray.training.optimizer import make_optimizer, set_rates, update_weights
-from ulmfit_ray.training.schedules import Schedule
-from ulmfit_ray.training.state import State, collect, restore
+from ulmfit_ray.training.distributed import (
+    data_parallel,
+    flag_of_first_worker,
+    gradients_kept_apart,
+    sum_over_workers,
+)
+from ulmfit_ray.training.judge import Judge
+from ulmfit_ray.training.optimizer import freeze, make_optimizer, set_rates, update_weights
+from ulmfit_ray.training.schedules import ScheduleFunction, Stage, gradual_unfreezing
+from ulmfit_ray.training.state import RunState, State, collect, restore
 from ulmfit_ray.training.task import Figures, Task
 
 STEPS_PER_QUESTION_ON_GPU = 10
@@ -28,14 +37,11 @@ class Report:
     epoch: int
     metrics: dict[str, float]
     is_epoch_end: bool = False
+    is_last: bool = False
+    """Training is over with this report."""
     is_stopped: bool = False
     """Somebody asked the run to stop: this is its last report, with a state."""
     state: State | None = None
-
-    @property
-    def is_last(self) -> bool:
-        """Tell whether training is over with this report."""
-        return self.is_epoch_end and self.step == self.num_steps
 
 
 class NotFiniteError(ArithmeticError):
@@ -48,7 +54,7 @@ def train(
     *,
     start: State | None = None,
     should_stop: Callable[[], bool] | None = None,
-    schedule: Schedule | None = None,
+    schedule: ScheduleFunction | None = None,
 ) -> Iterator[Report]:
     """Train and yield a report every few steps, at checkpoints, and at each epoch's end (all ranks alike).
 
@@ -60,10 +66,10 @@ def train(
         NotFiniteError: the loss is not a finite number (on all ranks at the same step).
     """
     run = _Run(task, config, start, should_stop or (lambda: False), schedule)
-    for epoch in range(run.step // task.steps_per_epoch, config.num_epochs):
+    for epoch in range(run.now.step // task.steps_per_epoch, config.num_epochs):
         for report in run.epoch(epoch):
             yield report
-            if report.is_stopped:
+            if report.is_stopped or report.is_last:
                 return
 
 
@@ -76,62 +82,108 @@ class _Run:
         config: TrainingConfig,
         start: State | None,
         should_stop: Callable[[], bool],
-        schedule: Schedule | None,
+        schedule: ScheduleFunction | None,
     ) -> None:
         self.task, self.config = task, config
         self._should_stop, self._schedule = should_stop, schedule
         self.num_steps = config.num_epochs * task.steps_per_epoch
-        self.optimizer = make_optimizer(task.layer_groups(), config)
-        self.step, self.carry = restore(start, task, self.optimizer) if start else (0, task.initial_carry())
-        self.last_state = self.step
-        self._model = data_parallel(task.model)
+        self._groups = task.layer_groups()
+        self._stages = gradual_unfreezing(config, len(self._groups))
+        self.now = RunState(
+            task,
+            make_optimizer(self._groups, config),
+            Judge(config),
+            WeightAverage(task.model),
+            torch.amp.GradScaler(task.device.type, enabled=task.precision == "float16"),
+            task.initial_carry(),
+        )
+        if start:
+            restore(start, self.now)
+        self.last_state = self.now.step
+        self._stage: Stage | None = None
         self._recent: list[Figures] = []
 
     def epoch(self, epoch: int) -> Iterator[Report]:
         """Train from where the run stands to the epoch's end, then validate."""
-        first_step = self.step - epoch * self.task.steps_per_epoch
+        self._enter_stage_of(epoch)
+        first_step = self.now.step - epoch * self.task.steps_per_epoch
         if first_step == 0:
-            self.carry = self.task.initial_carry()
+            self.now.carry = self.task.initial_carry()
         for batch in self.task.batches(epoch, first_step):
             rate = self._take_step(batch)
+            step = self.now.step
             # No state at an epoch's last step: a run resumed from it would skip the validation of that epoch.
-            ends_epoch = self.step == (epoch + 1) * self.task.steps_per_epoch
+            ends_epoch = step == (epoch + 1) * self.task.steps_per_epoch
             stops = not ends_epoch and self._is_stopped()
-            wants_state = stops or (self.step % self.config.checkpoint_every_steps == 0 and not ends_epoch)
+            wants_state = stops or (step % self.config.checkpoint_every_steps == 0 and not ends_epoch)
             # The very first step too: where a step takes seconds, twenty would be minutes of silence.
-            if self.step == 1 or wants_state or ends_epoch or self.step % self.config.report_every_steps == 0:
+            if step == 1 or wants_state or ends_epoch or step % self.config.report_every_steps == 0:
                 metrics = self._means() | {"learning_rate": rate}
                 state = self._state() if wants_state else None
-                yield Report(self.step, self.num_steps, epoch, metrics, is_stopped=stops, state=state)
+                yield Report(step, self.num_steps, epoch, metrics, is_stopped=stops, state=state)
+        yield self._end_of_epoch(epoch)
+
+    def _enter_stage_of(self, epoch: int) -> None:
+        """Unfreeze the layer groups that are trained in this epoch."""
+        stage = next(stage for stage in reversed(self._stages) if epoch >= stage.first_epoch)
+        if stage != self._stage:
+            self._stage = stage
+            freeze(self._groups, stage.num_groups)
+            # The parallel wrapper exchanges the gradients of the parameters that had one when it was made.
+            self._model = data_parallel(self.task.model)
+
+    def _end_of_epoch(self, epoch: int) -> Report:
+        """Validate, and say what that changes."""
         self.task.model.eval()
+        with self.now.average.in_place():
+            figures = self.task.validate()
+            self.now.judge.add(figures, self.task.model)
         # Not after every short epoch: a checkpoint is three times as large as the model, and all workers wait for it.
-        is_due = self.step - self.last_state >= max(1, self.config.checkpoint_every_steps // 4)
-        figures = self.task.validate()
-        is_last = self.step == self.num_steps
+        is_due = self.now.step - self.last_state >= max(1, self.config.checkpoint_every_steps // 4)
+        is_last = self.now.step == self.num_steps or self.now.judge.is_over
         stops = not is_last and self._is_stopped()
         state = self._state() if is_due or is_last or stops else None
-        yield Report(self.step, self.num_steps, epoch, figures, is_epoch_end=True, is_stopped=stops, state=state)
+        return Report(
+            self.now.step,
+            self.num_steps,
+            epoch,
+            figures,
+            is_epoch_end=True,
+            is_last=is_last,
+            is_stopped=stops,
+            state=state,
+        )
 
-    def _take_step(self, batch: Any) -> float:
+    def _take_step(self, batch: list[Any]) -> float:
         """Change the weights by one batch; return the learning rate."""
+        assert self._stage is not None
         self.task.model.train()
-        rate = set_rates(self.optimizer, self.config, self.step, self.num_steps, self._schedule)
-        loss, self.carry, figures = self.task.loss(self._model, batch, self.carry, self.step)
-        loss.backward()
-        update_weights(self.optimizer, self.task.model.parameters(), self.config)
-        self.step += 1
-        self._recent.append(figures)
+        first = self._stage.first_epoch * self.task.steps_per_epoch
+        steps = self._stage.num_epochs * self.task.steps_per_epoch
+        factor = self.task.rate_factor(batch)
+        rate = set_rates(self.now.optimizer, self.config, self.now.step - first, steps, factor, self._schedule)
+        for number, piece in enumerate(batch):
+            with gradients_kept_apart(self._model, number < len(batch) - 1):
+                loss, self.now.carry[number], figures = self.task.loss(
+                    self._model, piece, self.now.carry[number], self.now.step
+                )
+                self.now.scaler.scale(loss).backward()
+            self._recent.append(figures)
+        update_weights(self.now.optimizer, self.task.model.parameters(), self.config, self.now.scaler)
+        if self.now.judge.wants_average:
+            self.now.average.update()
+        self.now.step += 1
         return rate
 
     def _is_stopped(self) -> bool:
         """Ask rank 0 whether to stop, all ranks alike. On a GPU not at every step: the answer makes the host wait."""
-        if self.task.device.type != "cpu" and self.step % STEPS_PER_QUESTION_ON_GPU:
+        if self.task.device.type != "cpu" and self.now.step % STEPS_PER_QUESTION_ON_GPU:
             return False
         return flag_of_first_worker(self._should_stop, self.task.device)
 
     def _state(self) -> State:
-        self.last_state = self.step
-        return collect(self.task, self.optimizer, self.carry, self.step)
+        self.last_state = self.now.step
+        return collect(self.now)
 
     def _means(self) -> dict[str, float]:
         """Return the figures of the steps since the last report, over all workers (all ranks)."""
@@ -142,5 +194,5 @@ class _Run:
         self._recent = []
         means = {name: total / tokens for name, total in zip(names, totals, strict=True)} | {"tokens": tokens}
         if not math.isfinite(means["loss"]):
-            raise NotFiniteError(f"the loss is {means['loss']} at step {self.step}: lower --training.learning-rate")
+            raise NotFiniteError(f"the loss is {means['loss']} at step {self.now.step}: lower --training.learning-rate")
         return means

@@ -1,26 +1,31 @@
-"""The optimizer: AdamW over layer groups, with rates and momentum set by the schedule at each step."""
+"""The optimizer over layer groups: whose weights are trained, at which rates, and the step itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import LayerGroup
 from ulmfit_ray.training.config import TrainingConfig
-from ulmfit_ray.training.schedules import SCHEDULES, Schedule
+from ulmfit_ray.training.schedules import SCHEDULES, ScheduleFunction, discriminative_lrs
 
 
-def make_optimizer(layer_groups: Iterable[LayerGroup], config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW (fused) with two parameter groups per layer group: matrices decay, vectors do not."""
+def make_optimizer(layer_groups: Sequence[LayerGroup], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimizer with two parameter groups per layer group: matrices decay, vectors do not."""
     groups = []
-    for name, parameters in layer_groups:
+    lrs = discriminative_lrs(config.learning_rate, len(layer_groups), decay=config.discriminative_decay)
+    for (name, parameters), highest in zip(layer_groups, lrs, strict=True):
         for is_matrix, decay in ((True, config.weight_decay), (False, 0.0)):
             chosen = [parameter for parameter in parameters if (parameter.ndim >= 2) == is_matrix]
             if chosen:
-                groups.append({"name": name, "params": chosen, "weight_decay": decay})
-    return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), eps=config.adam_eps, fused=True
-    )
+                groups.append({"name": name, "params": chosen, "weight_decay": decay, "highest_lr": highest})
+    if config.optimizer == "nt-asgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, fused=True)
+    # The first beta is the schedule's.
+    betas = (0.9, config.adam_beta2)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.learning_rate, betas=betas, eps=config.adam_eps, fused=True)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.adam_eps, fused=True)
 
 
 def set_rates(
@@ -28,20 +33,42 @@ def set_rates(
     config: TrainingConfig,
     step: int,
     num_steps: int,
-    schedule: Schedule | None = None,
+    factor: float = 1.0,
+    schedule: ScheduleFunction | None = None,
 ) -> float:
-    """Set the rate and momentum of a schedule (the config's, unless one is given) for `step`; return the rate."""
+    """Set the rates and momentum for `step` of a cycle of `num_steps`, times `factor`; return the last group's rate.
+
+    The schedule is the config's, unless one is given.
+    """
     multiplier, beta1 = (schedule or SCHEDULES[config.schedule])(step, num_steps)
     for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * multiplier
-        group["betas"] = (beta1, config.adam_beta2)
-    return config.learning_rate * multiplier
+        group["lr"] = group["highest_lr"] * multiplier * factor
+        if "betas" in group:
+            group["betas"] = (beta1, config.adam_beta2)
+    return config.learning_rate * multiplier * factor
 
 
-def update_weights(optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], config: TrainingConfig) -> None:
-    """Clip the gradient of all parameters together, take the optimizer's step, and clear the gradient."""
+def freeze(layer_groups: Sequence[LayerGroup], num_trained: int) -> None:
+    """Let the last `num_trained` groups be trained, and the others not."""
+    for number, (_, parameters) in enumerate(layer_groups):
+        for parameter in parameters:
+            parameter.requires_grad_(number >= len(layer_groups) - num_trained)
+
+
+def update_weights(
+    optimizer: torch.optim.Optimizer,
+    parameters: Iterable[Tensor],
+    config: TrainingConfig,
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Clip the gradient of all parameters together, take the optimizer's step, and clear the gradient.
+
+    A scaler that is on takes its factor out of the gradient first, and leaves out a step whose gradient is not finite.
+    """
+    scaler.unscale_(optimizer)
     torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
     optimizer.zero_grad(set_to_none=True)
 
 
@@ -52,6 +79,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
         f"{names[parameter]}.{key}": value
         for parameter, values in optimizer.state.items()
         for key, value in values.items()
+        if isinstance(value, Tensor)
     }
 
 

@@ -1,9 +1,12 @@
-"""Learning-rate schedules as pure functions of the step, so that a resumed run needs no state for them."""
+"""Learning rates and which layers are trained, as pure functions of step and epoch: a resumed run needs no state."""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
-Schedule = Callable[[int, int], tuple[float, float]]
+from ulmfit_ray.training.config import TrainingConfig
+
+ScheduleFunction = Callable[[int, int], tuple[float, float]]
 """(step, number of steps) -> the learning-rate multiplier and Adam's first beta."""
 
 
@@ -32,4 +35,58 @@ def linear_decay(step: int, num_steps: int, *, warm_up: float = 0.1) -> tuple[fl
     return min(1.0, multiplier), 0.9
 
 
-SCHEDULES: dict[str, Schedule] = {"one-cycle": one_cycle, "linear": linear_decay}
+def slanted_triangular(step: int, num_steps: int, *, cut_frac: float = 0.1, ratio: float = 32) -> tuple[float, float]:
+    """Return the multiplier and Adam's first beta: a short linear rise, then a long linear fall.
+
+    Howard and Ruder (2018), eq. 3; their beta1 is 0.7. The multiplier rises from 1/ratio to 1 at step
+    `cut_frac * num_steps` and comes back to 1/ratio after the last step.
+    """
+    cut = max(1, int(num_steps * cut_frac))
+    p = step / cut if step < cut else 1 - (step - cut) / (cut * (1 / cut_frac - 1))
+    return (1 + max(0.0, p) * (ratio - 1)) / ratio, 0.7
+
+
+def constant(step: int, num_steps: int) -> tuple[float, float]:
+    """Return 1, and Adam's usual first beta."""
+    return 1.0, 0.9
+
+
+SCHEDULES: dict[str, ScheduleFunction] = {
+    "one-cycle": one_cycle,
+    "linear": linear_decay,
+    "slanted-triangular": slanted_triangular,
+    "constant": constant,
+}
+
+
+def discriminative_lrs(learning_rate: float, num_groups: int, *, decay: float = 2.6) -> list[float]:
+    """Return the rate of each layer group, lowest first: the last one's is `learning_rate` (ULMFiT, section 3.2)."""
+    return [learning_rate / decay ** (num_groups - 1 - number) for number in range(num_groups)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Epochs in which the same layer groups are trained, with a cycle of the schedule of their own."""
+
+    first_epoch: int
+    num_epochs: int
+    num_groups: int
+    """Groups that are trained, counted from the last one."""
+
+
+def gradual_unfreezing(config: TrainingConfig, num_groups: int) -> list[Stage]:
+    """Return the stages of a training (ULMFiT, section 3.3).
+
+    Raises:
+        ValueError: there are too few epochs for the last stage, in which all groups are trained.
+    """
+    frozen = {"none": [], "last-first": [1], "gradual": list(range(1, num_groups))}[config.unfreezing]
+    epochs = config.unfreeze_epochs
+    if len(frozen) * epochs >= config.num_epochs:
+        raise ValueError(
+            f"--training.num-epochs {config.num_epochs} is too few for unfreezing {config.unfreezing}: the stages"
+            f" before the last take {len(frozen) * epochs} epochs"
+        )
+    stages = [Stage(number * epochs, epochs, groups) for number, groups in enumerate(frozen)]
+    first = len(stages) * epochs
+    return [*stages, Stage(first, config.num_epochs - first, num_groups)]

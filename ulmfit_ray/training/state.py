@@ -1,19 +1,35 @@
 """The state of a training run as named tensors: all that a checkpoint must hold.
 
 Batches, schedule and dropout masks are functions of the step. So the state is the model, the optimizer, what the
-task carries from step to step, and one number.
+task carries from step to step, what validation has found so far, and a few numbers.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ulmfit_ray.training.averaging import WeightAverage
+from ulmfit_ray.training.judge import Judge
 from ulmfit_ray.training.optimizer import load_optimizer, optimizer_tensors
 from ulmfit_ray.training.task import Task
 
 State = dict[str, Tensor]
-MODEL, OPTIMIZER, CARRY = "model.", "optimizer.", "carry."
+MODEL, OPTIMIZER, CARRY, BEST, AVERAGE, SCALER = "model.", "optimizer.", "carry.", "best.", "average.", "scaler."
+
+
+@dataclass(slots=True)
+class RunState:
+    """All of a run that changes."""
+
+    task: Task
+    optimizer: torch.optim.Optimizer
+    judge: Judge
+    average: WeightAverage
+    scaler: torch.amp.GradScaler
+    carry: list[Any]
+    step: int = 0
 
 
 def part(state: State, prefix: str) -> dict[str, Tensor]:
@@ -21,22 +37,43 @@ def part(state: State, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
+def final_weights(state: State) -> dict[str, Tensor]:
+    """Return the weights that a finished run leaves: the best epoch's if they were kept, else the means, if any."""
+    return part(state, BEST) or part(state, MODEL) | part(state, AVERAGE)
+
+
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> State:
     return {prefix + name: value for name, value in tensors.items()}
 
 
-def collect(task: Task, optimizer: torch.optim.Optimizer, carry: Any, step: int) -> State:
-    """Return the state after `step` steps (all ranks)."""
+def collect(run: RunState) -> State:
+    """Return the state (all ranks)."""
     return {
-        "step": torch.tensor(step),
-        **_prefixed(MODEL, task.model.state_dict()),
-        **_prefixed(OPTIMIZER, optimizer_tensors(optimizer, task.model)),
-        **_prefixed(CARRY, task.carry_tensors(carry)),
+        "step": torch.tensor(run.step),
+        "losses": torch.tensor(run.judge.losses, dtype=torch.float64),
+        "averaged_steps": torch.tensor(run.average.num_steps),
+        **_prefixed(MODEL, run.task.model.state_dict()),
+        **_prefixed(OPTIMIZER, optimizer_tensors(run.optimizer, run.task.model)),
+        **_prefixed(CARRY, run.task.carry_tensors(run.carry)),
+        **_prefixed(BEST, run.judge.best),
+        **_prefixed(AVERAGE, run.average.means),
+        **_prefixed(SCALER, {name: torch.tensor(value) for name, value in run.scaler.state_dict().items()}),
     }
 
 
-def restore(state: State, task: Task, optimizer: torch.optim.Optimizer) -> tuple[int, Any]:
-    """Put a state from `collect` back into the task's model and the optimizer; return its step and carry."""
-    task.model.load_state_dict(part(state, MODEL))
-    load_optimizer(optimizer, task.model, part(state, OPTIMIZER))
-    return int(state["step"]), task.carry_from(part(state, CARRY))
+def restore(state: State, run: RunState) -> None:
+    """Put a state from `collect` back into a run."""
+    model, device = run.task.model, run.task.device
+    model.load_state_dict(part(state, MODEL))
+    load_optimizer(run.optimizer, model, part(state, OPTIMIZER))
+    run.step, run.carry = int(state["step"]), run.task.carry_from(part(state, CARRY))
+    run.judge.losses = state["losses"].tolist()
+    run.judge.best = _copied(part(state, BEST), device)
+    run.average.means = _copied(part(state, AVERAGE), device)
+    run.average.num_steps = int(state["averaged_steps"])
+    if part(state, SCALER):
+        run.scaler.load_state_dict({name: value.item() for name, value in part(state, SCALER).items()})
+
+
+def _copied(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: value.to(device, copy=True) for name, value in tensors.items()}

@@ -13,9 +13,14 @@ Figures = dict[str, Any]
 
 
 class Task(Protocol):
-    """What the loop needs to know of a task. `carry` is what one step hands to the next (an LM's hidden state)."""
+    """What the loop needs to know of a task.
+
+    A batch is a list of pieces, whose gradients are added up: one, unless memory is short. `carry` is what one step
+    hands to the next (an LM's hidden state), one for each piece.
+    """
 
     device: torch.device
+    precision: str
     steps_per_epoch: int
 
     @property
@@ -23,21 +28,24 @@ class Task(Protocol):
         """The model whose weights are trained."""
 
     def layer_groups(self) -> list[LayerGroup]:
-        """Return all parameters of the model in named groups."""
+        """Return all parameters of the model in named groups, those nearest to the input first."""
 
-    def batches(self, epoch: int, first_step: int) -> Iterator[Any]:
+    def batches(self, epoch: int, first_step: int) -> Iterator[list[Any]]:
         """Yield this worker's batches of an epoch, from a step on."""
 
-    def initial_carry(self) -> Any:
+    def rate_factor(self, batch: list[Any]) -> float:
+        """Return by what the schedule's rate is multiplied for this batch."""
+
+    def initial_carry(self) -> list[Any]:
         """Return the carry at an epoch's start."""
 
-    def loss(self, model: nn.Module, batch: Any, carry: Any, step: int) -> tuple[Tensor, Any, Figures]:
-        """Return the loss to differentiate, the new carry, and figures to log, of this worker."""
+    def loss(self, model: nn.Module, piece: Any, carry: Any, step: int) -> tuple[Tensor, Any, Figures]:
+        """Return the loss to differentiate, the new carry, and figures to log, of a piece of this worker's batch."""
 
-    def carry_tensors(self, carry: Any) -> dict[str, Tensor]:
+    def carry_tensors(self, carry: list[Any]) -> dict[str, Tensor]:
         """Return the carry of all workers as named tensors (all ranks)."""
 
-    def carry_from(self, tensors: dict[str, Tensor]) -> Any:
+    def carry_from(self, tensors: dict[str, Tensor]) -> list[Any]:
         """Return this worker's part of what `carry_tensors` returned, also with another number of workers."""
 
     def validate(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from token_datasets import documents
 
 from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import VerifyConfig
@@ -44,13 +45,6 @@ def config(tmp_path: Path, tokenizer: TokenizerOptions, name: str = "out", vocab
         vocab=vocab,
         min_freq=3 if vocab else 1,
     )
-
-
-def documents(output: str) -> dict[str, list[str]]:
-    dataset = TokenDataset(output)
-    itos = dataset.folder.read_json("vocab.json")["tokens"]
-    rows = (row for table in dataset.tables() for row in table.to_pylist())
-    return {row["doc_id"]: [itos[token_id] for token_id in row["tokens"]] for row in rows}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
 from ulmfit_ray.storage.token_dataset import read_census
 from ulmfit_ray.text.census import Census
-from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
+from ulmfit_ray.text.tokenizers.kinds import Kind, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab, build_vocab
 
 STEM = "part-0000000"
@@ -111,6 +111,32 @@ def test_with_a_given_vocabulary_a_shard_is_made_in_one_phase_and_has_the_same_b
     assert replace(at_once, seconds=0) == replace(in_two, seconds=0)
     assert not (tmp_path / "other/work").exists()
     assert read_receipts(Folder(str(tmp_path / "other")), "p") == {STEM: at_once}
+
+
+def test_a_shard_has_the_bytes_of_its_cleaned_text_and_of_the_words_that_are_unknown(
+    job: TokenizeJob, tmp_path: Path
+) -> None:
+    receipt = counted(job, tmp_path)
+    assert receipt.num_text_bytes == len("one two two\ntwo\n")
+    assert receipt.num_unknown_bytes is None
+    itos = ["xxunk", "xxpad", "xxbos", "xxmaj", "one"]
+    zeros = np.zeros(len(itos), np.int64)
+    vocab = Vocab(itos, zeros, zeros, 0, 0)
+    Folder(job.output).publish_json(vocab.to_json(), "vocab.json")
+    written = numericalize_shard(job, vocab.fingerprint, STEM)
+    assert (written.num_unknown, written.num_unknown_bytes) == (3, len("two" * 3))
+    assert written.num_text_bytes == receipt.num_text_bytes
+
+
+@pytest.mark.parametrize("kind", ["spacy", "whitespace", "characters"])
+@pytest.mark.parametrize(("rules", "size"), [("none", len("Don't  &lt;\n")), ("fastai-v2", len("don't <\n"))])
+def test_all_kinds_of_tokenizers_count_the_same_bytes(
+    job: TokenizeJob, tmp_path: Path, kind: Kind, rules: str, size: int
+) -> None:
+    settings = TokenizerSettings(kind=kind, rules=(rules,))
+    job = replace(job, settings=settings, tokenizer_fingerprint=make_tokenizer(settings).fingerprint)
+    receipt = tokenize_shard(job, unit_of(tmp_path / "in.jsonl", [{"text": "Don't  &lt;"}]), None, STEM)
+    assert receipt.num_text_bytes == size
 
 
 def test_the_census_of_a_shard_counts_lengths_in_tokens_and_whole_texts(job: TokenizeJob, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from ulmfit_ray.commands.verify import VerifyConfig
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.options import Scaling
-from ulmfit_ray.pipelines.train import lr_find
+from ulmfit_ray.pipelines.train import lr_find, pretrain
 from ulmfit_ray.pipelines.train.config import FindLearningRateConfig
-from ulmfit_ray.pipelines.train.pretrain import make_task
+from ulmfit_ray.pipelines.train.language_model import make_task
 from ulmfit_ray.training.config import LanguageModelTraining
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -45,8 +45,8 @@ def curve(config: FindLearningRateConfig) -> np.ndarray:
 
 def by_hand(config: FindLearningRateConfig, num_steps: int) -> list[float]:
     """Return the losses of a plain loop over the epochs that sets each step's rate itself."""
-    config = replace(config, valid_fraction=0.0)
-    task, _ = make_task(torch.device("cpu"), None, config=config, architecture=config.architecture.chosen())
+    config, start = replace(config, valid_fraction=0.0), pretrain.start_of(config)
+    task, _ = make_task(torch.device("cpu"), None, config=config, start=start, architecture=start.architecture)
     groups = [
         {"params": [p for p in task.model.parameters() if p.ndim >= 2], "weight_decay": config.training.weight_decay},
         {"params": [p for p in task.model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -58,7 +58,7 @@ def by_hand(config: FindLearningRateConfig, num_steps: int) -> list[float]:
         for batch in task.batches(epoch, 0):
             for group in optimizer.param_groups:
                 group["lr"] = 1e-7 * 10 ** (8 * len(losses) / 100)
-            loss, carry, figures = task.loss(task.model, batch, carry, len(losses))
+            loss, carry[0], figures = task.loss(task.model, batch[0], carry[0], len(losses))
             losses.append(float(figures["loss"]))
             if len(losses) == num_steps:
                 return losses

@@ -18,7 +18,7 @@ from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.model.description import Block
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.pipelines.options import Scaling
-from ulmfit_ray.pipelines.train import pretrain
+from ulmfit_ray.pipelines.train import language_model, pretrain
 from ulmfit_ray.pipelines.train import retriever as train_retriever
 from ulmfit_ray.pipelines.train.config import PretrainConfig, TrainRetrieverConfig
 from ulmfit_ray.storage.checkpoints import Checkpoint, publish_checkpoint
@@ -55,6 +55,9 @@ def test_a_model_directory_says_how_good_the_model_is_and_verifies(language_mode
     directory = ModelDirectory(language_model)
     assert directory.manifest.figures["perplexity"] < directory.manifest.figures["word_frequency_perplexity"]
     assert 0 < directory.manifest.figures["accuracy"] < 1
+    left_out = directory.manifest.figures["tokens_left_out"]
+    assert 0 < left_out <= 16
+    assert (directory.manifest.figures["train_tokens"] - left_out) % 16 == 0
     names = sorted(path.name for path in Path(language_model).iterdir())
     small = ["config.json", "manifest.json", "tokenizer.json", "training_log.jsonl", "vocab.json"]
     assert names == sorted(["README.md", "curves.png", "model.safetensors", *small])
@@ -81,7 +84,12 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
     whole = replace(config, output=str(tmp_path / "whole"))
     pretrain.run(whole)
     claim_output("pretrain", config, inputs={"tokens": TokenDataset(config.tokens).fingerprint})
-    make_task = partial(pretrain.make_task, config=config, architecture=config.architecture.chosen())
+    make_task = partial(
+        language_model.make_task,
+        config=config,
+        start=pretrain.start_of(config),
+        architecture=config.architecture.chosen(),
+    )
     task, facts = make_task(torch.device("cpu"), None)
     log = []
     for report in train(task, replace(config.training, checkpoint_every_steps=20)):

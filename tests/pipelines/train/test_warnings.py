@@ -3,7 +3,7 @@
 import pytest
 
 from ulmfit_ray.model.architecture import ArchitectureOptions
-from ulmfit_ray.pipelines.train import pretrain, retriever
+from ulmfit_ray.pipelines.train import language_model, pretrain, retriever
 from ulmfit_ray.pipelines.train.config import PretrainConfig
 from ulmfit_ray.training.config import LanguageModelTraining
 
@@ -11,14 +11,14 @@ FIGURES = {"perplexity": 603.0, "word_frequency_perplexity": 530.0, "num_steps":
 
 
 def test_a_model_no_better_than_word_frequencies_is_called_so_with_both_figures() -> None:
-    warning = pretrain._warning(FIGURES)
+    warning = language_model._warning(FIGURES)
     assert "its perplexity is 603, that of word frequencies alone 530" in warning
     assert "57 steps are too few or too large: raise --training.num-epochs" in warning
 
 
 @pytest.mark.parametrize("figures", [FIGURES | {"perplexity": 150.0}, {"num_steps": 57}])
 def test_a_model_that_learned_or_was_not_validated_gets_no_warning(figures: dict[str, float]) -> None:
-    assert pretrain._warning(figures) == ""
+    assert language_model._warning(figures) == ""
 
 
 def test_a_block_at_chance_is_named() -> None:

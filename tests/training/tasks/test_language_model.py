@@ -13,12 +13,12 @@ CPU = torch.device("cpu")
 
 
 def random_carry(task):
-    return [(torch.randn_like(h), torch.randn_like(c)) for h, c in task.initial_carry()]
+    return [(torch.randn_like(h), torch.randn_like(c)) for h, c in task.initial_carry()[0]]
 
 
 def plain_terms(task, batch, carry, masks):
     """Return cross-entropy, AR's and TAR's mean squares of one window, term by term."""
-    model = task.model
+    model, batch = task.model, batch.token_ids
     raw_output, _ = model.backbone(batch[:, :-1], carry, masks)
     output = raw_output * masks.output
     logits = F.linear(output, model.backbone.embedding.weight[:20], model.decoder_bias[:20])
@@ -36,7 +36,7 @@ def test_the_loss_is_cross_entropy_plus_ar_of_the_dropped_and_tar_of_the_raw_out
 ):
     training = replace(training, activation_reg=alpha, temporal_activation_reg=beta)
     task = make_task(training)
-    batch, carry, step = next(task.batches(0, 0)), random_carry(task), 6
+    batch, carry, step = next(task.batches(0, 0))[0], random_carry(task), 6
     masks = draw_masks(architecture, seed=11 * 1_000_003 + step, global_batch_size=4, rows=slice(0, 4), device=CPU)
     loss, _, figures = task.loss(task.model, batch, carry, step)
     entropy, activation, temporal = plain_terms(task, batch, carry, masks)
@@ -47,16 +47,17 @@ def test_the_loss_is_cross_entropy_plus_ar_of_the_dropped_and_tar_of_the_raw_out
 
 def test_a_window_of_one_token_has_no_temporal_term(make_task, training):
     task = make_task(replace(training, activation_reg=0.0))
-    batch, carry = next(task.batches(0, 0))[:, :2], random_carry(task)
+    batch, carry = next(task.batches(0, 0))[0], random_carry(task)
+    batch = replace(batch, token_ids=batch.token_ids[:, :2])
     loss, _, figures = task.loss(task.model, batch, carry, 0)
     assert torch.equal(loss.detach(), figures["loss"])
 
 
 def test_regularizers_change_the_gradient_but_not_the_loss_that_is_reported(make_task, training):
     plain, regularized = make_task(replace(training, activation_reg=0.0)), make_task(training)
-    batch = next(plain.batches(0, 0))
+    batch = next(plain.batches(0, 0))[0]
     (first, _, logged), (second, _, also_logged) = (
-        task.loss(task.model, batch, task.initial_carry(), 0) for task in (plain, regularized)
+        task.loss(task.model, batch, task.initial_carry()[0], 0) for task in (plain, regularized)
     )
     assert torch.equal(logged["loss"], also_logged["loss"])
     assert second > first
@@ -64,7 +65,7 @@ def test_regularizers_change_the_gradient_but_not_the_loss_that_is_reported(make
 
 def test_masks_change_from_step_to_step(make_task, training):
     task = make_task(training)
-    batch, carry = next(task.batches(0, 0)), task.initial_carry()
+    batch, carry = next(task.batches(0, 0))[0], task.initial_carry()[0]
     found = [float(task.loss(task.model, batch, carry, step)[0].detach()) for step in (0, 1, 2, 0)]
     assert len(set(found)) == 3
     assert found[3] == found[0]
@@ -72,9 +73,9 @@ def test_masks_change_from_step_to_step(make_task, training):
 
 def test_the_carry_is_the_state_after_the_window_cut_off_from_the_graph(make_task, training, architecture):
     task = make_task(training, shape=architecture.without_dropout())
-    batch, carry = next(task.batches(0, 0)), random_carry(task)
+    batch, carry = next(task.batches(0, 0))[0], random_carry(task)
     _, new_carry, _ = task.loss(task.model, batch, carry, 0)
-    _, expected = task.model.backbone(batch[:, :-1], carry)
+    _, expected = task.model.backbone(batch.token_ids[:, :-1], carry)
     for pair, expected_pair in zip(new_carry, expected, strict=True):
         assert_close(list(pair), list(expected_pair))
         assert not any(value.requires_grad for value in pair)
@@ -83,7 +84,7 @@ def test_the_carry_is_the_state_after_the_window_cut_off_from_the_graph(make_tas
 def test_in_bfloat16_the_loss_is_near_and_the_carry_stays_float32(make_task, training, architecture):
     shape = architecture.without_dropout()
     exact, reduced = make_task(training, shape=shape), make_task(training, shape=shape, precision="bfloat16")
-    batch, carry = next(exact.batches(0, 0)), random_carry(exact)
+    batch, carry = next(exact.batches(0, 0))[0], random_carry(exact)
     loss, *_ = exact.loss(exact.model, batch, carry, 0)
     near, new_carry, _ = reduced.loss(reduced.model, batch, carry, 0)
     assert near.dtype == torch.float32
@@ -100,7 +101,7 @@ def test_validation_is_the_plain_loss_over_the_whole_stream_with_its_state_carri
     figures = task.validate()
     windows = [torch.from_numpy(window).long() for window in task._valid_windows(0, 0)]
     whole = torch.cat([window[:, :-1] for window in windows] + [windows[-1][:, -1:]], 1)
-    outputs, _ = task.model.backbone(whole[:, :-1], task.initial_carry())
+    outputs, _ = task.model.backbone(whole[:, :-1], task.initial_carry()[0])
     logits = F.linear(outputs, task.model.backbone.embedding.weight[:20], task.model.decoder_bias[:20])
     loss = F.cross_entropy(logits.flatten(0, 1), whole[:, 1:].flatten()).item()
     assert figures["loss"] == pytest.approx(loss, rel=1e-5)
@@ -116,18 +117,21 @@ def test_without_validation_documents_there_are_no_figures(make_task, training):
 def test_the_carry_survives_its_way_through_named_tensors(make_task, training):
     task = make_task(training)
     carry = random_carry(task)
-    tensors = task.carry_tensors(carry)
+    tensors = task.carry_tensors([carry])
     assert set(tensors) == {"0.h", "0.c", "1.h", "1.c"}
-    for pair, expected in zip(task.carry_from(tensors), carry, strict=True):
+    for pair, expected in zip(task.carry_from(tensors)[0], carry, strict=True):
         assert all(torch.equal(value, wanted) for value, wanted in zip(pair, expected, strict=True))
 
 
 def test_batches_are_the_streams_windows_as_int64(make_task, training):
     task = make_task(training)
-    windows = list(task.batches(0, 0))
+    windows = [piece.token_ids for (piece,) in task.batches(0, 0)]
     assert len(windows) == task.steps_per_epoch
     assert {window.dtype for window in windows} == {torch.int64}
-    assert all(torch.equal(*pair) for pair in zip(task.batches(0, 3), windows[3:], strict=True))
+    assert all(
+        torch.equal(*pair)
+        for pair in zip((piece.token_ids for (piece,) in task.batches(0, 3)), windows[3:], strict=True)
+    )
 
 
 def test_the_defaults_of_ar_and_tar_are_those_of_the_paper():

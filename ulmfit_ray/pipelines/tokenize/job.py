@@ -232,6 +232,7 @@ def _finish(
             **types.figures(),
             "num_unknown": num_unknown,
             "unknown_rate": round(num_unknown / max(1, sum(receipt.num_tokens for receipt in written)), 6),
+            **_text_bytes(written),
             **corpus_census(folder, written).figures(),
         },
     )
@@ -241,6 +242,15 @@ def _finish(
     for name in ("", "shards", "done", "census", "quarantine"):
         folder.sweep(name)
     return manifest
+
+
+def _text_bytes(written: list[Receipt]) -> dict[str, int]:
+    """Return the bytes of cleaned text, and of its unknown words; nothing if an earlier version made a shard."""
+    sizes = [(receipt.num_text_bytes, receipt.num_unknown_bytes) for receipt in written]
+    known = [(text, unknown) for text, unknown in sizes if text is not None and unknown is not None]
+    if len(known) < len(sizes):
+        return {}
+    return {"num_text_bytes": sum(text for text, _ in known), "num_unknown_bytes": sum(part for _, part in known)}
 
 
 def _summary(folder: Folder, manifest: Manifest, found: dict[str, object] | None = None) -> dict[str, object]:

@@ -29,6 +29,7 @@ from ulmfit_ray.storage.model_directory import read_tokenizer_model
 from ulmfit_ray.storage.receipts import Receipt, read_receipt
 from ulmfit_ray.storage.token_dataset import census_file, token_schema, write_arrow, write_census
 from ulmfit_ray.text.census import Census, checksums
+from ulmfit_ray.text.sizes import text_bytes, word_bytes
 from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.types import NumberedDocuments, TypeTable
 from ulmfit_ray.text.vocab import UNK_ID, Vocab
@@ -76,7 +77,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     tokenizer = _tokenizer(job.settings, job.tokenizer_fingerprint, model_folder)
     tokenizer.forget()
     types = TypeTable(tokenizer)
-    rows = _LocalRows(job.corpus)
+    rows = _LocalRows(job)
     bad: list[BadDocument] = []
     found = documents_of(unit, streamed, job.corpus.file_format(), job.corpus.columns)
     for block in blocks(_good(found, bad)):
@@ -90,6 +91,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
         num_tokens=rows.num_tokens,
         quarantined={reason: reasons.count(reason) for reason in sorted(set(reasons))},
         num_bytes=len(streamed.text) if streamed else unit.num_bytes,
+        num_text_bytes=rows.num_text_bytes,
         last=streamed.is_last if streamed else None,
     )
     folder, quarantine = Folder(job.output), f"quarantine/{shard}.jsonl"
@@ -99,8 +101,11 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     files[census_file(shard)] = partial(write_census, census.to_table())
     if job.vocab is not None:
         vocab = _vocab(job.output, job.vocab)
-        table = _with_global_ids(job, table, vocab.ids_of(types.to_table()["token"].combine_chunks()), vocab, shard)
-        receipt = replace(receipt, num_unknown=_num_unknown(table))
+        counts = types.to_table()
+        global_ids = vocab.ids_of(counts["token"].combine_chunks())
+        table = _with_global_ids(job, table, global_ids, vocab, shard)
+        unknown_bytes = _unknown_bytes(counts, global_ids)
+        receipt = replace(receipt, num_unknown=_num_unknown(table), num_unknown_bytes=unknown_bytes)
         files[f"shards/{shard}.arrow"] = partial(write_arrow, table)
         return commit_shard(folder, receipt, files, began=began)
     files[f"work/{shard}.arrow"] = partial(write_arrow, table)
@@ -134,12 +139,12 @@ def blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
 class _LocalRows:
     """The good documents of one shard, a table for each block of them."""
 
-    def __init__(self, corpus: CorpusFacts) -> None:
-        self._columns = corpus.columns
+    def __init__(self, job: TokenizeJob) -> None:
+        self._columns, self._rules = job.corpus.columns, job.settings.rules
         self._blocks: list[list[pa.Array]] = []
         self._lengths = [np.empty(0, np.int64)]
         self._checksums = [np.empty(0, np.uint64)]
-        self.num_tokens = 0
+        self.num_tokens = self.num_text_bytes = 0
 
     def add(self, block: list[Document], numbered: NumberedDocuments) -> None:
         arrays = [pa.array([document.doc_id for document in block], pa.string())]
@@ -152,6 +157,7 @@ class _LocalRows:
         self._lengths.append(np.diff(numbered.bounds))
         self._checksums.append(checksums(document.fields for document in block))
         self.num_tokens += len(numbered.ids)
+        self.num_text_bytes += sum(text_bytes(document.fields, self._rules) for document in block)
 
     def to_table(self, shard: str) -> pa.Table:
         schema = token_schema(len(self._columns.text), self._columns.kept_fields(), pa.uint32(), {"unit": shard})
@@ -189,7 +195,8 @@ def numericalize_shard(job: TokenizeJob, vocab_fingerprint: str, shard: str) -> 
     counted = read_receipt(folder, shard, WORK_RECEIPTS)
     vocab = _vocab(job.output, vocab_fingerprint)
     with folder.open(f"work/{shard}.types.parquet") as source:
-        global_ids = vocab.ids_of(pq.read_table(source, columns=["token"])["token"].combine_chunks())
+        counts = pq.read_table(source, columns=["token", "count"])
+    global_ids = vocab.ids_of(counts["token"].combine_chunks())
     with folder.open(f"work/{shard}.arrow") as source:
         local = pa.ipc.open_file(source).read_all().combine_chunks()
         table = _with_global_ids(job, local, global_ids, vocab, shard)
@@ -201,6 +208,8 @@ def numericalize_shard(job: TokenizeJob, vocab_fingerprint: str, shard: str) -> 
             num_unknown=_num_unknown(table),
             quarantined=counted.quarantined,
             num_bytes=counted.num_bytes,
+            num_text_bytes=counted.num_text_bytes,
+            num_unknown_bytes=_unknown_bytes(counts, global_ids),
             seconds=counted.seconds,
             last=counted.last,
             files={name: digest for name, digest in counted.files.items() if not name.startswith("work/")},
@@ -231,3 +240,9 @@ def _token_ids(table: pa.Table) -> np.ndarray:
 
 def _num_unknown(table: pa.Table) -> int:
     return int(np.count_nonzero(_token_ids(table) == UNK_ID))
+
+
+def _unknown_bytes(types: pa.Table, global_ids: np.ndarray) -> int:
+    """Return how many bytes the occurrences of the types have that the vocabulary does not know."""
+    unknown = types.filter(pa.array(global_ids == UNK_ID))
+    return int(word_bytes(unknown["token"].combine_chunks()) @ unknown["count"].to_numpy())

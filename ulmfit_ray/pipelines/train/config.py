@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ulmfit_ray.config import ConfigError, operational
-from ulmfit_ray.model.architecture import ArchitectureOptions
+from ulmfit_ray.model.architecture import ArchitectureOptions, DropoutOptions
 from ulmfit_ray.pipelines.options import RayRun, Scaling
-from ulmfit_ray.training.config import LanguageModelTraining, Precision, RetrieverTraining
+from ulmfit_ray.training.config import FinetuneTraining, LanguageModelTraining, Precision, RetrieverTraining
 
 LEAST_STEPS = 20
 
@@ -20,8 +20,8 @@ class TrainRun(RayRun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainConfig(TrainRun):
-    """Train an AWD-LSTM language model from scratch on a token dataset."""
+class LanguageModelRun(TrainRun):
+    """What the verbs that train a language model share."""
 
     tokens: str
     """Token dataset to train on."""
@@ -31,22 +31,45 @@ class PretrainConfig(TrainRun):
     """Token dataset to validate on, with the same vocabulary (default: held-out documents of --tokens)."""
     valid_fraction: float = 0.1
     """Fraction of the documents held out for validation by a hash of id and seed (0: none); unused with --valid."""
-    direction: Literal["forward", "backward"] = "forward"
-    """Reading direction; backward: each document is read from its end."""
-    architecture: ArchitectureOptions = field(default_factory=ArchitectureOptions)
     training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
     scaling: Scaling = operational(default_factory=Scaling)
     precision: Precision = "auto"
-    """Number format of the training; auto: bfloat16 if the hardware has it, else float32."""
+    """Number format of the training; auto: bfloat16 if the hardware has it, else float16 on a GPU, else float32."""
     seed: int = 0
     """Seed of the initial weights, the order of documents, dropout, and the choice of held-out documents."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.valid_fraction < 1:
             raise ConfigError("--valid-fraction must lie in [0, 1)")
+        if self.training.needs_validation and not self.valid_fraction and self.valid is None:
+            raise ConfigError(
+                "--training.keep-best, --training.patience and nt-asgd need validation documents: give --valid, or a"
+                " --valid-fraction over 0"
+            )
         if self.seed < 0:
             raise ConfigError("--seed must not be negative")
         self.scaling.check(self.training.global_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig(LanguageModelRun):
+    """Train an AWD-LSTM language model from scratch on a token dataset."""
+
+    direction: Literal["forward", "backward"] = "forward"
+    """Reading direction; backward: each document is read from its end."""
+    architecture: ArchitectureOptions = field(default_factory=ArchitectureOptions)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneConfig(LanguageModelRun):
+    """Train a language model on other text, with another vocabulary: words that both have keep their vectors."""
+
+    model: str
+    """Model directory of the language model to start from."""
+    architecture: DropoutOptions = field(default_factory=DropoutOptions)
+    training: FinetuneTraining = field(default_factory=FinetuneTraining)
+    reset_embeddings: bool = False
+    """Keep the LSTM layers alone, and begin with random word vectors: for a related language."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,14 +77,14 @@ class FindLearningRateConfig(PretrainConfig):
     """Suggest a learning rate for a language model, by the losses of a few steps at rates from tiny to huge.
 
     Takes pretrain's options, or its TOML file, because the rate that suits depends on nearly all of them. Those of the
-    schedule, of validation, checkpoints and reports have no effect. One worker makes the steps, whatever
+    schedule, of unfreezing, validation, checkpoints and reports have no effect. One worker makes the steps, whatever
     --scaling.num-workers says: the losses are those of any number.
     """
 
     output: str = operational()
     """Directory or URI of the curve: lr_find.csv and lr_find.png."""
     model: str | None = None
-    """Model directory of the language model to start from (default: a new one, see --architecture)."""
+    """Model directory of the language model to start from, as finetune does (default: a new one, of --architecture)."""
     first_rate: float = 1e-7
     """Learning rate of the first step."""
     last_rate: float = 10.0
@@ -100,7 +123,7 @@ class TrainRetrieverConfig(TrainRun):
     training: RetrieverTraining = field(default_factory=RetrieverTraining)
     scaling: Scaling = operational(default_factory=Scaling)
     precision: Precision = "auto"
-    """Number format of the training; auto: bfloat16 if the hardware has it, else float32."""
+    """Number format of the training; auto: bfloat16 if the hardware has it, else float16 on a GPU, else float32."""
     seed: int = 0
     """Seed of the initial weights, the order of pairs, spans and dropout."""
 

@@ -25,7 +25,7 @@ from ulmfit_ray.storage.manifest import Figure, Manifest, Totals
 from ulmfit_ray.storage.model_directory import write_model_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import TrainingConfig
-from ulmfit_ray.training.state import MODEL, part
+from ulmfit_ray.training.state import final_weights
 
 Figures = dict[str, Figure]
 
@@ -129,7 +129,7 @@ def _num_parameters(model: nn.Module) -> int:
 
 def _write_model(folder: Folder, verb: TrainingVerb, result: TrainingResult) -> Manifest:
     """Write the model directory from the last state, then delete the checkpoints."""
-    weights = part(result.state, MODEL)
+    weights = final_weights(result.state)
     model = verb.new_model()
     model.load_state_dict(weights)
     precision = str(result.checkpoint.facts["precision"])

@@ -16,11 +16,10 @@ from ray.exceptions import RayTaskError
 
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.lifecycle import claim_output, output_lease, print_dry_run
-from ulmfit_ray.model.architecture import Architecture
-from ulmfit_ray.model.files import load_tensors
 from ulmfit_ray.pipelines.runtime import largest_node_cpus, ray_session, require_resources
-from ulmfit_ray.pipelines.train.config import FindLearningRateConfig
-from ulmfit_ray.pipelines.train.pretrain import make_task, with_vocab_size
+from ulmfit_ray.pipelines.train import finetune, pretrain
+from ulmfit_ray.pipelines.train.config import FindLearningRateConfig, FinetuneConfig
+from ulmfit_ray.pipelines.train.language_model import Start, chosen_for_tokens, make_task, with_vocab_size
 from ulmfit_ray.reporting.curves import rate_curve
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.progress import Bar
@@ -45,45 +44,36 @@ def run(config: FindLearningRateConfig) -> Manifest | None:
 
 
 def _run(config: FindLearningRateConfig) -> Manifest | None:
+    config = chosen_for_tokens(config)
     tokens = TokenDataset(config.tokens)
-    model = _model(config, tokens)
-    training = config.training.chosen_for(tokens.manifest.counts.num_tokens)
-    # Every document is trained on: none is scored at the end, and to count the held-out ones' words takes time.
-    config = replace(config, training=training, valid=None, valid_fraction=0.0)
-    if model is None:
-        architecture = with_vocab_size(config.architecture.chosen(), int(tokens.manifest.figures["vocab_size"]))
-    else:
-        assert model.description.architecture is not None
-        architecture = model.description.architecture
-        direction: Any = model.description.direction
-        config = replace(config, direction=direction)
-    inputs = {"tokens": tokens.fingerprint} | ({"weights": model.fingerprint} if model else {})
-    folder, manifest = claim_output(VERB, config, inputs=inputs)
+    start = _start(config, tokens)
+    folder, manifest = claim_output(VERB, config, inputs={"tokens": tokens.fingerprint} | start.inputs)
     if manifest is not None:
         _show("complete, nothing to do", manifest, folder)
         return manifest
     if config.dry_run:
         print_dry_run(config, f"{config.num_steps} steps at rates from {config.first_rate:g} to {config.last_rate:g}")
         return None
+    architecture = with_vocab_size(start.architecture, int(tokens.manifest.figures["vocab_size"]))
     with ray_session(config.ray):
-        sweep = _sweep(config, architecture)
+        sweep = _sweep(config, replace(start, architecture=architecture))
         manifest = _write(folder, sweep, config, tokens)
     _show(VERB, manifest, folder)
     return manifest
 
 
-def _model(config: FindLearningRateConfig, tokens: TokenDataset) -> ModelDirectory | None:
-    """Return the language model to start from, None for a new one."""
+def _start(config: FindLearningRateConfig, tokens: TokenDataset) -> Start:
+    """Return what the steps start from: what pretrain or finetune would."""
     if config.model is None:
-        return None
+        return pretrain.start_of(config)
     model = ModelDirectory(config.model)
     if model.description.kind != "lm":
         raise ConfigError(f"--model {config.model} is a {model.description.kind}; needed is a language model")
-    model.check_tokens(tokens.manifest.vocab, config.tokens)
-    return model
+    like = FinetuneConfig(model=config.model, tokens=config.tokens, output=config.output)
+    return finetune.start_of(like, model, tokens)
 
 
-def _sweep(config: FindLearningRateConfig, architecture: Architecture) -> RateSweep:
+def _sweep(config: FindLearningRateConfig, start: Start) -> RateSweep:
     """Let a worker make the steps, and show how far it is."""
     scaling, num_gpus = config.scaling, int(config.scaling.use_gpu)
     require_resources(config.ray, num_cpus=scaling.num_cpus or 1, num_gpus=num_gpus, what=VERB)
@@ -100,7 +90,7 @@ def _sweep(config: FindLearningRateConfig, architecture: Architecture) -> RateSw
     with Bar(VERB, config.num_steps, "steps") as bar:
         try:
             # One answer is asked for at a time, because each is shown when it comes.
-            for answer in task.remote(config, architecture, num_cpus):
+            for answer in task.remote(config, start, num_cpus):
                 rate, loss, num_tokens = ray.get(answer)
                 sweep.add(rate, loss)
                 bar.advance(1, note=f"loss {loss:.3f}, rate {rate:.1e}", tokens=num_tokens)
@@ -109,23 +99,15 @@ def _sweep(config: FindLearningRateConfig, architecture: Architecture) -> RateSw
     return sweep
 
 
-def sweep_steps(config: FindLearningRateConfig, architecture: Architecture, num_threads: int) -> Iterator[Step]:
+def sweep_steps(config: FindLearningRateConfig, start: Start, num_threads: int) -> Iterator[Step]:
     """Yield the steps until the last one or until the loss diverges (on a worker)."""
     configure_logging()
     torch.set_num_threads(num_threads)
     device = torch.device("cuda" if config.scaling.use_gpu else "cpu")
-    task, _ = make_task(device, None, config=config, architecture=architecture)
-    if config.model is not None:
-        with ModelDirectory(config.model).weights() as path:
-            task.model.load_state_dict(load_tensors(path))
-    training = replace(
-        config.training,
-        # Epochs that are whole, though the sweep ends within one.
-        num_epochs=math.ceil(config.num_steps / task.steps_per_epoch),
-        learning_rate=config.last_rate,
-        report_every_steps=1,
-        checkpoint_every_steps=5 * config.num_steps,
-    )
+    config = plain(config)
+    task, _ = make_task(device, None, config=config, start=start, architecture=start.architecture)
+    # Epochs that are whole, though the sweep ends within one.
+    training = replace(config.training, num_epochs=math.ceil(config.num_steps / task.steps_per_epoch))
     sweep = RateSweep()
     try:
         for report in train(task, training, schedule=partial(_schedule, config=config)):
@@ -139,6 +121,23 @@ def sweep_steps(config: FindLearningRateConfig, architecture: Architecture, num_
     except NotFiniteError:
         # The end of the curve: it has gone as far up as it can.
         return
+
+
+def plain(config: FindLearningRateConfig) -> FindLearningRateConfig:
+    """Return the config of a sweep: all layers are trained, and nothing but rate and loss of a step matters."""
+    training = replace(
+        config.training,
+        learning_rate=config.last_rate,
+        unfreezing="none",
+        vary_bptt=False,
+        keep_best=False,
+        patience=0,
+        report_every_steps=1,
+        checkpoint_every_steps=5 * config.num_steps,
+    )
+    config = replace(config, training=training)
+    # To count the words of held-out documents takes a pass over the tokens, and only nt-asgd wants to be validated.
+    return config if training.needs_validation else replace(config, valid=None, valid_fraction=0.0)
 
 
 def _schedule(step: int, num_steps: int, *, config: FindLearningRateConfig) -> tuple[float, float]:

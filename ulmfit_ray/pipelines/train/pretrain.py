@@ -1,151 +1,17 @@
 """Token dataset -> language model."""
 
-import math
-from dataclasses import replace
-from functools import partial
-from typing import Any
-
-import torch
-
-from ulmfit_ray.config import ConfigError
-from ulmfit_ray.evaluation.language_model import word_frequency_perplexity
-from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import LanguageModel
 from ulmfit_ray.pipelines.train.config import PretrainConfig
-from ulmfit_ray.pipelines.train.job import Figures, TrainingVerb, run_training_verb
-from ulmfit_ray.pipelines.train.workers import TrainingResult
-from ulmfit_ray.reporting.model_card import language_model_card
+from ulmfit_ray.pipelines.train.language_model import Start, chosen_for_tokens, run_language_model
 from ulmfit_ray.storage.manifest import Manifest
-from ulmfit_ray.storage.model_directory import read_tokenizer_model
-from ulmfit_ray.storage.token_dataset import TokenDataset
-from ulmfit_ray.streams.language_model import LMStream
-from ulmfit_ray.streams.selection import Selection, count_tokens, select
-from ulmfit_ray.training.distributed import of_first_worker, own_rows
-from ulmfit_ray.training.precision import resolve_precision
-from ulmfit_ray.training.tasks.language_model import LanguageModelTask
 
 
 def run(config: PretrainConfig) -> Manifest | None:
     """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
-    tokens, valid = _open_tokens(config)
-    config = replace(config, training=config.training.chosen_for(tokens.manifest.counts.num_tokens))
-    vocab = tokens.folder.read_json("vocab.json")
-    architecture = with_vocab_size(config.architecture.chosen(), len(vocab["tokens"]))
-    verb = TrainingVerb(
-        name="pretrain",
-        inputs={"tokens": tokens.fingerprint} | ({"valid": valid.fingerprint} if valid else {}),
-        tokens=tokens,
-        steps_per_epoch=_steps_per_epoch(config, tokens),
-        make_task=partial(make_task, config=config, architecture=architecture),
-        new_model=partial(LanguageModel, architecture),
-        direction=config.direction,
-        pooling="mean",
-        vocab=vocab,
-        tokenizer=tokens.folder.read_json("tokenizer.json"),
-        tokenizer_model=read_tokenizer_model(tokens.folder),
-        vocab_fingerprint=tokens.manifest.vocab,
-        tokenizer_fingerprint=tokens.manifest.tokenizer,
-        figures=_figures,
-        warning=_warning,
-        card=language_model_card,
-        shown=("train_tokens", "num_parameters", "num_steps", "perplexity", "word_frequency_perplexity", "accuracy"),
-    )
-    return run_training_verb(config, verb)
+    config = chosen_for_tokens(config)
+    return run_language_model("pretrain", config, start_of(config))
 
 
-def _open_tokens(config: PretrainConfig) -> tuple[TokenDataset, TokenDataset | None]:
-    tokens = TokenDataset(config.tokens)
-    valid = TokenDataset(config.valid) if config.valid else None
-    if valid is not None and valid.manifest.vocab != tokens.manifest.vocab:
-        raise ConfigError(
-            f"the vocabulary of {config.valid} ({valid.manifest.vocab[:12]}) is not that of {config.tokens}"
-            f" ({tokens.manifest.vocab[:12]}): tokenize it with --vocab {config.tokens}"
-        )
-    return tokens, valid
-
-
-def with_vocab_size(architecture: Architecture, vocab_size: int) -> Architecture:
-    """Return the architecture with the number of words it will know."""
-    if architecture.vocab_size > vocab_size:
-        raise ConfigError(
-            f"--architecture.vocab-size {architecture.vocab_size}: the tokens' vocabulary has {vocab_size}"
-        )
-    return replace(architecture, vocab_size=architecture.vocab_size or vocab_size)
-
-
-def _selections(config: PretrainConfig) -> tuple[TokenDataset, Selection, TokenDataset, Selection | None]:
-    """Return the training dataset and the documents selected from it, then the same for validation (None: none)."""
-    tokens, valid = _open_tokens(config)
-    if valid is not None:
-        everything = partial(select, fraction=0.0, seed=config.seed, held_out=False)
-        return tokens, everything(tokens), valid, everything(valid)
-    part = partial(select, tokens, fraction=config.valid_fraction, seed=config.seed)
-    return tokens, part(held_out=False), tokens, part(held_out=True) if config.valid_fraction else None
-
-
-def make_task(
-    device: torch.device, precision: str | None, *, config: PretrainConfig, architecture: Architecture
-) -> tuple[LanguageModelTask, dict[str, Any]]:
-    """Build the task, and the facts for its checkpoints, on a worker (all ranks alike)."""
-    training = config.training
-    tokens, train_selection, valid, valid_selection = _selections(config)
-    make_stream = partial(
-        LMStream,
-        global_batch_size=training.global_batch_size,
-        bptt=training.bptt,
-        columns=own_rows(training.global_batch_size),
-        seed=config.seed,
-        backward=config.direction == "backward",
-    )
-    stream = make_stream(tokens, train_selection)
-    precision = precision or of_first_worker(resolve_precision(config.precision, device))
-    facts: dict[str, Any] = {"precision": precision, "device": str(device)}
-    facts["train_tokens"] = train_selection.total_tokens
-    valid_stream = None
-    if valid_selection is not None:
-        valid_stream = make_stream(valid, valid_selection, shuffle=False, what="validation tokens (--valid-fraction)")
-        facts["valid_tokens"] = valid_selection.total_tokens
-        facts["word_frequency_perplexity"] = word_frequency_perplexity(
-            count_tokens(tokens, train_selection, architecture.vocab_size),
-            count_tokens(valid, valid_selection, architecture.vocab_size),
-        )
-    torch.manual_seed(config.seed)
-    task = LanguageModelTask(
-        LanguageModel(architecture),
-        training,
-        train_windows=stream.windows,
-        steps_per_epoch=stream.num_windows,
-        valid_windows=valid_stream.windows if valid_stream else None,
-        seed=config.seed,
-        precision=precision,
-        device=device,
-    )
-    return task, facts
-
-
-def _figures(result: TrainingResult) -> Figures:
-    names = ("train_tokens", "valid_tokens", "word_frequency_perplexity")
-    figures: Figures = {name: result.checkpoint.facts[name] for name in names if name in result.checkpoint.facts}
-    for row in [row for row in result.log if "perplexity" in row][-1:]:
-        figures |= {name: row[name] for name in ("loss", "perplexity", "accuracy")}
-    return figures
-
-
-def _steps_per_epoch(config: PretrainConfig, tokens: TokenDataset) -> int:
-    held_out = 0.0 if config.valid else config.valid_fraction
-    per_step = config.training.global_batch_size * config.training.bptt
-    return math.ceil(tokens.manifest.counts.num_tokens * (1 - held_out) / per_step)
-
-
-def _warning(figures: Figures) -> str:
-    if "perplexity" not in figures:
-        return ""
-    perplexity, frequencies = float(figures["perplexity"]), float(figures["word_frequency_perplexity"])
-    if perplexity < frequencies:
-        return ""
-    return (
-        f"the model has learned nothing from context: its perplexity is {perplexity:.0f}, that of word frequencies"
-        f" alone {frequencies:.0f}.\n    {figures['num_steps']:,} steps are too few or too large: raise"
-        " --training.num-epochs, or lower --training.global-batch-size and --training.bptt"
-        " (about 1,000 tokens a step suit a small corpus)"
-    )
+def start_of(config: PretrainConfig) -> Start:
+    """Return a new model of the config's shape: its weights are random."""
+    return Start(config.architecture.chosen(), config.direction, LanguageModel)

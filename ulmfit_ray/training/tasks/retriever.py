@@ -48,23 +48,33 @@ class RetrieverTask:
         self.model = model.to(device)
         self.device = device
         self.steps_per_epoch = steps_per_epoch
-        self.batches = batches
-        self._config, self._seed, self._precision = config, seed, precision
+        self._batches = batches
+        self._config, self._seed, self.precision = config, seed, precision
         self._rows = own_rows(config.global_batch_size)
 
     def layer_groups(self) -> list[LayerGroup]:
         """Return the retriever's own."""
         return self.model.layer_groups()
 
-    def initial_carry(self) -> None:
-        """Return nothing: batches do not depend on each other."""
+    def batches(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
+        """Yield batches whole: a query is compared with all of its batch."""
+        return ([batch] for batch in self._batches(epoch, first_step))
 
-    def carry_tensors(self, carry: None) -> dict[str, Tensor]:
+    def rate_factor(self, batch: list[Batch]) -> float:
+        """Return 1: all batches are alike."""
+        return 1.0
+
+    def initial_carry(self) -> list[None]:
+        """Return nothing: batches do not depend on each other."""
+        return [None]
+
+    def carry_tensors(self, carry: list[None]) -> dict[str, Tensor]:
         """Return nothing to keep."""
         return {}
 
-    def carry_from(self, tensors: dict[str, Tensor]) -> None:
+    def carry_from(self, tensors: dict[str, Tensor]) -> list[None]:
         """Take nothing back."""
+        return [None]
 
     def validate(self) -> dict[str, float]:
         """Return nothing: a retriever is measured by `evaluate retrieval`, with judged queries."""
@@ -96,7 +106,7 @@ class RetrieverTask:
             places.append(self._tensor(np.argsort(order)))
             masks = self._masks(2 * step + number).rows(self._tensor(order))
             towers.append((self._tensor(ids[order]), self._tensor(lengths[order]), masks))
-        with autocast(self._precision, self.device):
+        with autocast(self.precision, self.device):
             results = model(towers)
         queries, documents = (
             {name: block[place] for name, block in tower.items()} for tower, place in zip(results, places, strict=True)

@@ -1,0 +1,32 @@
+"""Matrix products x @ weight.T for training, by oneDNN where that is faster than what torch would choose.
+
+torch leaves float32 products on CPUs to MKL, which on AMD processors takes twice oneDNN's time, and packs a bfloat16
+weight again for each product (benchmarks/train_lm.py).
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def product_with(weight: Tensor, rows: int, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """Return x (R, K) -> x @ weight.T + bias for a weight (N, K) that is used several times, mostly with R = `rows`."""
+    if not _has_onednn(weight):
+        return lambda x: F.linear(x, weight, bias)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x @ weight.T for x (R, K) and a weight (N, K) that is used once."""
+    if x.dtype is torch.float32 and _has_onednn(weight):
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+        return result
+    return x @ weight.t()
+
+
+def _has_onednn(weight: Tensor) -> bool:
+    is_known = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
+    return is_known and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")

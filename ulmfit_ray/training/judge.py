@@ -1,0 +1,44 @@
+"""What the validation losses decide: which weights are kept, when averaging begins, and when training ends early."""
+
+from torch import Tensor, nn
+
+from ulmfit_ray.training.config import TrainingConfig
+
+
+class Judge:
+    """The validation loss of every epoch so far, and the best epoch's weights where they are to be kept."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self._config = config
+        self.losses: list[float] = []
+        self.best: dict[str, Tensor] = {}
+        """The model's state of the best epoch; empty unless `keep_best`."""
+
+    def add(self, figures: dict[str, float], model: nn.Module) -> None:
+        """Take in an epoch's figures, and the weights that they are of.
+
+        Raises:
+            ValueError: there is no loss, but the config needs one.
+        """
+        if "loss" not in figures:
+            if self._config.needs_validation:
+                raise ValueError("keep-best, patience and nt-asgd need validation documents: give --valid-fraction")
+            return
+        self.losses.append(figures["loss"])
+        if self._config.keep_best and self.losses[-1] == min(self.losses):
+            self.best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the loss has not fallen for `patience` epochs."""
+        since_best = len(self.losses) - 1 - self.losses.index(min(self.losses)) if self.losses else 0
+        return 0 < self._config.patience <= since_best
+
+    @property
+    def wants_average(self) -> bool:
+        """Tell whether nt-asgd is to average (Merity et al. 2017, algorithm 1): once yes, for ever yes."""
+        interval = self._config.non_monotone_interval
+        return self._config.optimizer == "nt-asgd" and any(
+            number > interval and loss > min(self.losses[: number - interval])
+            for number, loss in enumerate(self.losses)
+        )
