@@ -17,6 +17,7 @@ from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.train import lr_find, pretrain
 from ulmfit_ray.pipelines.train.config import FindLearningRateConfig
 from ulmfit_ray.pipelines.train.language_model import make_task
+from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import LanguageModelTraining
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -104,17 +105,20 @@ def test_a_finished_sweep_is_shown_again_and_another_one_refused(
 
 
 def test_a_sweep_from_a_model_begins_where_the_model_stands(
-    config: FindLearningRateConfig, language_model: str, small_architecture: ArchitectureOptions
+    config: FindLearningRateConfig, language_model: str
 ) -> None:
     config = replace(config, num_steps=20, last_rate=1e-6, model=language_model, architecture=ArchitectureOptions())
     lr_find.run(config)
-    # Three epochs taught it so much; a new model begins at the logarithm of its 2,000 words.
-    assert curve(config)[:, 1].mean() < math.log(small_architecture.vocab_size) - 1.5
+    # Three epochs taught it so much; a new model begins at the logarithm of the number of words.
+    num_words = TokenDataset(config.tokens).manifest.figures["vocab_size"]
+    assert curve(config)[:, 1].mean() < math.log(num_words) - 1.5
 
 
 def test_what_the_worker_refuses_is_said_in_its_own_words(config: FindLearningRateConfig) -> None:
     training = replace(config.training, global_batch_size=1_000_000)
-    with pytest.raises(RuntimeError, match=r"^ValueError: \d+ tokens are too few for a batch of 1000000 rows: lower"):
+    with pytest.raises(
+        RuntimeError, match=r"^ValueError: 58,\d+ tokens are too few for a batch of 1000000 rows: lower"
+    ):
         lr_find.run(replace(config, training=training))
     assert not Path(config.output, "manifest.json").exists()
 
