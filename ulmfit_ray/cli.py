@@ -44,6 +44,11 @@ VERBS = {
         "ulmfit_ray.pipelines.train.finetune:run",
         "language model + token dataset -> language model of that text",
     ),
+    "lr-find": Verb(
+        "ulmfit_ray.pipelines.train.config:FindLearningRateConfig",
+        "ulmfit_ray.pipelines.train.lr_find:run",
+        "token dataset -> a learning rate, and the losses it is chosen by",
+    ),
     "train-retriever": Verb(
         "ulmfit_ray.pipelines.train.config:TrainRetrieverConfig",
         "ulmfit_ray.pipelines.train.retriever:run",

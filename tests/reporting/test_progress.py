@@ -130,6 +130,16 @@ def test_shards_that_end_in_bursts_are_judged_by_the_whole_run(printed: Lines, c
     assert printed()[-1].endswith("15 of 100 shards, 76 min left")
 
 
+def test_steps_are_judged_by_the_last_thirty_seconds_however_few_reports_these_had(
+    printed: Lines, clock: list[float]
+) -> None:
+    bar = Bar("pretrain", 1000, "steps", comes_in_bursts=False)
+    for seconds in [10] * 20 + [20] * 5:
+        clock[0] += seconds
+        bar.advance(20)
+    assert printed()[-1].endswith("500 of 1,000 steps, 8 min left")
+
+
 def test_an_advance_by_nothing_at_the_start_counts_what_was_done_before_without_a_rate(
     printed: Lines, clock: list[float]
 ) -> None:
@@ -139,6 +149,28 @@ def test_an_advance_by_nothing_at_the_start_counts_what_was_done_before_without_
     clock[0] += 15
     bar.advance(1, note="loss 9.8", tokens=7_500)
     assert printed() == ["pretrain: 11 of 100 steps, 77,500 tokens, 500 tokens/s, loss 9.8, 22 min left"]
+
+
+def test_what_is_left_out_is_in_neither_the_rate_nor_the_time_left(printed: Lines, clock: list[float]) -> None:
+    bar = Bar("pretrain", 100, "steps")
+    for seconds, pause in ((10, 0), (10, 200), (10, 0)):
+        clock[0] += seconds
+        bar.advance(10, tokens=1_000)
+        clock[0] += pause
+        bar.leave_out(pause)
+    assert [line.partition("tokens, ")[2] for line in printed()] == [
+        *("100 tokens/s, 90 s left", "100 tokens/s, 80 s left", "100 tokens/s, 70 s left")
+    ]
+
+
+def test_to_leave_out_more_than_has_passed_makes_no_time_negative(printed: Lines, clock: list[float]) -> None:
+    bar = Bar("pretrain", 100, "steps")
+    clock[0] += 10
+    bar.advance(10, tokens=1_000)
+    bar.leave_out(50)
+    clock[0] += 10
+    bar.advance(10, tokens=1_000)
+    assert printed()[-1].endswith("200 tokens/s, 40 s left")
 
 
 class Terminal(io.StringIO):
@@ -173,6 +205,8 @@ def seen(terminal: Terminal, bar: Bar) -> str:
     [
         (32, "shards", "", 3, {}, "3 of 32 shards, 87 s left"),
         (4_321, "steps", "loss 5.123", 15, {"tokens": 70_000}, "3 of 4,321 steps, 4,667 tokens/s, loss 5.123, 18 h"),
+        (321, "steps", "loss 5.1, rate 0.004", 15, {"tokens": 70_000}, "4,667 tokens/s, loss 5.1, rate 0.004, 80 min"),
+        (4_321, "steps", "loss 5.123, rate 0.004", 15, {"tokens": 70_000}, "4,667 tokens/s, loss 5.123, 18 h"),
         (
             *(160_000, "shards", "a long note about something", 20, {"documents": 781, "tokens": 3_000_000}),
             "3 of 160,000 shards, 150,000 tokens/s, 37 d 1 h left",

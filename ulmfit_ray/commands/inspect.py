@@ -62,8 +62,8 @@ def run(config: InspectConfig) -> Manifest:
         show(console, TokenDataset(config.input), config)
     elif manifest.job == "embed":
         _show_vectors(console, EmbeddingDataset(config.input), config.rows)
-    else:
-        console.print(json.dumps(folder.read_json("config.json")["model"], indent=2))
+    elif "model" in (content := folder.read_json("config.json")):
+        console.print(json.dumps(content["model"], indent=2))
     return manifest
 
 

@@ -127,6 +127,11 @@ def cluster_cpus() -> int:
     return int(ray.cluster_resources().get("CPU", 0))
 
 
+def largest_node_cpus() -> int:
+    """Return the CPUs of the node that has most: what a single worker can have."""
+    return int(max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
+
+
 def cluster_gpus() -> int:
     """Return the number of GPUs that Ray knows of."""
     return int(ray.cluster_resources().get("GPU", 0))

@@ -18,7 +18,8 @@ LINE_SECONDS = 10
 RECENT_SECONDS = 30
 """The rate is that of the last so many seconds, or of the last two advances if they took longer."""
 ADVANCES_JUDGED = 10
-"""The time left follows the recent past if that has so many advances, else the whole run: shards end in bursts."""
+"""The time left follows the recent past if that has so many advances, else the whole run: shards end in bursts. Steps
+of a training do not: there it always follows the recent past."""
 
 
 class _Sample(NamedTuple):
@@ -37,8 +38,11 @@ class Bar:
     ...     bar.advance(1, documents=781, tokens=230_000)
     """
 
-    def __init__(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+    def __init__(
+        self, stage: str, total: int | None, unit: str, done: int = 0, *, comes_in_bursts: bool = True
+    ) -> None:
         self.stage, self.total, self.unit, self.done = stage, total, unit, done
+        self._advances_judged = ADVANCES_JUDGED if comes_in_bursts else 0
         self._note = ""
         self._counts: dict[str, float] = {}
         self._num_bytes = 0
@@ -97,6 +101,14 @@ class Bar:
             self._last_line = time.monotonic()
             print(f"{self.stage}: {', '.join(self._parts(rate, left))}", flush=True)
 
+    def leave_out(self, seconds: float) -> None:
+        """Count the last `seconds` as no time: the stage did something else, which is not the speed of its units."""
+        now = time.monotonic()
+        self._begin, *recent = (
+            sample._replace(seconds=min(now, sample.seconds + seconds)) for sample in (self._begin, *self._recent)
+        )
+        self._recent = deque(recent)
+
     def _remember(self, sample: _Sample, is_begin: bool) -> None:
         """Add a sample to the recent past, and forget those that are not needed to span it."""
         if is_begin:
@@ -110,27 +122,27 @@ class Bar:
         """Return the total, or None if it is unknown or was guessed too small."""
         return self.total if self.total and self.total >= self.done else None
 
-    def _parts(self, rate: str, left: str = "", *, with_counts: bool = True, with_note: bool = True) -> list[str]:
-        """Return what is said of the stage, part by part."""
+    def _parts(self, rate: str, left: str = "", *, with_counts: bool = True, note: str | None = None) -> list[str]:
+        """Return what is said of the stage, part by part; the note as it is unless another is given."""
         total = self._known_total()
         of = f" of {total:,}" if total else ""
         counts = [f"{value:,.0f} {name}" for name, value in self._counts.items()] if with_counts else []
-        parts = [f"{self.done:,}{of} {self.unit}", *counts, rate, self._note if with_note else "", left]
+        parts = [f"{self.done:,}{of} {self.unit}", *counts, rate, self._note if note is None else note, left]
         return [part for part in parts if part]
 
     def _fitting(self, rate: str, left: str = "") -> str:
-        """Return the text beside the bar; on a narrow terminal the counts give way, then the note."""
+        """Return the text beside the bar; on a narrow terminal the counts give way, then the note, its end first."""
         assert self._bar is not None
         # A space on each side of the bar, and one column for the bar itself.
         width = self._bar.console.width - len(self.stage) - 3
-        choices = ((True, True), (False, True), (False, False))
-        texts = [", ".join(self._parts(rate, left, with_counts=one, with_note=other)) for one, other in choices]
+        choices = ((True, self._note), (False, self._note), (False, self._note.partition(", ")[0]), (False, ""))
+        texts = [", ".join(self._parts(rate, left, with_counts=one, note=other)) for one, other in choices]
         return next((text for text in texts if len(text) <= width), texts[-1])
 
     def _time_left(self) -> str:
         """Return how long the rest takes at the speed of the recent past or of the whole run; "" if none is known."""
         total, last = self._known_total(), self._recent[-1]
-        first = self._recent[0] if len(self._recent) > ADVANCES_JUDGED else self._begin
+        first = self._recent[0] if len(self._recent) > self._advances_judged else self._begin
         if first.done == last.done:
             first = self._begin
         if total is None or first.done == last.done:

@@ -74,10 +74,14 @@ def write_model_directory(
     tokenizer: dict[str, Any],
     tokenizer_model: bytes | None,
     log: list[LogRow],
+    curves: bytes | None = None,
     card: str,
     manifest: Manifest,
 ) -> Manifest:
-    """Publish all files of a trained model, the manifest with their hashes last, and return the manifest."""
+    """Publish all files of a model, the manifest with their hashes last, and return the manifest.
+
+    `curves` is a picture of the training, PNG.
+    """
     lines = "".join(json.dumps(row) + "\n" for row in log)
     folder.publish(weights, "model.safetensors")
     small = {
@@ -86,6 +90,7 @@ def write_model_directory(
         "tokenizer.json": to_json_bytes(tokenizer),
         **({} if tokenizer_model is None else {"tokenizer.model": tokenizer_model}),
         "training_log.jsonl": lines.encode(),
+        **({} if curves is None else {"curves.png": curves}),
         "README.md": card.encode(),
     }
     for name, content in small.items():

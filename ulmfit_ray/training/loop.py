@@ -21,7 +21,7 @@ from ulmfit_ray.training.distributed import (
 )
 from ulmfit_ray.training.judge import Judge
 from ulmfit_ray.training.optimizer import freeze, make_optimizer, set_rates, update_weights
-from ulmfit_ray.training.schedules import Stage, gradual_unfreezing
+from ulmfit_ray.training.schedules import ScheduleFunction, Stage, gradual_unfreezing
 from ulmfit_ray.training.state import RunState, State, collect, restore
 from ulmfit_ray.training.task import Figures, Task
 
@@ -49,17 +49,23 @@ class NotFiniteError(ArithmeticError):
 
 
 def train(
-    task: Task, config: TrainingConfig, *, start: State | None = None, should_stop: Callable[[], bool] | None = None
+    task: Task,
+    config: TrainingConfig,
+    *,
+    start: State | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    schedule: ScheduleFunction | None = None,
 ) -> Iterator[Report]:
     """Train and yield a report every few steps, at checkpoints, and at each epoch's end (all ranks alike).
 
     `start` is the state of an earlier report; training goes on with the very next batch. `should_stop` is asked on
-    rank 0 after a step; if it says yes, all ranks yield a last report with a state, and end.
+    rank 0 after a step; if it says yes, all ranks yield a last report with a state, and end. `schedule` is another one
+    than the config names.
 
     Raises:
         NotFiniteError: the loss is not a finite number (on all ranks at the same step).
     """
-    run = _Run(task, config, start, should_stop or (lambda: False))
+    run = _Run(task, config, start, should_stop or (lambda: False), schedule)
     for epoch in range(run.now.step // task.steps_per_epoch, config.num_epochs):
         for report in run.epoch(epoch):
             yield report
@@ -71,10 +77,15 @@ class _Run:
     """One training run: how far it is, and what an epoch, a step and a report do."""
 
     def __init__(
-        self, task: Task, config: TrainingConfig, start: State | None, should_stop: Callable[[], bool]
+        self,
+        task: Task,
+        config: TrainingConfig,
+        start: State | None,
+        should_stop: Callable[[], bool],
+        schedule: ScheduleFunction | None,
     ) -> None:
         self.task, self.config = task, config
-        self._should_stop = should_stop
+        self._should_stop, self._schedule = should_stop, schedule
         self.num_steps = config.num_epochs * task.steps_per_epoch
         self._groups = task.layer_groups()
         self._stages = gradual_unfreezing(config, len(self._groups))
@@ -150,7 +161,7 @@ class _Run:
         first = self._stage.first_epoch * self.task.steps_per_epoch
         steps = self._stage.num_epochs * self.task.steps_per_epoch
         factor = self.task.rate_factor(batch)
-        rate = set_rates(self.now.optimizer, self.config, self.now.step - first, steps, factor)
+        rate = set_rates(self.now.optimizer, self.config, self.now.step - first, steps, factor, self._schedule)
         for number, piece in enumerate(batch):
             with gradients_kept_apart(self._model, number < len(batch) - 1):
                 loss, self.now.carry[number], figures = self.task.loss(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import LayerGroup
 from ulmfit_ray.training.config import TrainingConfig
-from ulmfit_ray.training.schedules import SCHEDULES, discriminative_lrs
+from ulmfit_ray.training.schedules import SCHEDULES, ScheduleFunction, discriminative_lrs
 
 
 def make_optimizer(layer_groups: Sequence[LayerGroup], config: TrainingConfig) -> torch.optim.Optimizer:
@@ -29,10 +29,18 @@ def make_optimizer(layer_groups: Sequence[LayerGroup], config: TrainingConfig) -
 
 
 def set_rates(
-    optimizer: torch.optim.Optimizer, config: TrainingConfig, step: int, num_steps: int, factor: float = 1.0
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    step: int,
+    num_steps: int,
+    factor: float = 1.0,
+    schedule: ScheduleFunction | None = None,
 ) -> float:
-    """Set the rates and momentum for `step` of a cycle of `num_steps`, times `factor`; return the last group's rate."""
-    multiplier, beta1 = SCHEDULES[config.schedule](step, num_steps)
+    """Set the rates and momentum for `step` of a cycle of `num_steps`, times `factor`; return the last group's rate.
+
+    The schedule is the config's, unless one is given.
+    """
+    multiplier, beta1 = (schedule or SCHEDULES[config.schedule])(step, num_steps)
     for group in optimizer.param_groups:
         group["lr"] = group["highest_lr"] * multiplier * factor
         if "betas" in group:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from ulmfit_ray.training.config import TrainingConfig
 
+ScheduleFunction = Callable[[int, int], tuple[float, float]]
+"""(step, number of steps) -> the learning-rate multiplier and Adam's first beta."""
+
 
 def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
@@ -48,7 +51,7 @@ def constant(step: int, num_steps: int) -> tuple[float, float]:
     return 1.0, 0.9
 
 
-SCHEDULES: dict[str, Callable[[int, int], tuple[float, float]]] = {
+SCHEDULES: dict[str, ScheduleFunction] = {
     "one-cycle": one_cycle,
     "linear": linear_decay,
     "slanted-triangular": slanted_triangular,

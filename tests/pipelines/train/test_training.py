@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from event_files import points
 
 from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import VerifyConfig
@@ -59,8 +60,11 @@ def test_a_model_directory_says_how_good_the_model_is_and_verifies(language_mode
     assert (directory.manifest.figures["train_tokens"] - left_out) % 16 == 0
     names = sorted(path.name for path in Path(language_model).iterdir())
     small = ["config.json", "manifest.json", "tokenizer.json", "training_log.jsonl", "vocab.json"]
-    assert names == sorted(["README.md", "model.safetensors", *small])
-    assert "ulmfit-ray pretrain --tokens" in Path(language_model, "README.md").read_text()
+    assert names == sorted(["README.md", "curves.png", "model.safetensors", *small])
+    card = Path(language_model, "README.md").read_text()
+    assert "ulmfit-ray pretrain --tokens" in card
+    assert "200 documents" in card
+    assert "curves.png" in directory.manifest.files
     assert directory.description.architecture is not None
     assert directory.description.architecture.num_rows == 2048
     verify.run(VerifyConfig(input=language_model))
@@ -100,8 +104,10 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(config: Pret
         publish_checkpoint(Folder(config.output), Checkpoint(step=20, is_last=False, world_size=1, facts=facts), files)
     with pytest.raises(IncompleteDatasetError, match="its newest checkpoint is of step 20"):
         ModelDirectory(config.output)
-    pretrain.run(config)
+    pretrain.run(replace(config, tensorboard=True))
     np.testing.assert_allclose(losses(config.output), losses(whole.output), atol=1e-5, rtol=0)
+    shown = [value for tag, _, value in points(Folder(config.output)) if tag == "train/loss"]
+    np.testing.assert_allclose(shown, losses(config.output), rtol=1e-6)
     ours, theirs = (load_tensors(Path(place, "model.safetensors")) for place in (config.output, whole.output))
     for name, tensor in theirs.items():
         torch.testing.assert_close(ours[name], tensor, atol=1e-4, rtol=1e-4)

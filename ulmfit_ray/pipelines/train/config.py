@@ -8,9 +8,19 @@ from ulmfit_ray.model.architecture import ArchitectureOptions, DropoutOptions
 from ulmfit_ray.pipelines.options import RayRun, Scaling
 from ulmfit_ray.training.config import FinetuneTraining, LanguageModelTraining, Precision, RetrieverTraining
 
+LEAST_STEPS = 20
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LanguageModelRun(RayRun):
+class TrainRun(RayRun):
+    """Options of every verb that trains."""
+
+    tensorboard: bool = operational(False)
+    """Write event files for TensorBoard while the training goes on: tensorboard --logdir OUTPUT/tensorboard."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageModelRun(TrainRun):
     """What the verbs that train a language model share."""
 
     tokens: str
@@ -63,7 +73,37 @@ class FinetuneConfig(LanguageModelRun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainRetrieverConfig(RayRun):
+class FindLearningRateConfig(PretrainConfig):
+    """Suggest a learning rate for a language model, by the losses of a few steps at rates from tiny to huge.
+
+    Takes pretrain's options, or its TOML file, because the rate that suits depends on nearly all of them. Those of the
+    schedule, of unfreezing, validation, checkpoints and reports have no effect. One worker makes the steps, whatever
+    --scaling.num-workers says: the losses are those of any number.
+    """
+
+    output: str = operational()
+    """Directory or URI of the curve: lr_find.csv and lr_find.png."""
+    model: str | None = None
+    """Model directory of the language model to start from, as finetune does (default: a new one, of --architecture)."""
+    first_rate: float = 1e-7
+    """Learning rate of the first step."""
+    last_rate: float = 10.0
+    """Learning rate that the last step comes up to, unless the loss diverges before."""
+    num_steps: int = 100
+    """Steps; the rate rises by the same factor at each."""
+
+    def __post_init__(self) -> None:
+        PretrainConfig.__post_init__(self)
+        if not 0 < self.first_rate < self.last_rate:
+            raise ConfigError("--first-rate must be over 0, and --last-rate over --first-rate")
+        if self.num_steps < LEAST_STEPS:
+            raise ConfigError(f"--num-steps must be at least {LEAST_STEPS}: fewer say nothing")
+        if self.model and self.architecture != ArchitectureOptions():
+            raise ConfigError("--architecture: with --model the architecture is that of the model")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainRetrieverConfig(TrainRun):
     """Train a retriever on pairs of the corpus's own text columns, such as title and text."""
 
     model: str

@@ -17,10 +17,11 @@ from ulmfit_ray.model.kinds import describe
 from ulmfit_ray.pipelines.options import RayOptions, Scaling
 from ulmfit_ray.pipelines.runtime import ray_session
 from ulmfit_ray.pipelines.train.workers import MakeTask, TrainingResult, run_training
+from ulmfit_ray.reporting.curves import training_curves
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.job_record import JobRecord, read_job
-from ulmfit_ray.storage.manifest import Figure, Manifest
+from ulmfit_ray.storage.manifest import Figure, Manifest, Totals
 from ulmfit_ray.storage.model_directory import write_model_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import TrainingConfig
@@ -35,6 +36,10 @@ class TrainingRun(Protocol):
     @property
     def dry_run(self) -> bool:
         """Whether to stop after the plan."""
+
+    @property
+    def tensorboard(self) -> bool:
+        """Whether event files are written."""
 
     @property
     def ray(self) -> RayOptions:
@@ -73,7 +78,7 @@ class TrainingVerb:
     tokenizer_fingerprint: str
     figures: Callable[[TrainingResult], Figures]
     """What the manifest says of this run, beside steps, parameters and precision."""
-    card: Callable[[ModelDescription, JobRecord, Figures], str]
+    card: Callable[[ModelDescription, JobRecord, Figures, Totals], str]
     warning: Callable[[Figures], str]
     """What is wrong with these figures and what to change; "" if nothing."""
     shown: tuple[str, ...]
@@ -96,7 +101,10 @@ def _run(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
         return None
     print(f"{verb.name}: {_planned_work(config, verb)}", flush=True)
     with ray_session(config.ray):
-        result = run_training(verb.make_task, config.training, folder, config.scaling, config.ray, verb.name)
+        result = run_training(
+            *(verb.make_task, config.training, folder, config.scaling, config.ray, verb.name),
+            with_event_files=config.tensorboard,
+        )
     manifest = _write_model(folder, verb, result)
     print_summary(verb.name, _summary(folder, manifest, verb))
     warning = verb.warning(manifest.figures)
@@ -143,7 +151,8 @@ def _write_model(folder: Folder, verb: TrainingVerb, result: TrainingResult) -> 
             tokenizer=verb.tokenizer,
             tokenizer_model=verb.tokenizer_model,
             log=result.log,
-            card=verb.card(description, job, figures),
+            curves=training_curves(result.log),
+            card=verb.card(description, job, figures, verb.tokens.manifest.counts),
             manifest=Manifest(
                 job=verb.name,
                 vocab=verb.vocab_fingerprint,

@@ -53,7 +53,7 @@ def run_language_model(name: str, config: LanguageModelRun, start: Start) -> Man
     """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
     tokens, valid = _open_tokens(config)
     vocab = tokens.folder.read_json("vocab.json")
-    architecture = _resolve(start.architecture, len(vocab["tokens"]))
+    architecture = with_vocab_size(start.architecture, len(vocab["tokens"]))
     verb = TrainingVerb(
         name=name,
         inputs={"tokens": tokens.fingerprint} | ({"valid": valid.fingerprint} if valid else {}) | start.inputs,
@@ -90,7 +90,7 @@ def _open_tokens(config: LanguageModelRun) -> tuple[TokenDataset, TokenDataset |
     return tokens, valid
 
 
-def _resolve(architecture: Architecture, vocab_size: int) -> Architecture:
+def with_vocab_size(architecture: Architecture, vocab_size: int) -> Architecture:
     """Return the architecture with the number of words it will know."""
     if architecture.vocab_size > vocab_size:
         raise ConfigError(

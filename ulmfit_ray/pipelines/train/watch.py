@@ -16,20 +16,24 @@ from ray.train.torch import TorchTrainer
 
 from ulmfit_ray.pipelines.train.mailbox import Mailbox, Message
 from ulmfit_ray.reporting.progress import Bar
+from ulmfit_ray.reporting.tensorboard import EventFiles
+from ulmfit_ray.reporting.training_log import Row, epoch_line, forecast
 
 POLL_SECONDS = 0.5
 
 
-def watch(trainer: TorchTrainer, mailbox: Mailbox, stage: str, *, saved: int) -> None:
+def watch(
+    trainer: TorchTrainer, mailbox: Mailbox, stage: str, *, saved: int, event_files: EventFiles | None = None
+) -> None:
     """Run the trainer to its end, show its progress, and raise what its workers said.
 
-    `saved` is the step of the newest checkpoint there is, 0 if there is none.
+    `saved` is the step of the newest checkpoint there is, 0 if there is none. `event_files` get all rows of the log.
 
     Raises:
         RuntimeError: a worker sent an error.
         KeyboardInterrupt: a second signal came.
     """
-    watched = _Watched(stage, saved)
+    watched = _Watched(stage, saved, event_files)
     fit = _InThread(trainer.fit)
     with watched, _stop_signals(mailbox, watched):
         while not fit.has_ended(POLL_SECONDS):
@@ -68,12 +72,17 @@ class _InThread:
 class _Watched(ExitStack):
     """What was shown so far: a bar from the checkpoint or the first report on, the errors, the last checkpoint."""
 
-    def __init__(self, stage: str, saved: int) -> None:
+    def __init__(self, stage: str, saved: int, event_files: EventFiles | None = None) -> None:
         super().__init__()
+        self._event_files = self.enter_context(event_files) if event_files else None
         self.errors: list[str] = []
         self.saved = saved
         self._stage = stage
         self._bar: Bar | None = None
+        self._log: list[Row] = []
+        self._done = 0
+        """Steps of earlier runs."""
+        self._is_forecast = False
 
     def show(self, messages: list[Message]) -> None:
         """Show messages of rank 0, and keep the errors of all ranks."""
@@ -82,27 +91,47 @@ class _Watched(ExitStack):
                 self.errors.append(message["error"])
             elif "saved" in message:
                 self.saved = message["saved"]
-            elif "found" in message:
-                self._bar_from(message["found"], message["num_steps"]).advance(0)
+            elif "log" in message:
+                self._begin(message["log"], message["num_steps"])
             else:
                 self._show(message)
+        if self._event_files and any("row" in message for message in messages):
+            self._event_files.flush()
+
+    def _begin(self, log: list[Row], num_steps: int) -> None:
+        """Begin with the rows up to the checkpoint that the workers go on from, [] at the start."""
+        self._log, self._done = log, int(log[-1]["step"]) if log else 0
+        if self._event_files:
+            self._event_files.begin(log)
+        if log:
+            self._bar_from(self._done, num_steps).advance(0)
 
     def _bar_from(self, step: int, num_steps: int) -> Bar:
         """Return the bar; the first time, start it at a step. Its clock starts here: before, Ray found its workers."""
         if self._bar is None:
-            self._bar = self.enter_context(Bar(self._stage, num_steps, "steps", done=step))
+            self._bar = self.enter_context(Bar(self._stage, num_steps, "steps", done=step, comes_in_bursts=False))
         return self._bar
 
     def _show(self, message: Message) -> None:
-        row = message["row"]
+        row, num_steps = message["row"], message["num_steps"]
+        self._log.append(row)
+        if self._event_files:
+            self._event_files.add(row)
+        bar = self._bar_from(row["step"], num_steps)
         if message["is_epoch_end"]:
-            figures = ", ".join(f"{name} {value:,.4g}" for name, value in row.items() if name not in ("step", "epoch"))
-            print(f"epoch {row['epoch']}: {figures}" if figures else f"epoch {row['epoch']} done", flush=True)
+            bar.leave_out(row["seconds"])
+            num_epochs = num_steps * row["epoch"] // row["step"]
+            rows = [other for other in self._log if other["epoch"] == row["epoch"]]
+            print(f"epoch {row['epoch']} of {num_epochs}: {epoch_line(rows)}", flush=True)
             return
-        bar = self._bar_from(row["step"], message["num_steps"])
-        steps = row["step"] - bar.done
-        note = f"loss {row['loss']:.3f}"
-        bar.advance(steps, note=note, total=message["num_steps"], tokens=row.get("tokens", 0))
+        note = f"loss {row['loss']:.3f}, rate {row['learning_rate']:.2g}"
+        bar.advance(row["step"] - bar.done, note=note, total=num_steps, tokens=row["tokens"])
+        if not self._is_forecast:
+            rows = [other for other in self._log if other["step"] > self._done]
+            said = forecast(rows, num_steps, self._done)
+            self._is_forecast = bool(said)
+            if said:
+                print(f"{self._stage}: {said}", flush=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ would restart the workers and run into them again.
 import json
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from ulmfit_ray.pipelines.runtime import cluster_cpus, require_resources
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
 from ulmfit_ray.pipelines.train.watch import watch
 from ulmfit_ray.reporting.logs import configure_logging
+from ulmfit_ray.reporting.tensorboard import EventFiles
 from ulmfit_ray.storage.checkpoints import FOLDER, Checkpoint, newest_checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.model_directory import LogRow
@@ -59,6 +61,8 @@ def run_training(
     scaling: Scaling,
     options: RayOptions,
     stage: str,
+    *,
+    with_event_files: bool = False,
 ) -> TrainingResult:
     """Train, or go on training, until the last step, and return the last state.
 
@@ -71,7 +75,9 @@ def run_training(
         num_cpus = _cpus_per_worker(scaling, options)
         mailbox = Mailbox()
         settings = _WorkerSettings(make_task, training, folder.uri, mailbox, num_cpus)
-        watch(_trainer(settings, scaling), mailbox, stage, saved=found.step if found else 0)
+        event_files = EventFiles(folder) if with_event_files else None
+        saved = found.step if found else 0
+        watch(_trainer(settings, scaling), mailbox, stage, saved=saved, event_files=event_files)
         mailbox.close()
         found = newest_checkpoint(folder)
     if found is not None and found.is_stopped:
@@ -146,10 +152,13 @@ def _train_on_worker(loop_config: dict[str, _WorkerSettings]) -> None:
         if found:
             logger.info("going on from step %d of %s", found.step, folder.uri)
         task, facts = settings.make_task(device, found.facts["precision"] if found else None)
-        if found and is_first:
-            mailbox.put({"found": found.step, "num_steps": settings.training.num_epochs * task.steps_per_epoch})
+        if is_first:
+            mailbox.put({"log": log, "num_steps": settings.training.num_epochs * task.steps_per_epoch})
+        began = time.monotonic()
         for report in train(task, settings.training, start=start, should_stop=mailbox.is_stop_asked):
-            log.append({"step": report.step, "epoch": report.epoch + 1} | report.metrics)
+            # From report to report, so that a checkpoint's time is in the row after it.
+            seconds, began = round(time.monotonic() - began, 3), time.monotonic()
+            log.append({"step": report.step, "epoch": report.epoch + 1} | report.metrics | {"seconds": seconds})
             if is_first:
                 mailbox.put({"row": log[-1], "num_steps": report.num_steps, "is_epoch_end": report.is_epoch_end})
             if report.state is not None:
