@@ -29,6 +29,8 @@ class TrainingConfig:
     """AdamW's epsilon. fastai's 1e-5 is for fine-tuning: a small model trained from scratch with it learns nothing."""
     checkpoint_every_steps: int = field(default=1000, metadata={"operational": True})
     """Steps between checkpoints; an epoch's end writes one too if a quarter as many steps passed since the last."""
+    checkpoint_every_minutes: float = field(default=10.0, metadata={"operational": True})
+    """Minutes between checkpoints, where so many steps take longer; an epoch's end counts a quarter of them, too."""
     report_every_steps: int = field(default=20, metadata={"operational": True})
     """Steps between two rows of the training log."""
 
@@ -38,6 +40,8 @@ class TrainingConfig:
         )
 
     def _check_counts(self, least: dict[str, int]) -> None:
+        if not self.checkpoint_every_minutes > 0:
+            raise ValueError(f"training.checkpoint_every_minutes must be over 0, not {self.checkpoint_every_minutes}")
         for name, number in least.items():
             if getattr(self, name) < number:
                 raise ValueError(f"training.{name} must be at least {number}, not {getattr(self, name)}")
