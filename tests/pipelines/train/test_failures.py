@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import ray.train
 import torch
 import toy_training
+from ray.exceptions import RayTaskError
 from toy_training import Mishap
 
 from ulmfit_ray.pipelines.train import failures
-from ulmfit_ray.pipelines.train.failures import Failures, RepeatableError, repeatable_errors_named
+from ulmfit_ray.pipelines.train.failures import Failures, RepeatableError, in_words, repeatable_errors_named
 from ulmfit_ray.pipelines.train.workers import _load
 from ulmfit_ray.storage.checkpoints import Checkpoint, newest_checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder
@@ -68,6 +70,18 @@ def test_other_failures_are_told_to_the_driver_and_end_the_training_only_without
     assert letters.messages == [{"failed": "worker 1: OSError: broken pipe", "step": step} for step in (0, 0, 40, 40)]
     with pytest.raises(RuntimeError, match=r"worker 1: OSError: broken pipe\n.*failure 3 without a new checkpoint"):
         callback.after_exception(None, error)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        ray.train.ControllerError(RuntimeError("no such file")),
+        ray.train.ControllerError(RayTaskError("start", "Traceback (most recent call last)", OSError("no such file"))),
+        OSError("no such file"),
+    ],
+)
+def test_of_what_ray_raises_a_person_reads_the_reason_alone(raised: Exception):
+    assert in_words(raised) == "no such file"
 
 
 @pytest.mark.ray

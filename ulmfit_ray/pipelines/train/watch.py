@@ -74,14 +74,20 @@ class _Watched(ExitStack):
         """Show messages of rank 0, and of the controller when workers have failed."""
         for message in messages:
             if "failed" in message:
-                since = f"step {message['step']:,}" if message["step"] else "the beginning"
-                print(f"{message['failed']}\n    All workers start again from {since}.", file=sys.stderr, flush=True)
+                self._show_failure(message)
             elif "saved" in message:
                 self.saved = message["saved"]
             elif "found" in message:
                 self._bar_from(message["found"], message["num_steps"]).advance(0)
             else:
                 self._show(message)
+
+    def _show_failure(self, message: Message) -> None:
+        # What comes next begins at an earlier step, after a pause: a bar that went on would tell wrong times.
+        self.close()
+        self._bar = None
+        since = f"step {message['step']:,}" if message["step"] else "the beginning"
+        print(f"{message['failed']}\n    All workers start again from {since}.", file=sys.stderr, flush=True)
 
     def _bar_from(self, step: int, num_steps: int) -> Bar:
         """Return the bar; the first time, start it at a step. Its clock starts here: before, Ray found its workers."""
