@@ -54,9 +54,21 @@ class Mishap:
         return len(list(self.attempts.iterdir())) if self.attempts.exists() else 0
 
 
+class Task(LanguageModelTask):
+    """One whose loss is another number at one step."""
+
+    loss_at: tuple[int, float] | None = None
+
+    def loss(self, model: Any, batch: Any, carry: Any, step: int) -> Any:
+        total, carry, figures = super().loss(model, batch, carry, step)
+        if self.loss_at and step == self.loss_at[0]:
+            figures["loss"] = figures["loss"] * self.loss_at[1]
+        return total, carry, figures
+
+
 def make_task(
     device: torch.device, precision: str | None, mishap: Mishap | None, loss_at: tuple[int, float] | None
-) -> tuple[LanguageModelTask, dict[str, Any]]:
+) -> tuple[Task, dict[str, Any]]:
     """Build the task on a worker; at step `loss_at[0]` its loss is `loss_at[1]`."""
     if mishap:
         mishap.at(-1)
@@ -69,13 +81,6 @@ def make_task(
                 mishap.at(epoch * STEPS + step)
             yield columns[:, step * 5 : (step + 1) * 5 + 1]
 
-    class Task(LanguageModelTask):
-        def loss(self, model: Any, batch: Any, carry: Any, step: int) -> Any:
-            total, carry, figures = super().loss(model, batch, carry, step)
-            if loss_at and step == loss_at[0]:
-                figures["loss"] = figures["loss"] * loss_at[1]
-            return total, carry, figures
-
     torch.manual_seed(0)
     task = Task(
         LanguageModel(SHAPE),
@@ -87,6 +92,7 @@ def make_task(
         precision=precision or "float32",
         device=device,
     )
+    task.loss_at = loss_at
     return task, {"precision": "float32"}
 
 

@@ -52,9 +52,16 @@ def test_what_concerns_all_workers_names_none(error: Exception, world_size: int)
         raise error
 
 
-def test_other_errors_pass_as_they_are():
-    with pytest.raises(OSError, match="broken pipe"), repeatable_errors_named(1, 2):
-        raise OSError("broken pipe")
+@pytest.mark.parametrize("kind", [OSError, ConnectionError, RuntimeError])
+def test_an_error_of_the_surroundings_passes_as_it_is(kind: type[Exception]):
+    with pytest.raises(kind, match="broken pipe") as raised, repeatable_errors_named(1, 2):
+        raise kind("broken pipe")
+    assert not isinstance(raised.value, RepeatableError)
+
+
+def test_of_a_mistake_in_the_program_the_kind_is_named_too():
+    with pytest.raises(RepeatableError, match=r"^KeyError: 'hidden'$"), repeatable_errors_named(0, 1):
+        raise KeyError("hidden")
 
 
 def test_other_failures_are_told_to_the_driver_and_end_the_training_only_without_progress(

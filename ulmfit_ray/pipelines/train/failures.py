@@ -6,6 +6,7 @@ training: that is how an error that would be the same next time stops it at once
 any further stops at all.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,24 +14,28 @@ from typing import Any
 import ray.train
 import ray.util
 import torch
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
 from ulmfit_ray.storage.checkpoints import newest_step
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.training.loop import NotFiniteError
 
-REPEATABLE_ERRORS = (
-    *(NotFiniteError, ValueError, TypeError, LookupError, AttributeError, ImportError),
-    *(FileNotFoundError, PermissionError, torch.OutOfMemoryError),
-)
-"""Errors that another attempt would raise again."""
+OF_SURROUNDINGS = (OSError, RuntimeError, EOFError, RayError)
+"""Errors that may have gone at another attempt: of disks, networks, other workers (torch has RuntimeError for these)."""
+LASTING = (FileNotFoundError, PermissionError, torch.OutOfMemoryError)
+"""Those among them that another attempt would raise again, as it would all other errors."""
+FOR_A_PERSON = (OSError, ValueError, ArithmeticError)
+"""Errors whose text can stand alone; of others (KeyError: 'a') the kind is needed too."""
 MAX_FAILURES = 10
-"""Other failures in succession, without a new checkpoint between them, after which the job gives up."""
+"""Failures in succession, without a new checkpoint between them, that are followed by another start."""
+SHUTDOWN_SECONDS = {"TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "2"}
+"""A variable of the controller's environment: how long workers may take to leave their group. One that waits for
+another which has failed cannot leave it, and Ray would grant it 30 seconds before it is killed."""
 
 
 class RepeatableError(RuntimeError):
-    """What a worker raises instead of one of `REPEATABLE_ERRORS`: the text for the person who started the job."""
+    """What a worker raises instead of an error that it would raise again: the text for who started the job."""
 
 
 @contextmanager
@@ -38,8 +43,10 @@ def repeatable_errors_named(rank: int, world_size: int) -> Iterator[None]:
     """Raise errors of the block that would be raised again as a RepeatableError, which names the worker if need be."""
     try:
         yield
-    except REPEATABLE_ERRORS as error:
-        said = str(error) or type(error).__name__
+    except Exception as error:
+        if isinstance(error, OF_SURROUNDINGS) and not isinstance(error, LASTING):
+            raise
+        said = str(error) if isinstance(error, FOR_A_PERSON) else f"{type(error).__name__}: {error}"
         # A loss is that of all workers.
         if world_size > 1 and not isinstance(error, NotFiniteError):
             said = f"worker {rank} of {world_size}, on node {ray.util.get_node_ip_address()}: {said}"
@@ -60,6 +67,7 @@ class Failures(ray.train.UserCallback):
         Raises:
             RuntimeError: the failure would be repeated, or there were too many without a new checkpoint.
         """
+        os.environ.update(SHUTDOWN_SECONDS)
         for error in worker_exceptions.values():
             if isinstance(error, RepeatableError):
                 raise RuntimeError(str(error))
