@@ -93,14 +93,11 @@ def test_of_what_ray_raises_a_person_reads_the_reason_alone(raised: Exception):
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("step", [-1, 11], ids=["at the start", "in an epoch"])
-def test_an_error_on_one_worker_ends_the_job_with_its_message_while_the_other_waits(tmp_path: Path, step: int):
-    mishap = Mishap(tmp_path / "attempts", rank=1, step=step, error=FileNotFoundError("part-7 is not there"))
+def test_a_file_that_one_worker_does_not_see_ends_the_job_at_once_although_the_other_waits_for_it(tmp_path: Path):
+    mishap = Mishap(tmp_path / "attempts", rank=1, step=-1, error=FileNotFoundError("part-7 is not there"))
     with pytest.raises(RuntimeError, match=r"^worker 1 of 2, on node [\d.]+: part-7 is not there$"):
         toy_training.train(tmp_path / "lm", mishap=mishap)
     assert mishap.happened() == 1
-    found = newest_checkpoint(Folder(str(tmp_path / "lm")))
-    assert (found and found.step) == (8 if step > 8 else None)
 
 
 @pytest.mark.ray

@@ -22,7 +22,7 @@ from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.training.loop import NotFiniteError
 
 OF_SURROUNDINGS = (OSError, RuntimeError, EOFError, RayError)
-"""Errors that may have gone at another attempt: of disks, networks, other workers (torch has RuntimeError for these)."""
+"""Errors that may be gone at another attempt: of disks, networks, other workers (torch's are RuntimeErrors)."""
 LASTING = (FileNotFoundError, PermissionError, torch.OutOfMemoryError)
 """Those among them that another attempt would raise again, as it would all other errors."""
 FOR_A_PERSON = (OSError, ValueError, ArithmeticError)
@@ -46,7 +46,8 @@ def repeatable_errors_named(rank: int, world_size: int) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OF_SURROUNDINGS) and not isinstance(error, LASTING):
             raise
-        said = str(error) if isinstance(error, FOR_A_PERSON) else f"{type(error).__name__}: {error}"
+        is_text_enough = isinstance(error, FOR_A_PERSON) and str(error)
+        said = str(error) if is_text_enough else f"{type(error).__name__}: {error}"
         # A loss is that of all workers.
         if world_size > 1 and not isinstance(error, NotFiniteError):
             said = f"worker {rank} of {world_size}, on node {ray.util.get_node_ip_address()}: {said}"
