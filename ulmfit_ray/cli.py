@@ -10,9 +10,12 @@ import gc
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ulmfit_ray.config import Config, ConfigError, parse_config
@@ -149,7 +152,8 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
     debug = "--debug" in arguments
     configure_logging(logging.INFO if debug else logging.WARNING)
     try:
-        run(settled(parse_config(config_class, arguments, program)))
+        with _terminated_like_interrupted():
+            run(settled(parse_config(config_class, arguments, program)))
     except KeyboardInterrupt as interrupt:
         again = " without --overwrite" if "--overwrite" in arguments else ""
         said = str(interrupt) or f"interrupted; run the same command again{again} to go on from here"
@@ -172,6 +176,26 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
         is_mistake = isinstance(error, ConfigError | FileNotFoundError | PermissionError | ValueError | ImportError)
         return 2 if is_mistake else 1
     return 0
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the block with a KeyboardInterrupt, as Ctrl-C does.
+
+    `ray.init` has its own handler from its first moment on: it makes SIGTERM a SystemExit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code == signal.SIGTERM:
+            raise KeyboardInterrupt from ended
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _named(place: str) -> Any:

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a training: a checkpoint, a line that says from where it goes on, and nothing lost."""
+"""Ctrl-C and SIGTERM: status 130, in a training after a checkpoint and with a line that says from where it goes on."""
 
 import gzip
 import json
@@ -20,10 +20,34 @@ SMALL = [
 ]
 
 
+SLEEPING = """
+import sys, time
+from ulmfit_ray.cli import run_job
+from ulmfit_ray.commands.inspect import InspectConfig
+
+def sleep(config):
+    print("ready", flush=True)
+    time.sleep(60)
+
+def sleep_on_ray(config):
+    from ulmfit_ray.pipelines.options import RayOptions
+    from ulmfit_ray.pipelines.runtime import ray_session
+    with ray_session(RayOptions(num_cpus=1)):
+        sleep(config)
+
+sys.exit(run_job(InspectConfig, {job}, "program", ["somewhere"]))
+"""
+"""A job that does nothing, and says when it has begun."""
+
+
 def start(*arguments: str) -> subprocess.Popen[str]:
+    return start_python("-m", "ulmfit_ray.cli", *arguments)
+
+
+def start_python(*arguments: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     return subprocess.Popen(
-        [sys.executable, "-m", "ulmfit_ray.cli", *arguments],
+        [sys.executable, *arguments],
         env=environment | {"RAY_AUTH_MODE": "disabled"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -35,6 +59,16 @@ def finish(process: subprocess.Popen[str], status: int) -> str:
     text, _ = process.communicate(timeout=300)
     assert process.returncode == status, text
     return text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("job", ["sleep", pytest.param("sleep_on_ray", marks=pytest.mark.ray)])
+def test_any_job_that_is_interrupted_or_terminated_ends_with_130_and_says_so(job: str, number: int) -> None:
+    process = start_python("-c", SLEEPING.format(job=job))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert finish(process, 130) == "\ninterrupted; run the same command again to go on from here\n"
 
 
 @pytest.mark.cluster
@@ -63,4 +97,3 @@ def test_an_interrupted_training_says_from_which_step_it_goes_on(tmp_path: Path,
     finish(start(*train), 0)
     logged = [json.loads(line)["step"] for line in (lm / "training_log.jsonl").read_text().splitlines()]
     assert logged == sorted(logged)
-    assert step in logged

@@ -14,6 +14,7 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 sys.path.insert(0, str(Path(__file__).parent))
 
 import faults
+import toy_training
 
 from ulmfit_ray.corpus.units import MIN_UNIT_BYTES
 from ulmfit_ray.model.architecture import DROPOUTS, ArchitectureOptions
@@ -39,7 +40,8 @@ def ray_session(store: object, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
     os.environ[faults.VARIABLE] = str(tmp_path_factory.mktemp("faults"))
     # This folder is no package that a worker could import.
-    ray.cloudpickle.register_pickle_by_value(faults)
+    for module in (faults, toy_training):
+        ray.cloudpickle.register_pickle_by_value(module)
     ray.init(
         address="local",
         num_cpus=2,

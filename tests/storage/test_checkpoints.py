@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ulmfit_ray.storage import checkpoints
 from ulmfit_ray.storage.checkpoints import Checkpoint, newest_checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder
 
@@ -47,6 +48,32 @@ def test_a_checkpoint_says_whether_training_is_over(folder: Folder, tmp_path: Pa
 def test_the_newest_of_whole_checkpoints_is_chosen(folder: Folder, tmp_path: Path) -> None:
     publish(folder, tmp_path, 9, 10)
     assert newest_step(folder) == 10
+
+
+def test_a_run_that_goes_on_from_an_older_one_keeps_its_own_and_not_what_a_killed_run_left(
+    folder: Folder, tmp_path: Path
+) -> None:
+    publish(folder, tmp_path, 1, 20)
+    for begun in (7, 30):
+        folder.publish_bytes(b"half of", f"checkpoints/step-{begun:07d}/state.safetensors")
+    folder.delete("checkpoints/step-0000020/copy")
+    assert newest_step(folder) == 1
+    publish(folder, tmp_path, 9)
+    assert folder.names("checkpoints") == ["step-0000001", "step-0000009"]
+    assert newest_step(folder) == 9
+
+
+def test_steps_are_compared_as_numbers_beyond_their_seven_digits(folder: Folder, tmp_path: Path) -> None:
+    publish(folder, tmp_path, 9_999_999, 10_000_000)
+    assert newest_step(folder) == checkpoints.newest_step(folder) == 10_000_000
+
+
+def test_the_newest_step_is_that_of_a_checkpoint_with_its_json(folder: Folder, tmp_path: Path) -> None:
+    assert checkpoints.newest_step(folder) == 0
+    publish(folder, tmp_path, 3)
+    folder.publish_bytes(b"half of", "checkpoints/step-0000005/state.safetensors")
+    folder.publish_bytes(b"{}", "checkpoints/ray-train/launch-1/some.json")
+    assert checkpoints.newest_step(folder) == 3
 
 
 def test_the_last_two_are_kept(folder: Folder, tmp_path: Path) -> None:

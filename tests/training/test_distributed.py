@@ -100,6 +100,16 @@ def test_a_checkpoint_is_accepted_by_another_number_of_workers(folder: Path, res
     assert_close(weights(folder / f"{kind}-end.safetensors"), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_two_workers_stopped_at_any_step_end_with_the_same_bits_as_two_that_were_not(folder: Path):
+    expected = load_tensors(folder / "language-model-dropout-two-end.safetensors")
+    stopped = sorted(folder.glob("stopped-at-*-end.safetensors"))
+    assert len(stopped) == 3
+    for path in stopped:
+        found = load_tensors(path)
+        assert set(found) == set(expected)
+        assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+
+
 def test_a_checkpoint_of_two_workers_holds_the_hidden_state_of_all_columns(folder: Path):
     one, two = (load_tensors(folder / f"language-model-dropout-{kind}-stop.safetensors") for kind in ("one", "two"))
     carried = [name for name in one if name.startswith("carry.")]

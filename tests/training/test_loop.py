@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.files import load_tensors, save_tensors
+from ulmfit_ray.training import loop
 from ulmfit_ray.training.averaging import WeightAverage
-from ulmfit_ray.training.config import RetrieverTraining, TrainingConfig
+from ulmfit_ray.training.config import LanguageModelTraining, RetrieverTraining, TrainingConfig
 from ulmfit_ray.training.judge import Judge
 from ulmfit_ray.training.loop import NotFiniteError, Report, train
 from ulmfit_ray.training.optimizer import load_optimizer, make_optimizer
@@ -33,8 +34,13 @@ def figures(reports: list[Report], after: int = 0) -> list[tuple[int, bool, dict
     return [(report.step, report.is_epoch_end, report.metrics) for report in reports if report.step > after]
 
 
+def rows(reports: list[Report]) -> list[Report]:
+    """Return what the log gets of an epoch's steps: no states alone, and no epochs."""
+    return [report for report in reports if report.metrics and not report.is_epoch_end]
+
+
 def losses(reports: list[Report]) -> list[float]:
-    return [report.metrics["loss"] for report in reports if not report.is_epoch_end]
+    return [report.metrics["loss"] for report in rows(reports)]
 
 
 def assert_equal_states(found: State, expected: State) -> None:
@@ -118,6 +124,43 @@ def test_states_come_at_checkpoints_and_at_epoch_ends_unless_one_is_fresh(make_t
     assert kept == [10, 19, 30]
 
 
+class Clock:
+    """Each look at it is half a minute later."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += 30
+        return self.seconds
+
+
+def test_states_come_by_the_clock_too_and_change_neither_weights_nor_rows(make_task, training, monkeypatch):
+    training = replace(training, num_epochs=3, checkpoint_every_steps=100, report_every_steps=4)
+    expected = run(make_task(training), training)
+    assert [report.step for report in expected if report.state] == [30]
+    monkeypatch.setattr(loop, "monotonic", Clock())
+    found = run(make_task(training), replace(training, checkpoint_every_minutes=2.0))
+    # Every fourth look is two minutes later; half a minute is enough for an epoch's end.
+    assert [(report.step, report.is_epoch_end) for report in found if report.state] == [
+        *[(4, False), (8, False), (10, True), (14, False), (18, False), (20, True)],
+        *[(24, False), (28, False), (30, True)],
+    ]
+    assert [(row.step, row.metrics) for row in rows(found)] == [
+        (row.step, pytest.approx(row.metrics, rel=1e-12)) for row in rows(expected)
+    ]
+    assert_equal_states(found[-1].state, expected[-1].state)
+
+
+def test_a_state_between_two_reports_knows_what_the_second_one_has_to_say(make_task, training):
+    training = replace(training, report_every_steps=10)
+    whole = run(make_task(training), training)
+    (state,) = (report.state for report in whole if report.step == 7 and report.state)
+    rest = run(make_task(training), training, state)
+    assert (rows(rest)[0].step, rows(rest)[0].metrics["tokens"]) == (10, 8 * 20 + 4)
+    assert [row.metrics for row in rows(rest)] == [row.metrics for row in rows(whole)[1:]]
+
+
 def test_reports_come_at_the_first_step_every_few_steps_and_at_each_epochs_end(make_task, training):
     training = replace(training, checkpoint_every_steps=100, report_every_steps=4)
     reports = run(make_task(training), training)
@@ -150,26 +193,25 @@ def test_the_loss_goes_down_where_every_token_follows_from_the_one_before(make_t
     assert reports[-1].metrics["accuracy"] > 0.95
 
 
-def test_a_loss_that_is_not_a_number_ends_the_run_at_the_next_report(make_task, training):
-    training = replace(training, report_every_steps=3)
-    task = make_task(training)
+@pytest.mark.parametrize("due", ["report_every_steps", "checkpoint_every_steps"])
+def test_a_loss_that_is_not_a_number_ends_the_run_when_anything_is_due_and_its_step_is_named(make_task, training, due):
+    training = replace(training, **{"report_every_steps": 100, "checkpoint_every_steps": 100, due: 4})
+    task = make_task(training, task_class=task_that_spoils(step=2, losses=True))
     reports = train(task, training)
     assert next(reports).step == 1
-    with torch.no_grad():
-        task.model.decoder_bias[3] = torch.nan
-    with pytest.raises(NotFiniteError, match=r"nan at step 3: lower --training\.learning-rate"):
+    with pytest.raises(NotFiniteError, match=r"the loss is nan at step 3: lower --training\.learning-rate"):
         next(reports)
 
 
-def test_no_state_is_yielded_once_the_loss_is_not_a_number(make_task, training):
-    training = replace(training, checkpoint_every_steps=3, report_every_steps=100)
-    task = make_task(training)
-    reports = train(task, training)
-    assert next(reports).step == 1
-    with torch.no_grad():
-        task.model.decoder_bias[3] = torch.nan
-    with pytest.raises(NotFiniteError, match="at step 3"):
-        next(reports)
+@pytest.mark.parametrize("step", [7, 10, 20])
+def test_no_state_holds_weights_that_its_last_step_has_spoilt_while_the_loss_was_finite(make_task, training, step):
+    task = make_task(training, task_class=task_that_spoils(step=step - 1, losses=False))
+    steps = []
+    reports = (steps.append(report.step) for report in train(task, training) if report.state)
+    with pytest.raises(NotFiniteError, match=f"the weights are not finite at step {step}"):
+        list(reports)
+    assert steps == [before for before in (7, 10, 14) if before < step]
+    assert not all(value.isfinite().all() for value in task.model.state_dict().values())
 
 
 def test_the_rate_follows_the_schedule_over_all_epochs(make_task, training):
@@ -207,6 +249,22 @@ def test_validation_changes_nothing_of_the_training(make_task, training):
     assert without[-1].state.pop("losses").tolist() == []
     assert_equal_states(with_it[-1].state, without[-1].state)
     assert [report.metrics for report in without if report.is_epoch_end] == [{}, {}]
+
+
+def task_that_spoils(step: int, losses: bool) -> type[LanguageModelTask]:
+    """Return a task in whose step the loss, or the gradient of a finite loss, is not a number."""
+
+    class SpoilingTask(LanguageModelTask):
+        def loss(self, model, batch, carry, at):
+            total, carry, figures = super().loss(model, batch, carry, at)
+            if at == step and losses:
+                figures = figures | {"loss": figures["loss"] * torch.nan}
+            elif at == step:
+                # Its value is 0, its derivative infinite.
+                total = total + torch.sqrt(0 * self.model.decoder_bias.square().sum())
+            return total, carry, figures
+
+    return SpoilingTask
 
 
 class RecordingTask(LanguageModelTask):
@@ -252,6 +310,11 @@ def test_the_resume_test_would_notice_a_stream_that_starts_over(make_task, train
     (state,) = (report.state for report in whole if report.step == 7 and report.state)
     rest = run(make_task(training, task_class=ForgetfulTask), training, state)
     assert figures(rest)[0] != figures(whole, after=7)[0]
+
+
+def test_no_time_between_checkpoints_is_refused_by_its_name():
+    with pytest.raises(ValueError, match=r"training\.checkpoint_every_minutes must be over 0, not 0"):
+        LanguageModelTraining(checkpoint_every_minutes=0)
 
 
 @pytest.mark.parametrize("name", ["num_epochs", "global_batch_size", "checkpoint_every_steps", "report_every_steps"])

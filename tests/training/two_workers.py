@@ -4,7 +4,9 @@ Each rank first trains half of the tasks alone, then both train all of them toge
 alone from a checkpoint of the two. Figures are left in FOLDER/results-RANK.json, states in FOLDER/*.safetensors.
 """
 
+import itertools
 import json
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ import torch.distributed as dist
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
-from ulmfit_ray.model.files import load_tensors, save_tensors
+from ulmfit_ray.model.files import copied, load_tensors, save_tensors
 from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.training.config import LanguageModelTraining, RetrieverTraining, TrainingConfig
 from ulmfit_ray.training.distributed import gather_dim, gather_rows, own_rows, sum_over_workers
@@ -28,6 +30,8 @@ from ulmfit_ray.training.tasks.retriever import RetrieverTask
 
 ROWS, STEPS_PER_EPOCH, NUM_WORDS, STOP = 7, 25, 30, 30
 # Seven rows cannot be shared out evenly.
+STOPS = tuple(sorted(random.Random(5).sample(range(1, 49), 3)))
+"""Steps after which a run of two workers is stopped and gone on with."""
 
 SHAPE = Architecture(vocab_size=NUM_WORDS, embedding_dim=8, hidden_size=12, num_layers=2)
 DROPPING = SHAPE.without_dropout(
@@ -97,11 +101,20 @@ TASKS: dict[str, Callable[[], tuple[Task, TrainingConfig]]] = {
 }
 
 
-def run(name: str, path: Path, start: dict[str, torch.Tensor] | None = None) -> list[dict[str, Any]]:
-    """Train to the end; keep the state of step STOP at `path`-stop and the last one at `path`-end."""
+def run(
+    name: str, path: Path, start: dict[str, torch.Tensor] | None = None, stop_after: int = 0
+) -> list[dict[str, Any]]:
+    """Train to the end; keep the state of step STOP at `path`-stop and the last one at `path`-end.
+
+    With `stop_after` the run is asked to stop after so many steps, and gone on with as if in another process.
+    """
     task, training = TASKS[name]()
     rows = []
-    for report in train(task, training, start=start):
+    asked = itertools.count(1)
+    for report in train(task, training, start=start, should_stop=lambda: next(asked) == stop_after):
+        if report.is_stopped:
+            # As if from disk: the state must not go on changing.
+            return [*rows, *run(name, path, copied(report.state))]
         rows.append(report.metrics | {"step": report.step, "is_epoch_end": report.is_epoch_end})
         if report.state and report.step in (STOP, report.num_steps):
             kind = "stop" if report.step == STOP else "end"
@@ -140,6 +153,8 @@ def main(rank: int, folder: Path) -> None:
     scratch.mkdir(exist_ok=True)
     results["two"] = {name: run(name, scratch / f"{name}-two") for name in TASKS}
     start = load_tensors(folder / "language-model-dropout-one-stop.safetensors")
+    for stop in STOPS:
+        run("language-model-dropout", scratch / f"stopped-at-{stop}", stop_after=stop)
     results["one-then-two"] = run("language-model-dropout", scratch / "one-then-two", start)
     dist.destroy_process_group()
     if rank == 0:

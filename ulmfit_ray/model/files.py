@@ -14,11 +14,22 @@ from ulmfit_ray.model.description import ModelDescription
 from ulmfit_ray.model.kinds import build_model
 
 
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous copies on the CPU, which share no memory with the given tensors or with each other."""
+    packed = torch.contiguous_format
+    return {name: value.detach().to("cpu", copy=True, memory_format=packed) for name, value in tensors.items()}
+
+
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write named tensors to a safetensors file."""
+    """Write named tensors, whatever memory they share, to a safetensors file."""
+    save_copies(copied(tensors), path)
+
+
+def save_copies(copies: dict[str, Tensor], path: Path) -> None:
+    """Write what `copied` returned to a safetensors file, without another copy."""
     from safetensors.torch import save_file
 
-    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
+    save_file(copies, path)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -10,8 +10,7 @@ from typing import Any
 
 from ulmfit_ray.storage.folder import Folder, sha256_file
 
-FOLDER = "checkpoints"
-KEPT = 2
+FOLDER, PREFIX = "checkpoints", "step-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,33 +31,51 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """Return the checkpoint's folder."""
-        return f"{FOLDER}/step-{self.step:07d}"
+        return _name(self.step)
 
 
 def publish_checkpoint(folder: Folder, checkpoint: Checkpoint, files: Mapping[str, Path]) -> None:
-    """Publish local files as a checkpoint; older ones than the last two go (rank 0 only)."""
+    """Publish local files as a checkpoint, and keep only the one before it beside it (rank 0 only).
+
+    Those of later steps go, too: they are what a killed run began to write. A run that goes on from an older one need
+    not make its checkpoints at the same steps, and would otherwise find its own among the oldest.
+    """
     for file_name, path in files.items():
         folder.publish(path, f"{checkpoint.name}/{file_name}")
     hashes = {file_name: sha256_file(path) for file_name, path in files.items()}
     folder.publish_json(asdict(checkpoint) | {"files": hashes}, f"{checkpoint.name}/checkpoint.json")
-    for old in _names(folder)[:-KEPT]:
-        folder.delete(f"{FOLDER}/{old}")
+    steps = _steps(folder)
+    before = [step for step in steps if step < checkpoint.step and _is_declared(folder, step)]
+    for step in set(steps) - {checkpoint.step, *before[-1:]}:
+        folder.delete(_name(step))
 
 
 def newest_checkpoint(folder: Folder) -> Checkpoint | None:
     """Return the newest checkpoint that is whole, or None."""
-    for step in reversed(_names(folder)):
-        name = f"{FOLDER}/{step}"
-        if not folder.exists(f"{name}/checkpoint.json"):
+    for step in reversed(_steps(folder)):
+        if not _is_declared(folder, step):
             continue
-        checkpoint = Checkpoint(**folder.read_json(f"{name}/checkpoint.json"))
+        checkpoint = Checkpoint(**folder.read_json(f"{_name(step)}/checkpoint.json"))
         if all(
-            folder.exists(f"{name}/{file}") and folder.sha256(f"{name}/{file}") == digest
+            folder.exists(f"{checkpoint.name}/{file}") and folder.sha256(f"{checkpoint.name}/{file}") == digest
             for file, digest in checkpoint.files.items()
         ):
             return checkpoint
     return None
 
 
-def _names(folder: Folder) -> list[str]:
-    return [name for name in folder.names(FOLDER) if name.startswith("step-")]
+def newest_step(folder: Folder) -> int:
+    """Return the step of the newest checkpoint, without a look at its files; 0 if there is none."""
+    return max((step for step in _steps(folder) if _is_declared(folder, step)), default=0)
+
+
+def _steps(folder: Folder) -> list[int]:
+    return sorted(int(name.removeprefix(PREFIX)) for name in folder.names(FOLDER) if name.startswith(PREFIX))
+
+
+def _name(step: int) -> str:
+    return f"{FOLDER}/{PREFIX}{step:07d}"
+
+
+def _is_declared(folder: Folder, step: int) -> bool:
+    return folder.exists(f"{_name(step)}/checkpoint.json")

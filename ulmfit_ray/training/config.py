@@ -48,6 +48,8 @@ class TrainingConfig:
     """End the training after so many epochs without a lower validation loss than the best one (0: never)."""
     checkpoint_every_steps: int = field(default=1000, metadata={"operational": True})
     """Steps between checkpoints; an epoch's end writes one too if a quarter as many steps passed since the last."""
+    checkpoint_every_minutes: float = field(default=10.0, metadata={"operational": True})
+    """Minutes between checkpoints, where so many steps take longer; an epoch's end counts a quarter of them, too."""
     report_every_steps: int = field(default=20, metadata={"operational": True})
     """Steps between two rows of the training log."""
 
@@ -60,7 +62,7 @@ class TrainingConfig:
         for name, number in (least | dict.fromkeys(ones, 1) | {"patience": 0}).items():
             if getattr(self, name) < number:
                 raise ValueError(f"training.{name} must be at least {number}, not {getattr(self, name)}")
-        for name in ("learning_rate", "gradient_clip", "discriminative_decay"):
+        for name in ("learning_rate", "gradient_clip", "discriminative_decay", "checkpoint_every_minutes"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"training.{name} must be over 0, not {getattr(self, name)}")
 

@@ -48,13 +48,13 @@ def of_first_worker(value: str) -> str:
     return values[0]
 
 
-def flag_of_first_worker(ask: Callable[[], bool], device: torch.device) -> bool:
-    """Return rank 0's answer on every worker (all ranks); the others' is not asked for."""
+def answer_of_first_worker(ask: Callable[[], int], device: torch.device) -> int:
+    """Return rank 0's answer, 0 to 255, on every worker (all ranks); the others' is not asked for."""
     if world_size() == 1:
         return ask()
-    flag = torch.tensor([rank() == 0 and ask()], dtype=torch.uint8, device=device)
-    dist.broadcast(flag, 0)
-    return bool(flag.item())
+    answer = torch.tensor([ask() if rank() == 0 else 0], dtype=torch.uint8, device=device)
+    dist.broadcast(answer, 0)
+    return int(answer.item())
 
 
 def sum_over_workers(values: list[float], device: torch.device) -> list[float]:

@@ -1,12 +1,15 @@
 """The training loop, the same for every task. It only yields reports; the caller shows and stores them.
 
 A task has its model, its batches and its loss. The loop has the epochs and steps, and decides when to report and when
-to collect a state for a checkpoint; optimizer.py changes the weights, state.py lists what a checkpoint holds.
+to collect a state for a checkpoint; optimizer.py changes the weights, state.py lists what a checkpoint holds. When
+checkpoints are made, and how often a run is stopped and gone on with, changes neither weights nor reports.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
+from time import monotonic
 from typing import Any
 
 import torch
@@ -14,15 +17,15 @@ import torch
 from ulmfit_ray.training.averaging import WeightAverage
 from ulmfit_ray.training.config import TrainingConfig
 from ulmfit_ray.training.distributed import (
+    answer_of_first_worker,
     data_parallel,
-    flag_of_first_worker,
     gradients_kept_apart,
     sum_over_workers,
 )
 from ulmfit_ray.training.judge import Judge
 from ulmfit_ray.training.optimizer import freeze, make_optimizer, set_rates, update_weights
 from ulmfit_ray.training.schedules import ScheduleFunction, Stage, gradual_unfreezing
-from ulmfit_ray.training.state import RunState, State, collect, restore
+from ulmfit_ray.training.state import RunState, State, collect, has_finite_weights, restore
 from ulmfit_ray.training.task import Figures, Task
 
 STEPS_PER_QUESTION_ON_GPU = 10
@@ -30,22 +33,32 @@ STEPS_PER_QUESTION_ON_GPU = 10
 
 @dataclass(slots=True)
 class Report:
-    """What the loop yields: the figures of some steps or of an epoch, and a state when one is due."""
+    """What the loop yields: the figures of some steps or of an epoch, or a state, or both."""
 
     step: int
     num_steps: int
     epoch: int
     metrics: dict[str, float]
+    """Empty if there is only a state: the rows of the log must not depend on when a checkpoint was made."""
     is_epoch_end: bool = False
     is_last: bool = False
     """Training is over with this report."""
     is_stopped: bool = False
     """Somebody asked the run to stop: this is its last report, with a state."""
     state: State | None = None
+    """It shares the memory of the model and the optimizer: the next step changes it."""
 
 
 class NotFiniteError(ArithmeticError):
-    """The loss is NaN or infinite: running it again would give the same."""
+    """The loss or a weight is NaN or infinite: running it again would give the same."""
+
+
+class _Answer(IntEnum):
+    """What rank 0 says when it is asked after a step."""
+
+    GO_ON = 0
+    SAVE = 1
+    STOP = 2
 
 
 def train(
@@ -63,7 +76,7 @@ def train(
     than the config names.
 
     Raises:
-        NotFiniteError: the loss is not a finite number (on all ranks at the same step).
+        NotFiniteError: the loss or a weight is not a finite number (on all ranks at the same step).
     """
     run = _Run(task, config, start, should_stop or (lambda: False), schedule)
     for epoch in range(run.now.step // task.steps_per_epoch, config.num_epochs):
@@ -89,6 +102,7 @@ class _Run:
         self.num_steps = config.num_epochs * task.steps_per_epoch
         self._groups = task.layer_groups()
         self._stages = gradual_unfreezing(config, len(self._groups))
+        self._stage: Stage | None = None
         self.now = RunState(
             task,
             make_optimizer(self._groups, config),
@@ -99,8 +113,7 @@ class _Run:
         )
         if start:
             restore(start, self.now)
-        self.last_state = self.now.step
-        self._stage: Stage | None = None
+        self._state_step, self._state_seconds = self.now.step, monotonic()
         self._recent: list[Figures] = []
 
     def epoch(self, epoch: int) -> Iterator[Report]:
@@ -112,14 +125,16 @@ class _Run:
         for batch in self.task.batches(epoch, first_step):
             rate = self._take_step(batch)
             step = self.now.step
-            # No state at an epoch's last step: a run resumed from it would skip the validation of that epoch.
             ends_epoch = step == (epoch + 1) * self.task.steps_per_epoch
-            stops = not ends_epoch and self._is_stopped()
-            wants_state = stops or (step % self.config.checkpoint_every_steps == 0 and not ends_epoch)
             # The very first step too: where a step takes seconds, twenty would be minutes of silence.
-            if step == 1 or wants_state or ends_epoch or step % self.config.report_every_steps == 0:
-                metrics = self._means() | {"learning_rate": rate}
-                state = self._state() if wants_state else None
+            is_row_due = step == 1 or ends_epoch or step % self.config.report_every_steps == 0
+            metrics = self._means() | {"learning_rate": rate} if is_row_due else {}
+            # No state at an epoch's last step: a run resumed from it would skip the validation of that epoch.
+            answer = _Answer.GO_ON if ends_epoch else self._answer()
+            is_state_due = answer or (step % self.config.checkpoint_every_steps == 0 and not ends_epoch)
+            if is_row_due or is_state_due:
+                stops = answer == _Answer.STOP
+                state = self._state() if is_state_due else None
                 yield Report(step, self.num_steps, epoch, metrics, is_stopped=stops, state=state)
         yield self._end_of_epoch(epoch)
 
@@ -138,61 +153,96 @@ class _Run:
         with self.now.average.in_place():
             figures = self.task.validate()
             self.now.judge.add(figures, self.task.model)
-        # Not after every short epoch: a checkpoint is three times as large as the model, and all workers wait for it.
-        is_due = self.now.step - self.last_state >= max(1, self.config.checkpoint_every_steps // 4)
+        # Not after every short epoch: a checkpoint is three times as large as the model.
+        is_due = self.now.step - self._state_step >= max(1, self.config.checkpoint_every_steps // 4)
         is_last = self.now.step == self.num_steps or self.now.judge.is_over
-        stops = not is_last and self._is_stopped()
-        state = self._state() if is_due or is_last or stops else None
+        answer = _Answer.GO_ON if is_last else self._answer(patience=0.25)
         return Report(
-            self.now.step,
-            self.num_steps,
-            epoch,
-            figures,
+            *(self.now.step, self.num_steps, epoch, figures),
             is_epoch_end=True,
             is_last=is_last,
-            is_stopped=stops,
-            state=state,
+            is_stopped=answer == _Answer.STOP,
+            state=self._state() if is_due or is_last or answer else None,
         )
 
     def _take_step(self, batch: list[Any]) -> float:
         """Change the weights by one batch; return the learning rate."""
         assert self._stage is not None
         self.task.model.train()
+        now = self.now
         first = self._stage.first_epoch * self.task.steps_per_epoch
         steps = self._stage.num_epochs * self.task.steps_per_epoch
         factor = self.task.rate_factor(batch)
-        rate = set_rates(self.now.optimizer, self.config, self.now.step - first, steps, factor, self._schedule)
+        rate = set_rates(now.optimizer, self.config, now.step - first, steps, factor, self._schedule)
         for number, piece in enumerate(batch):
             with gradients_kept_apart(self._model, number < len(batch) - 1):
-                loss, self.now.carry[number], figures = self.task.loss(
-                    self._model, piece, self.now.carry[number], self.now.step
-                )
-                self.now.scaler.scale(loss).backward()
+                loss, now.carry[number], figures = self.task.loss(self._model, piece, now.carry[number], now.step)
+                now.scaler.scale(loss).backward()
             self._recent.append(figures)
-        update_weights(self.now.optimizer, self.task.model.parameters(), self.config, self.now.scaler)
-        if self.now.judge.wants_average:
-            self.now.average.update()
-        self.now.step += 1
+        update_weights(now.optimizer, self.task.model.parameters(), self.config, now.scaler)
+        if now.judge.wants_average:
+            now.average.update()
+        now.step += 1
         return rate
 
-    def _is_stopped(self) -> bool:
-        """Ask rank 0 whether to stop, all ranks alike. On a GPU not at every step: the answer makes the host wait."""
+    def _answer(self, patience: float = 1.0) -> _Answer:
+        """Ask rank 0 whether to stop, or to save by its clock after `patience` of the time between checkpoints.
+
+        All ranks alike. On a GPU not at every step: the answer makes the host wait.
+        """
         if self.task.device.type != "cpu" and self.now.step % STEPS_PER_QUESTION_ON_GPU:
-            return False
-        return flag_of_first_worker(self._should_stop, self.task.device)
+            return _Answer.GO_ON
+
+        def ask() -> _Answer:
+            if self._should_stop():
+                return _Answer.STOP
+            is_time = monotonic() - self._state_seconds >= 60 * patience * self.config.checkpoint_every_minutes
+            return _Answer.SAVE if is_time else _Answer.GO_ON
+
+        return _Answer(answer_of_first_worker(ask, self.task.device))
 
     def _state(self) -> State:
-        self.last_state = self.now.step
-        return collect(self.now)
+        """Return the state (all ranks), and prove that it is worth keeping.
+
+        The step just taken can spoil the weights while its own loss, which is older than they are, is still finite.
+        """
+        self._add_recent()
+        state = collect(self.now)
+        if not has_finite_weights(state):
+            raise _not_finite("the weights are not finite", self.now.step)
+        self._state_step, self._state_seconds = self.now.step, monotonic()
+        return state
 
     def _means(self) -> dict[str, float]:
         """Return the figures of the steps since the last report, over all workers (all ranks)."""
-        names = [name for name in self._recent[0] if name != "tokens"]
-        sums = [math.fsum(float(figures[name]) * figures["tokens"] for figures in self._recent) for name in names]
-        count = sum(figures["tokens"] for figures in self._recent)
-        *totals, tokens = sum_over_workers([*sums, count], self.task.device)
-        self._recent = []
-        means = {name: total / tokens for name, total in zip(names, totals, strict=True)} | {"tokens": tokens}
-        if not math.isfinite(means["loss"]):
-            raise NotFiniteError(f"the loss is {means['loss']} at step {self.now.step}: lower --training.learning-rate")
+        self._add_recent()
+        tokens = self.now.sums.pop("tokens")
+        means = {name: total / tokens for name, total in self.now.sums.items()} | {"tokens": tokens}
+        self.now.sums = {}
         return means
+
+    def _add_recent(self) -> None:
+        """Add the figures of the latest steps, over all workers, to the sums (all ranks)."""
+        if not self._recent:
+            return
+        names = [name for name in self._recent[0] if name != "tokens"]
+        sums = {name: math.fsum(float(row[name]) * row["tokens"] for row in self._recent) for name in names}
+        sums["tokens"] = sum(row["tokens"] for row in self._recent)
+        totals = dict(zip(sums, sum_over_workers([*sums.values()], self.task.device), strict=True))
+        if not math.isfinite(totals["loss"]):
+            # A worker whose own rows are fine learns from the others which step it was.
+            flags = [0.0 if math.isfinite(row["loss"]) else 1.0 for row in self._recent]
+            broken = sum_over_workers(flags, self.task.device)
+            first = next(number for number, count in enumerate(broken) if count)
+            pieces = len(self._recent)
+            raise _not_finite(f"the loss is {totals['loss']}", self.now.step - (pieces - 1 - first) // self._pieces())
+        self.now.sums = {name: self.now.sums.get(name, 0.0) + total for name, total in totals.items()}
+        self._recent = []
+
+    def _pieces(self) -> int:
+        """Return how many rows of figures a step makes."""
+        return len(self.now.carry)
+
+
+def _not_finite(what: str, step: int) -> NotFiniteError:
+    return NotFiniteError(f"{what} at step {step}: lower --training.learning-rate")

@@ -1,10 +1,11 @@
 """The state of a training run as named tensors: all that a checkpoint must hold.
 
 Batches, schedule and dropout masks are functions of the step. So the state is the model, the optimizer, what the
-task carries from step to step, what validation has found so far, and a few numbers.
+task carries from step to step, what validation has found so far, what the next report has to say of the steps since
+the last one, and a few numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from ulmfit_ray.training.task import Task
 
 State = dict[str, Tensor]
 MODEL, OPTIMIZER, CARRY, BEST, AVERAGE, SCALER = "model.", "optimizer.", "carry.", "best.", "average.", "scaler."
+SUMS = "sums."
 
 
 @dataclass(slots=True)
@@ -30,6 +32,8 @@ class RunState:
     scaler: torch.amp.GradScaler
     carry: list[Any]
     step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    """The figures since the last report, summed over tokens and workers."""
 
 
 def part(state: State, prefix: str) -> dict[str, Tensor]:
@@ -47,7 +51,7 @@ def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> State:
 
 
 def collect(run: RunState) -> State:
-    """Return the state (all ranks)."""
+    """Return the state (all ranks); it shares the memory of model and optimizer."""
     return {
         "step": torch.tensor(run.step),
         "losses": torch.tensor(run.judge.losses, dtype=torch.float64),
@@ -57,8 +61,14 @@ def collect(run: RunState) -> State:
         **_prefixed(CARRY, run.task.carry_tensors(run.carry)),
         **_prefixed(BEST, run.judge.best),
         **_prefixed(AVERAGE, run.average.means),
+        **_prefixed(SUMS, {name: torch.tensor(value, dtype=torch.float64) for name, value in run.sums.items()}),
         **_prefixed(SCALER, {name: torch.tensor(value) for name, value in run.scaler.state_dict().items()}),
     }
+
+
+def has_finite_weights(state: State) -> bool:
+    """Tell whether no weight is NaN or infinite."""
+    return all(bool(tensor.isfinite().all()) for tensor in part(state, MODEL).values() if tensor.is_floating_point())
 
 
 def restore(state: State, run: RunState) -> None:
@@ -67,6 +77,7 @@ def restore(state: State, run: RunState) -> None:
     model.load_state_dict(part(state, MODEL))
     load_optimizer(run.optimizer, model, part(state, OPTIMIZER))
     run.step, run.carry = int(state["step"]), run.task.carry_from(part(state, CARRY))
+    run.sums = {name: float(value) for name, value in part(state, SUMS).items()}
     run.judge.losses = state["losses"].tolist()
     run.judge.best = _copied(part(state, BEST), device)
     run.average.means = _copied(part(state, AVERAGE), device)

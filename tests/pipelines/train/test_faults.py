@@ -8,7 +8,7 @@ import pytest
 
 from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.options import Scaling
-from ulmfit_ray.pipelines.train import pretrain, workers
+from ulmfit_ray.pipelines.train import failures, pretrain
 from ulmfit_ray.pipelines.train.config import PretrainConfig
 from ulmfit_ray.storage.folder import sha256_file
 from ulmfit_ray.training.config import LanguageModelTraining
@@ -59,11 +59,11 @@ def test_one_fault_changes_nothing(
 def test_a_lasting_error_ends_the_job_with_its_reason_and_the_next_run_goes_on(
     undisturbed: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "MAX_FAILURES", 1)
+    monkeypatch.setattr(failures, "MAX_FAILURES", 1)
     config = replace(undisturbed, output=str(tmp_path / "lm"))
     with (
         faults.fault("publish", "step-0000040/state.safetensors", times=faults.FOR_EVER),
-        pytest.raises(Exception, match="injected fault"),
+        pytest.raises(RuntimeError, match=r"^worker 0: OSError: injected fault at publish of .*\n.*failure 2 without"),
     ):
         pretrain.run(config)
     assert not Path(config.output, "manifest.json").exists()

@@ -150,6 +150,11 @@ def test_more_cores_than_there_are_is_one_clear_error(config: PretrainConfig) ->
         pretrain.run(replace(config, scaling=Scaling(num_cpus=64)))
 
 
+def test_a_gpu_where_there_is_none_is_one_clear_error(config: PretrainConfig) -> None:
+    with pytest.raises(ConfigError, match=r"^training with 1 workers needs 1 CPUs and 1 GPUs; there are 2 and 0: ask"):
+        pretrain.run(replace(config, scaling=Scaling(use_gpu=True)))
+
+
 def test_a_retriever_names_its_blocks_and_verifies(retriever: str) -> None:
     directory = ModelDirectory(retriever)
     assert directory.description.kind == "retriever"

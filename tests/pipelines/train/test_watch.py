@@ -57,3 +57,21 @@ def test_workers_that_begin_again_take_the_log_back_to_their_checkpoint(
         watched.show([{"log": [steps(1)["row"]], "num_steps": 20}, steps(5, 20), steps(10, 20), epoch_end(10, 20, 1)])
     assert "5 tokens/s, 6 s" in capsys.readouterr().out.splitlines()[-2]
     assert sum(file.stat().st_size > 0 for file in (tmp_path / "tensorboard").iterdir()) == 1
+
+
+def test_after_a_failure_the_steps_are_counted_from_where_the_workers_start_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with _Watched("pretrain", 0) as watched:
+        watched.show([steps(11, 40)])
+        watched.show([{"failed": "worker 1: OSError: gone", "step": 8}])
+        shown = capsys.readouterr()
+        assert shown.err == "worker 1: OSError: gone\n    All workers start again from step 8.\n"
+        assert shown.out.splitlines()[-1].startswith("pretrain: 11 of 40 steps")
+        watched.show([{"log": [steps(8, 40)["row"]], "num_steps": 40}])
+        assert capsys.readouterr().out == "pretrain: 8 of 40 steps\n"
+        watched.show([steps(12, 40)])
+        watched.show([{"failed": "worker 0: OSError: gone", "step": 0}])
+    shown = capsys.readouterr()
+    assert "All workers start again from the beginning." in shown.err
+    assert shown.out.startswith("pretrain: 12 of 40 steps")

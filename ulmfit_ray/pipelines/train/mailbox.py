@@ -1,4 +1,4 @@
-"""What driver and workers say to each other while a training runs: progress and errors one way, "stop" the other way.
+"""What driver and workers say to each other while a training runs: progress one way, "stop" the other way.
 
 A small actor on the driver's node, so that no other node can take it along when it is lost. Losing it never fails a
 training: progress is lost then, and nothing else.
@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 logger = logging.getLogger(__name__)
-ERROR_SECONDS = 10
+ANSWER_SECONDS = 10
 QUESTION_SECONDS = 0.5
 """A call takes about a millisecond, a small model's step 80: it is not made at every step."""
 Message = dict[str, Any]
@@ -52,14 +52,10 @@ class Mailbox:
         """Send a message, and do not wait for its arrival."""
         self._actor.put.remote(message)
 
-    def put_error(self, error: str) -> bool:
-        """Send an error; tell whether it has arrived."""
-        return self._ask(self._actor.put.remote({"error": error}), None) is not _LOST
-
     def take(self) -> list[Message]:
         """Return the messages that have come since the last call."""
-        messages = self._ask(self._actor.take.remote(), [])
-        return [] if messages is _LOST else messages
+        messages: list[Message] = self._ask(self._actor.take.remote(), [])
+        return messages
 
     def ask_to_stop(self) -> None:
         """Ask the workers to finish their step, write a checkpoint and end."""
@@ -88,13 +84,10 @@ class Mailbox:
 
     def _ask(self, answer: Any, otherwise: Any) -> Any:
         try:
-            return ray.get(answer, timeout=ERROR_SECONDS)
+            return ray.get(answer, timeout=ANSWER_SECONDS)
         except RayError as error:
             logger.warning("the mailbox of this training is lost: %s", type(error).__name__)
-            return _LOST if otherwise is None else otherwise
-
-
-_LOST = object()
+            return otherwise
 
 
 def _rebuilt(actor: Any) -> Mailbox:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ray.train.torch import TorchTrainer
 
+from ulmfit_ray.pipelines.train.failures import in_words
 from ulmfit_ray.pipelines.train.mailbox import Mailbox, Message
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.reporting.tensorboard import EventFiles
@@ -25,12 +26,12 @@ POLL_SECONDS = 0.5
 def watch(
     trainer: TorchTrainer, mailbox: Mailbox, stage: str, *, saved: int, event_files: EventFiles | None = None
 ) -> None:
-    """Run the trainer to its end, show its progress, and raise what its workers said.
+    """Run the trainer to its end, and show its progress.
 
     `saved` is the step of the newest checkpoint there is, 0 if there is none. `event_files` get all rows of the log.
 
     Raises:
-        RuntimeError: a worker sent an error.
+        RuntimeError: the training ended with an error of a worker.
         KeyboardInterrupt: a second signal came.
     """
     watched = _Watched(stage, saved, event_files)
@@ -39,16 +40,16 @@ def watch(
         while not fit.has_ended(POLL_SECONDS):
             watched.show(mailbox.take())
         watched.show(mailbox.take())
-    if watched.errors:
-        raise RuntimeError(watched.errors[-1])
-    fit.raise_error()
+    if fit.error is not None:
+        raise RuntimeError(in_words(fit.error)) from fit.error
 
 
 class _InThread:
     """A function that runs in a thread which does not keep the process alive."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
+        """What the function has raised."""
         self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
         self._thread.start()
 
@@ -56,39 +57,35 @@ class _InThread:
         try:
             function()
         except BaseException as error:
-            self._error = error
+            self.error = error
 
     def has_ended(self, seconds: float) -> bool:
         """Wait for the end, at most `seconds`, and tell whether it has come."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def raise_error(self) -> None:
-        """Raise what the function raised."""
-        if self._error is not None:
-            raise self._error
-
 
 class _Watched(ExitStack):
-    """What was shown so far: a bar from the checkpoint or the first report on, the errors, the last checkpoint."""
+    """What was shown so far: a bar from the checkpoint or the first report on, and the last checkpoint."""
 
     def __init__(self, stage: str, saved: int, event_files: EventFiles | None = None) -> None:
         super().__init__()
         self._event_files = self.enter_context(event_files) if event_files else None
-        self.errors: list[str] = []
         self.saved = saved
         self._stage = stage
         self._bar: Bar | None = None
+        self._bars = self.enter_context(ExitStack())
+        """Ends the bar that is shown."""
         self._log: list[Row] = []
         self._done = 0
         """Steps of earlier runs."""
         self._is_forecast = False
 
     def show(self, messages: list[Message]) -> None:
-        """Show messages of rank 0, and keep the errors of all ranks."""
+        """Show messages of rank 0, and of the controller when workers have failed."""
         for message in messages:
-            if "error" in message:
-                self.errors.append(message["error"])
+            if "failed" in message:
+                self._show_failure(message)
             elif "saved" in message:
                 self.saved = message["saved"]
             elif "log" in message:
@@ -106,10 +103,17 @@ class _Watched(ExitStack):
         if log:
             self._bar_from(self._done, num_steps).advance(0)
 
+    def _show_failure(self, message: Message) -> None:
+        # What comes next begins at an earlier step, after a pause: a bar that went on would tell wrong times.
+        self._bars.close()
+        self._bar = None
+        since = f"step {message['step']:,}" if message["step"] else "the beginning"
+        print(f"{message['failed']}\n    All workers start again from {since}.", file=sys.stderr, flush=True)
+
     def _bar_from(self, step: int, num_steps: int) -> Bar:
         """Return the bar; the first time, start it at a step. Its clock starts here: before, Ray found its workers."""
         if self._bar is None:
-            self._bar = self.enter_context(Bar(self._stage, num_steps, "steps", done=step, comes_in_bursts=False))
+            self._bar = self._bars.enter_context(Bar(self._stage, num_steps, "steps", done=step, comes_in_bursts=False))
         return self._bar
 
     def _show(self, message: Message) -> None:

@@ -1,43 +1,44 @@
 """Any training task on Ray Train: workers run `training.loop`, rank 0 publishes checkpoints, the driver watches.
 
-Ray's own checkpoints are not used. Ours are in the output folder; a new launch and a worker group that Ray restarts
-both resume from the newest one. Errors that would repeat are sent to the driver instead of being raised, because Ray
-would restart the workers and run into them again.
+Ray's own checkpoints are not used, nor its reports, which are a barrier and would write a file that must be whole at
+the next start. Ours are in the output folder; a new launch and a worker group that Ray restarts both resume from the
+newest one. What happens after an error is in failures.py.
 """
 
+import collections
 import json
 import logging
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from ulmfit_ray.model.files import load_tensors, save_tensors
+from ulmfit_ray.model.files import load_tensors
 from ulmfit_ray.pipelines.options import RayOptions, Scaling
 from ulmfit_ray.pipelines.runtime import cluster_cpus, require_resources
+from ulmfit_ray.pipelines.train.failures import Failures, repeatable_errors_named
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
+from ulmfit_ray.pipelines.train.publishing import CheckpointPublisher
 from ulmfit_ray.pipelines.train.watch import watch
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.tensorboard import EventFiles
-from ulmfit_ray.storage.checkpoints import FOLDER, Checkpoint, newest_checkpoint, publish_checkpoint
+from ulmfit_ray.storage.checkpoints import FOLDER, Checkpoint, newest_checkpoint
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.model_directory import LogRow
 from ulmfit_ray.training.config import TrainingConfig
-from ulmfit_ray.training.loop import NotFiniteError, Report, train
+from ulmfit_ray.training.distributed import of_first_worker
+from ulmfit_ray.training.loop import Report, train
 from ulmfit_ray.training.memory import KEEP_MEMORY
 from ulmfit_ray.training.state import State
 from ulmfit_ray.training.task import Task
 
 logger = logging.getLogger(__name__)
-MAX_FAILURES = 10
-"""Worker groups lost before the job gives up (Ray's default is none)."""
-REPEATABLE_ERRORS = (NotFiniteError, ValueError, TypeError, LookupError, AttributeError, FileNotFoundError)
-"""Errors that another attempt would raise again, on all ranks; they are sent to the driver instead of being raised."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def _trainer(settings: _WorkerSettings, scaling: Scaling) -> TorchTrainer:
             # A snapshot that a killed launch left truncated would stop Ray from starting: never the same name.
             name=f"launch-{secrets.token_hex(4)}",
             storage_path=f"{settings.output}/{FOLDER}/ray-train",
-            failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+            failure_config=ray.train.FailureConfig(max_failures=-1),
+            callbacks=[Failures(settings.output, settings.mailbox)],  # type: ignore[list-item]
             worker_runtime_env={"env_vars": KEEP_MEMORY},
         ),
     )
@@ -143,44 +145,49 @@ def _train_on_worker(loop_config: dict[str, _WorkerSettings]) -> None:
     configure_logging()
     settings = loop_config["settings"]
     torch.set_num_threads(settings.num_threads)
-    folder, mailbox = Folder(settings.output), settings.mailbox
-    is_first = ray.train.get_context().get_world_rank() == 0
-    device = ray.train.torch.get_device()
-    try:
-        found = newest_checkpoint(folder)
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    with repeatable_errors_named(rank, world_size):
+        folder, device = Folder(settings.output), ray.train.torch.get_device()
+        found = _checkpoint_of_first_worker(folder, is_first=rank == 0)
         start, log = _load(folder, found) if found else (None, [])
-        if found:
-            logger.info("going on from step %d of %s", found.step, folder.uri)
         task, facts = settings.make_task(device, found.facts["precision"] if found else None)
-        if is_first:
-            mailbox.put({"log": log, "num_steps": settings.training.num_epochs * task.steps_per_epoch})
-        began = time.monotonic()
-        for report in train(task, settings.training, start=start, should_stop=mailbox.is_stop_asked):
-            # From report to report, so that a checkpoint's time is in the row after it.
+        if found and rank == 0:
+            logger.info("going on from step %d of %s", found.step, folder.uri)
+        reports = train(task, settings.training, start=start, should_stop=settings.mailbox.is_stop_asked)
+        if rank == 0:
+            num_steps = settings.training.num_epochs * task.steps_per_epoch
+            settings.mailbox.put({"log": log, "num_steps": num_steps})
+            make_checkpoint = partial(Checkpoint, world_size=world_size, facts=facts)
+            with CheckpointPublisher(folder, settings.mailbox) as publisher:
+                _show_and_publish(reports, log, settings.mailbox, publisher, make_checkpoint)
+        else:
+            collections.deque(reports, maxlen=0)
+
+
+def _checkpoint_of_first_worker(folder: Folder, *, is_first: bool) -> Checkpoint | None:
+    """Return the newest checkpoint that rank 0 sees, so that all go on from the same one (all ranks)."""
+    found = newest_checkpoint(folder) if is_first else None
+    text = of_first_worker(json.dumps(asdict(found)) if found else "")
+    return Checkpoint(**json.loads(text)) if text else None
+
+
+def _show_and_publish(
+    reports: Iterator[Report],
+    log: list[LogRow],
+    mailbox: Mailbox,
+    publisher: CheckpointPublisher,
+    make_checkpoint: Callable[..., Checkpoint],
+) -> None:
+    """Send the reports to the driver, and publish the states (rank 0 only)."""
+    began = time.monotonic()
+    for report in reports:
+        publisher.check()
+        if report.metrics or report.is_epoch_end:
+            # From row to row, so that what a checkpoint takes is in the row after it.
             seconds, began = round(time.monotonic() - began, 3), time.monotonic()
             log.append({"step": report.step, "epoch": report.epoch + 1} | report.metrics | {"seconds": seconds})
-            if is_first:
-                mailbox.put({"row": log[-1], "num_steps": report.num_steps, "is_epoch_end": report.is_epoch_end})
-            if report.state is not None:
-                if is_first:
-                    _publish(folder, report, log, facts)
-                    mailbox.put({"saved": report.step})
-                # A barrier of up to two seconds: at checkpoints only, on all ranks.
-                ray.train.report({"step": report.step})
-    except REPEATABLE_ERRORS as error:
-        if not mailbox.put_error(str(error) or type(error).__name__):
-            raise
-
-
-def _publish(folder: Folder, report: Report, log: list[LogRow], facts: dict[str, Any]) -> None:
-    """Write a checkpoint to a local folder and publish it (rank 0 only)."""
-    assert report.state is not None
-    with scratch_directory() as scratch:
-        save_tensors(report.state, scratch / "state.safetensors")
-        (scratch / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
-        files = {name: scratch / name for name in ("state.safetensors", "training_log.jsonl")}
-        world_size = ray.train.get_context().get_world_size()
-        checkpoint = Checkpoint(
-            step=report.step, is_last=report.is_last, is_stopped=report.is_stopped, world_size=world_size, facts=facts
-        )
-        publish_checkpoint(folder, checkpoint, files)
+            mailbox.put({"row": log[-1], "num_steps": report.num_steps, "is_epoch_end": report.is_epoch_end})
+        if report.state is not None:
+            checkpoint = make_checkpoint(step=report.step, is_last=report.is_last, is_stopped=report.is_stopped)
+            publisher.publish(checkpoint, report.state, log)

@@ -1,0 +1,145 @@
+"""A training that is stopped or killed at a random step, and started again, ends with the bits of one that was not."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import toy_training
+from toy_training import Mishap
+
+from ulmfit_ray.config import command_line
+from ulmfit_ray.model.architecture import ArchitectureOptions
+from ulmfit_ray.model.files import load_tensors
+from ulmfit_ray.pipelines.options import Scaling
+from ulmfit_ray.pipelines.train import pretrain
+from ulmfit_ray.pipelines.train.config import PretrainConfig
+from ulmfit_ray.storage.checkpoints import newest_checkpoint, newest_step
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.training.config import LanguageModelTraining
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+LIMIT_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    ray_session: None, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], dict[str, torch.Tensor]]:
+    """Return a function that gives the last state of a toy training with so many workers."""
+    states = {}
+
+    def state(num_workers: int) -> dict[str, torch.Tensor]:
+        if num_workers not in states:
+            states[num_workers] = toy_training.train(tmp_path_factory.mktemp("whole") / "lm", num_workers)
+        return states[num_workers]
+
+    return state
+
+
+def differing(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> list[str]:
+    assert set(found) == set(expected)
+    return [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)]
+
+
+def test_an_error_on_one_of_two_workers_ends_the_job_and_both_go_on_once_it_is_mended_although_rays_file_is_cut_off(
+    undisturbed: Callable, tmp_path: Path
+) -> None:
+    mishap = Mishap(tmp_path / "attempts", rank=1, step=29, error=ValueError("a broken shard"), times=1)
+    with pytest.raises(RuntimeError, match=r"^worker 1 of 2, on node [\d.]+: a broken shard$"):
+        toy_training.train(tmp_path / "lm", mishap=mishap)
+    assert mishap.happened() == 1
+    launches = list((tmp_path / "lm/checkpoints/ray-train").iterdir())
+    assert launches
+    for launch in launches:
+        (launch / "checkpoint_manager_snapshot.json").write_text('{"ray_version": "2.')
+    assert newest_step(Folder(str(tmp_path / "lm"))) == 24
+    assert differing(toy_training.train(tmp_path / "lm", mishap=mishap), undisturbed(2)) == []
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("seed", "num_workers"), [(1, 1), (2, 2), (3, 2)])
+def test_a_worker_killed_at_a_random_step_changes_no_bit(
+    undisturbed: Callable, tmp_path: Path, seed: int, num_workers: int
+) -> None:
+    chance = random.Random(seed)
+    mishap = Mishap(
+        tmp_path / "attempts", rank=chance.randrange(num_workers), step=chance.randrange(1, 40), error=None, times=1
+    )
+    state = toy_training.train(tmp_path / "lm", num_workers, mishap)
+    assert mishap.happened() == 1
+    assert differing(state, undisturbed(num_workers)) == []
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_another_number_of_workers_goes_on_to_the_same_weights_up_to_rounding(
+    undisturbed: Callable, tmp_path: Path, before: int, after: int
+) -> None:
+    mishap = Mishap(tmp_path / "attempts", rank=0, step=13, error=ValueError("stop"), times=1)
+    with pytest.raises(RuntimeError, match="stop"):
+        toy_training.train(tmp_path / "lm", before, mishap)
+    assert newest_checkpoint(Folder(str(tmp_path / "lm"))).world_size == before
+    state = toy_training.train(tmp_path / "lm", after, mishap)
+    for name, tensor in undisturbed(1).items():
+        torch.testing.assert_close(state[name], tensor, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def config(
+    tokens: str, tmp_path: Path, small_architecture: ArchitectureOptions, small_training: LanguageModelTraining
+) -> PretrainConfig:
+    """A training of 51 steps with dropout and a checkpoint at each, so that it can be met at any of them."""
+    return PretrainConfig(
+        tokens=tokens,
+        output=str(tmp_path / "lm"),
+        architecture=replace(small_architecture, weight_dropout=0.2, hidden_dropout=0.1),
+        training=replace(small_training, checkpoint_every_steps=1),
+        precision="float32",
+    )
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("number", "num_workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1), (signal.SIGKILL, 2), (signal.SIGKILL, 1)]
+)
+def test_the_command_stopped_or_killed_at_a_random_step_and_given_again_ends_with_the_same_bits(
+    config: PretrainConfig, tmp_path: Path, number: int, num_workers: int
+) -> None:
+    import ray
+
+    config = replace(config, scaling=Scaling(num_workers=num_workers, num_cpus=1))
+    whole = replace(config, output=str(tmp_path / "whole"))
+    pretrain.run(whole)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "ulmfit_ray.cli", *command_line("pretrain", config).split()[1:]],
+        env=os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        step = random.Random(number + num_workers).randrange(1, 40)
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while newest_step(Folder(config.output)) < step:
+            assert driver.poll() is None, driver.communicate()[0]
+            assert time.monotonic() < deadline, "nothing happened"
+            time.sleep(0.01)
+        driver.send_signal(number)
+        text = driver.communicate(timeout=LIMIT_SECONDS)[0]
+    finally:
+        driver.kill()
+    assert driver.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), text
+    assert not Path(config.output, "manifest.json").exists()
+    pretrain.run(config)
+    found, expected = (load_tensors(Path(one.output, "model.safetensors")) for one in (config, whole))
+    assert differing(found, expected) == []
+    logs = [Path(one.output, "training_log.jsonl").read_text() for one in (config, whole)]
+    assert logs[0] == logs[1]
