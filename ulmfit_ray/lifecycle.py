@@ -24,6 +24,7 @@ from ulmfit_ray.storage.receipts import Receipt
 LAYOUT = (
     *("manifest.json", "shards.parquet", "done", "work/done", "work", "checkpoints", "plan.json", "plan.arrow"),
     *("started", "shards", "census", "quarantine", "failed", "vocab.json", "tokenizer.json", "tokenizer.model"),
+    *("trials", "ray-tune", "sweep.parquet", "sweep.csv", "sweep.png"),
     *("model.safetensors", "training_log.jsonl", "README.md", "config.json"),
 )
 """Every name that a job of ours writes into its output; --overwrite deletes these and nothing else, in this order.
