@@ -12,7 +12,8 @@ import faults
 import pyarrow.parquet as pq
 import pytest
 
-from ulmfit_ray.commands import verify
+from ulmfit_ray.commands import inspect, verify
+from ulmfit_ray.commands.inspect import InspectConfig
 from ulmfit_ray.commands.verify import VerifyConfig
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.model.architecture import ArchitectureOptions
@@ -83,6 +84,8 @@ def test_a_setting_that_failed_is_named_and_done_again_and_is_what_its_verb_alon
     }
     assert not Path(config.output, "ray-tune").exists()
     verify.run(VerifyConfig(input=config.output))
+    inspect.run(InspectConfig(input=config.output))
+    assert f'"{failed["model"]}"' in capsys.readouterr().out
     (setting,) = (one for one in settings_of(config) if one.config.output == failed["model"])
     alone = replace(setting.config, output=str(tmp_path / "alone"))
     pretrain.run(alone)

@@ -75,12 +75,15 @@ class _Sweep:
         claim_output(self.verb, replace(config, dry_run=True))
         _check_early_stopping(config, self.settings)
         self.records = {} if config.overwrite else read_trials(self.folder)
+        finished = {setting.name: _is_finished(config, setting) for setting in self.settings}
         for setting in self.settings:
-            known = self.records.get(setting.name, TrialRecord(name=setting.name, values=setting.values))
-            state = "finished" if _is_finished(config, setting) else known.state
-            # Its manifest has gone, so it is to be made again.
-            state = "unfinished" if state == known.state == "finished" else state
-            self.records[setting.name] = replace(known, state=state)
+            self.records.setdefault(setting.name, TrialRecord(name=setting.name, values=setting.values))
+        for name, record in self.records.items():
+            # The model directory is believed, not the record: a setting of an earlier grid may have gone, too.
+            if finished.get(name, Folder(self._uri(name)).exists("manifest.json")):
+                self.records[name] = replace(record, state="finished", problem="")
+            elif record.state == "finished":
+                self.records[name] = replace(record, state="unfinished")
 
     def print_plan(self) -> None:
         """Print what would be done."""
@@ -164,7 +167,8 @@ class _Sweep:
     def finish(self, title: str) -> SweepTable:
         """Write and print the table; raise if it is not complete."""
         own = [self.records[setting.name] for setting in self.settings]
-        earlier = [record for record in self.records.values() if record not in own]
+        names = {record.name for record in own}
+        earlier = [record for name, record in self.records.items() if name not in names]
         base = flatten(to_dict(base_config(self.config)))
         table, models = table_of(self.folder, own + earlier, self.figure, base)
         write_results(self.folder, table)

@@ -45,8 +45,16 @@ def train_trial(
             logger.info("%s", stopped)
         except Exception as error:
             logger.exception("%s failed", setting.name)
-            problem = str(error) or type(error).__name__
+            problem = _in_a_line(error)
     ears.report(problem=problem, is_over=True)
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return an error's message for a table: of Ray's messages, which are whole tracebacks, the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any(line.startswith("Traceback") for line in lines):
+        return lines[-1]
+    return " ".join(lines) or type(error).__name__
 
 
 class _Ears:
