@@ -26,7 +26,7 @@ from ulmfit_ray.storage.folder import sha256_file
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.training.config import LanguageModelTraining
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ def rows(config: Any) -> list[dict[str, Any]]:
     return pq.read_table(f"{config.output}/sweep.parquet").to_pylist()
 
 
+@pytest.mark.slow
 def test_a_setting_that_failed_is_named_and_done_again_and_is_what_its_verb_alone_makes(
     config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_setting_that_failed_is_named_and_done_again_and_is_what_its_verb_alon
     assert written(config) == before
 
 
+@pytest.mark.cluster
 def test_a_stopped_sweep_goes_on_from_the_checkpoints_of_its_settings(
     config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +126,7 @@ def test_a_stopped_sweep_goes_on_from_the_checkpoints_of_its_settings(
         assert weights(setting.config.output) == weights(alone.output)
 
 
+@pytest.mark.cluster
 def test_a_loss_that_is_not_finite_fails_its_setting_and_no_other(config: Any) -> None:
     broken = replace(
         config,
@@ -137,12 +140,14 @@ def test_a_loss_that_is_not_finite_fails_its_setting_and_no_other(config: Any) -
     assert "lower --training.learning-rate" in found[1]["problem"]
 
 
+@pytest.mark.cluster
 def test_two_workers_for_each_setting_take_turns_on_two_cores(config: Any) -> None:
     both = replace(config, scaling=Scaling(num_workers=2, num_cpus=1), grid=("seed=1,2",))
     sweep.run(both)
     assert [row["state"] for row in rows(both)] == ["finished"] * 2
 
 
+@pytest.mark.cluster
 def test_a_bad_setting_is_stopped_early_and_trained_to_its_end_without_the_option(
     config: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +168,7 @@ def test_a_bad_setting_is_stopped_early_and_trained_to_its_end_without_the_optio
     assert [row["state"] for row in rows(early)] == ["finished"] * 2
 
 
+@pytest.mark.cluster
 def test_another_grid_adds_settings_and_another_config_is_refused(config: Any) -> None:
     first = replace(config, grid=("seed=1",))
     sweep.run(first)

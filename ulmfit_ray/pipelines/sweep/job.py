@@ -8,9 +8,7 @@ stays, what was begun goes on from its own checkpoint, and settings that are new
 import contextlib
 import io
 from dataclasses import replace
-from typing import Any
-
-from ray.tune.schedulers import TrialScheduler
+from typing import TYPE_CHECKING, Any
 
 from ulmfit_ray.config import ConfigError, flatten, to_dict
 from ulmfit_ray.lifecycle import LAYOUT, claim_output, output_lease, print_dry_run
@@ -27,6 +25,10 @@ from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import find_job
 from ulmfit_ray.storage.trial_record import State, TrialRecord, read_trials, write_trials
 from ulmfit_ray.training.config import MOST_EPOCHS
+
+if TYPE_CHECKING:
+    # runtime.py must come before anything of Ray's.
+    from ray.tune.schedulers import TrialScheduler
 
 
 def run(config: Any) -> SweepTable | None:
@@ -80,7 +82,7 @@ class _Sweep:
             self.records.setdefault(setting.name, TrialRecord(name=setting.name, values=setting.values))
         for name, record in self.records.items():
             # The model directory is believed, not the record: a setting of an earlier grid may have gone, too.
-            if finished.get(name, Folder(self._uri(name)).exists("manifest.json")):
+            if finished[name] if name in finished else Folder(self._uri(name)).exists("manifest.json"):
                 self.records[name] = replace(record, state="finished", problem="")
             elif record.state == "finished":
                 self.records[name] = replace(record, state="unfinished")
@@ -95,7 +97,7 @@ class _Sweep:
         """Make the output ours, and write down its settings."""
         if self.config.overwrite and find_job(self.folder) is not None:
             for name in read_trials(self.folder):
-                model = Folder(f"{self.folder.uri}/{name}")
+                model = Folder(self._uri(name))
                 if find_job(model) is not None:
                     for file in LAYOUT:
                         model.delete(file)
@@ -135,7 +137,7 @@ class _Sweep:
         mailbox.close()
         self.folder.delete(FOLDER)
 
-    def _scheduler(self) -> TrialScheduler:
+    def _scheduler(self) -> "TrialScheduler":
         pending = {setting.name for setting in self.pending}
         return make_scheduler(
             self.config.sweep,

@@ -27,7 +27,7 @@ def table_of(
         if record.state == "finished":
             manifests.append(read_manifest(Folder(uri)))
             figures = manifests[-1].figures
-        elif record.epochs:
+        elif record.epochs and record.state == "stopped early":
             figures = {figure: record.epochs[-1][1]}
         values = {name: record.values.get(name, base.get(name)) for name in names}
         rows.append(SweepRow(values=values, record=record, figures=figures, uri=uri))

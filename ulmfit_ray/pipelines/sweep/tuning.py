@@ -47,7 +47,8 @@ def make_tuner(
     for name in ("ray.tune", "ray.train", "ray.air"):
         # What goes wrong in a trial is told by the sweep itself, in a line.
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    # No files and no tables of Tune's own.
+    os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
     by_name = {setting.name: setting for setting in settings}
     trial = partial(train_trial, verb=verb, settings=by_name, figure=figure, mailbox=mailbox)
     return tune.Tuner(

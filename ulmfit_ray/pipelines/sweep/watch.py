@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 from ray import tune
 
@@ -36,8 +35,8 @@ class _Shown(ExitStack):
         super().__init__()
         self._stage, self._num_settings, self._on_end = stage, num_settings, on_end
         self._bar: Bar | None = None
-        self._steps: dict[str, list[int]] = {}
-        """[done, left] of each setting in this run of the command."""
+        self._steps: dict[str, tuple[int, int]] = {}
+        """(done, left) of each setting in this run of the command."""
         self._num_ended = 0
 
     def show(self, message: Message) -> None:
@@ -46,18 +45,18 @@ class _Shown(ExitStack):
             self._num_ended += 1
             print(f"{self._num_ended} of {self._num_settings}: {self._on_end(message)}", flush=True)
             # Nothing more is to come of a setting that failed or was stopped.
-            if message["ended"] in self._steps:
-                self._steps[message["ended"]][1] = 0
-            return
-        self._advance(message["trial"], message)
+            self._advance(message["ended"], steps_left=0)
+        else:
+            self._advance(message["trial"], message["steps"], message["steps_left"], message["tokens"])
 
-    def _advance(self, name: str, message: dict[str, Any]) -> None:
-        steps = self._steps.setdefault(name, [0, 0])
+    def _advance(self, name: str, steps: int = 0, steps_left: int = 0, tokens: float = 0) -> None:
         # A trial whose process was lost repeats some steps.
-        new = max(0, message["steps"])
-        steps[:] = steps[0] + new, message["steps_left"]
+        new = max(0, steps)
+        self._steps[name] = (self._steps.get(name, (0, 0))[0] + new, steps_left)
         total = round(sum(map(sum, self._steps.values())) * self._num_settings / len(self._steps))
         note = f"{self._num_ended} of {self._num_settings} settings done"
         if self._bar is None:
-            self._bar = self.enter_context(Bar(self._stage, total, "steps"))
-        self._bar.advance(new, note=note, total=total, tokens=message["tokens"])
+            # Its clock starts here: before, Ray found the workers.
+            self._bar = self.enter_context(Bar(self._stage, total, "steps", done=new))
+            new = 0
+        self._bar.advance(new, note=note, total=total, tokens=tokens)
