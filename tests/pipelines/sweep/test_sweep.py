@@ -22,7 +22,7 @@ from ulmfit_ray.pipelines.sweep import job as sweep
 from ulmfit_ray.pipelines.sweep.config import SweepOptions, SweepPretrain
 from ulmfit_ray.pipelines.sweep.grid import settings_of
 from ulmfit_ray.pipelines.train import pretrain
-from ulmfit_ray.storage.folder import sha256_file
+from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.training.config import LanguageModelTraining
 
@@ -137,6 +137,20 @@ def test_a_loss_that_is_not_finite_fails_its_setting_and_no_other(config: Any) -
     found = rows(broken)
     assert [row["state"] for row in found] == ["finished", "failed"]
     assert "lower --training.learning-rate" in found[1]["problem"]
+
+
+@pytest.mark.cluster
+def test_a_sweep_can_lie_in_a_bucket(config: Any, bucket: str) -> None:
+    far = replace(config, output=f"{bucket}/sweep", grid=("seed=1,2",))
+    table = sweep.run(far)
+    assert table is not None
+    assert [row.record.state for row in table.rows] == ["finished"] * 2
+    folder = Folder(far.output)
+    assert [name for name in folder.names() if "." in name] == [
+        *("config.json", "manifest.json", "sweep.csv", "sweep.parquet", "sweep.png")
+    ]
+    assert ModelDirectory(f"{far.output}/seed=2").manifest.figures == table.rows[1].figures
+    sweep.run(far)
 
 
 @pytest.mark.cluster

@@ -44,18 +44,24 @@ class _Shown(ExitStack):
         if "ended" in message:
             self._num_ended += 1
             print(f"{self._num_ended} of {self._num_settings}: {self._on_end(message)}", flush=True)
-            # Nothing more is to come of a setting that failed or was stopped.
-            self._advance(message["ended"], steps_left=0)
+            self._advance(message["ended"], steps_left=self._left(message))
         else:
             self._advance(message["trial"], message["steps"], message["steps_left"], message["tokens"])
+
+    def _left(self, message: Message) -> int:
+        """Return how many steps remain of a setting that has ended: of one that failed or was given up nothing more."""
+        is_stopped_by_person = message.get("is_over") and not message.get("problem")
+        return self._steps.get(message["ended"], (0, 0))[1] if is_stopped_by_person else 0
 
     def _advance(self, name: str, steps: int = 0, steps_left: int = 0, tokens: float = 0) -> None:
         # A trial whose process was lost repeats some steps.
         new = max(0, steps)
         self._steps[name] = (self._steps.get(name, (0, 0))[0] + new, steps_left)
         total = round(sum(map(sum, self._steps.values())) * self._num_settings / len(self._steps))
-        note = f"{self._num_ended} of {self._num_settings} settings done"
+        note = f"{self._num_ended} of {self._num_settings} settings ended"
         if self._bar is None:
+            if not new:
+                return
             # Its clock starts here: before, Ray found the workers.
             self._bar = self.enter_context(Bar(self._stage, total, "steps", done=new))
             new = 0
