@@ -50,16 +50,20 @@ def test_help_shows_the_verbs_and_ends_with_0(command: Command, option: str) -> 
 
 
 def test_usage_has_a_line_for_every_verb_that_can_be_run() -> None:
-    lines = [f"  {name:<20}{verb.summary}" for name, verb in VERBS.items()]
+    lines = [f"  {name:<23}{verb.summary}" for name, verb in VERBS.items()]
     shown = [line in usage().splitlines() for line in lines]
     assert shown == [bool(verb.config) for verb in VERBS.values()]
 
 
-@pytest.mark.parametrize("arguments", [["tokenise"], ["evaluate"], ["evaluate", "something"], ["--input", "a"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["tokenise"], ["evaluate"], ["evaluate", "something"], ["sweep"], ["sweep", "something"], ["--input", "a"]],
+)
 def test_an_unknown_command_is_named_and_ends_with_2(command: Command, arguments: list[str]) -> None:
     outcome = command(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
-    assert outcome.err.startswith(f"unknown command '{' '.join(arguments[: 1 + (arguments[0] == 'evaluate')])}'")
+    name = " ".join(arguments[:2] if arguments[0] in ("evaluate", "sweep") else arguments[:1])
+    assert outcome.err.startswith(f"unknown command '{name}'")
     assert usage() in outcome.err
 
 
@@ -71,6 +75,7 @@ def test_each_verb_has_help_that_ends_with_0(command: Command, name: str) -> Non
 
 
 TOKENIZE = ["tokenize", "--output", "out", "--input"]
+SWEEP = ["sweep", "pretrain", "--tokens", "missing", "--output", "out"]
 MISTAKES = [
     ([*TOKENIZE, "missing.txt"], "matches no file"),
     ([*TOKENIZE, "a.jsonl", "a.txt"], "inputs of several formats"),
@@ -114,6 +119,17 @@ MISTAKES = [
         ["evaluate", "retrieval", "--embeddings=e", "--model=m", "--tokens=t", "--queries=q", "--qrels=r"],
         "e is not an output of ulmfit-ray",
     ),
+    ([*SWEEP, "--grid", "seed=1,2"], "missing is not an output of ulmfit-ray"),
+    ([*SWEEP, "--grid", "training.learning_rat=1,2"], "there is no such field; did you mean training.learning_rate?"),
+    ([*SWEEP, "--grid", "learning_rate=1,2"], "there is no such field; did you mean training.learning_rate?"),
+    ([*SWEEP, "--grid", "scaling.num_workers=1,2"], "it does not change the result; the models would be the same"),
+    ([*SWEEP, "--grid", "seed=1,2", "--grid", "seed=3"], "--grid has seed twice: give all its values at once"),
+    ([*SWEEP, "--grid", "seed=1,2,1"], "--grid has seed=1 twice: leave one out"),
+    ([*SWEEP, "--grid", "seed=1,"], "give the values behind a = and commas between them, seed=A,B,C"),
+    ([*SWEEP, "--grid", "seed"], "give the values behind a = and commas between them, seed=A,B,C"),
+    ([*SWEEP, "--grid", "seed=0,-1"], "the setting --seed -1 is refused: --seed must not be negative"),
+    ([*SWEEP, "--grid", "seed=1", "--sweep.max-parallel", "0"], "--sweep.max-parallel must be at least 1, not 0"),
+    ([*SWEEP, "--grid", "seed=1", "--sweep.max-paralel", "2"], "did you mean --sweep.max-parallel?"),
     (["inspect", "missing"], "missing is not an output of ulmfit-ray"),
     (["verify", "full"], "full is not an output of ulmfit-ray"),
     (["verify", "taken"], "Run the same command again to finish it: ulmfit-ray pretrain --tokens t --output taken"),

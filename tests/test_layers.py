@@ -38,7 +38,7 @@ MAY_USE = {
     ),
     "pipelines": (
         *("config", "lifecycle", "reporting", "corpus", "text", "storage", "streams", "model", "training", "encoding"),
-        *("retrieval", "evaluation", "document_encoder"),
+        *("retrieval", "evaluation", "document_encoder", "places"),
     ),
     "places": ("config", "storage.folder"),
     "cli": ("config", "places", "reporting.logs"),

@@ -57,6 +57,21 @@ VERBS = {
         "ulmfit_ray.pipelines.train.retriever:run",
         "language model + pairs -> retriever",
     ),
+    "sweep pretrain": Verb(
+        "ulmfit_ray.pipelines.sweep.config:SweepPretrain",
+        "ulmfit_ray.pipelines.sweep.job:run",
+        "pretrain with every setting of a grid -> models, one table",
+    ),
+    "sweep finetune": Verb(
+        "ulmfit_ray.pipelines.sweep.config:SweepFinetune",
+        "ulmfit_ray.pipelines.sweep.job:run",
+        "finetune with every setting of a grid",
+    ),
+    "sweep train-retriever": Verb(
+        "ulmfit_ray.pipelines.sweep.config:SweepTrainRetriever",
+        "ulmfit_ray.pipelines.sweep.job:run",
+        "train-retriever with every setting of a grid",
+    ),
     "embed": Verb(
         "ulmfit_ray.pipelines.encode.config:EmbedConfig",
         "ulmfit_ray.pipelines.encode.embed:run",
@@ -102,10 +117,13 @@ VERBS = {
     ),
 }
 
+IN_TWO_WORDS = {name.split()[0] for name in VERBS if " " in name}
+"""First words that are no verbs by themselves."""
+
 
 def usage() -> str:
     """Return the page that lists the verbs."""
-    lines = [f"  {name:<20}{verb.summary}" for name, verb in VERBS.items()]
+    lines = [f"  {name:<23}{verb.summary}" for name, verb in VERBS.items()]
     return "\n".join(
         [
             "usage: ulmfit-ray VERB [config.toml] [--option value ...]",
@@ -120,10 +138,11 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help") or arguments in (["evaluate", "-h"], ["evaluate", "--help"]):
+    asks = arguments[1:] if arguments and arguments[0] in IN_TWO_WORDS else arguments
+    if not arguments or asks in (["-h"], ["--help"]):
         _say(usage())
         return 0 if arguments else 2
-    name = " ".join(arguments[:2]) if arguments[0] == "evaluate" else arguments[0]
+    name = " ".join(arguments[:2]) if arguments[0] in IN_TWO_WORDS else arguments[0]
     if name not in VERBS:
         close = difflib.get_close_matches(name, VERBS, 1, 0.5)
         hint = f": did you mean {close[0]}?" if close else ""

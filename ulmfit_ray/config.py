@@ -53,18 +53,21 @@ class OutputRun(Run):
 
 def option_names(config_class: type) -> Iterator[str]:
     """Yield every option of a config class without the leading dashes, nested ones with dots."""
-    return (name for name, _ in _options(config_class))
+    return (name for name, _ in options(config_class))
 
 
-def _options(config_class: type) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the type of every option."""
+def options(config_class: type, *, identity_only: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the type of every option; with `identity_only` of those that change the result."""
     hints = get_type_hints(config_class)
     for item in fields(config_class):
-        name = item.name.replace("_", "-")
-        if is_dataclass(hints[item.name]):
-            yield from ((f"{name}.{inner}", hint) for inner, hint in _options(hints[item.name]))
+        if identity_only and item.metadata.get("operational"):
+            continue
+        name, hint = item.name.replace("_", "-"), hints[item.name]
+        if is_dataclass(hint):
+            inner_options = options(hint, identity_only=identity_only)  # type: ignore[arg-type]
+            yield from ((f"{name}.{inner}", kind) for inner, kind in inner_options)
         else:
-            yield name, hints[item.name]
+            yield name, hint
 
 
 def toml_arguments(path: str, config_class: type) -> list[str]:
@@ -116,7 +119,7 @@ def _suggested_key(key: str, value: Any, known: Sequence[str], table: str) -> st
     table = table.replace("_", "-")
     if isinstance(value, Mapping):
         known = sorted({name.rpartition(".")[0] for name in known if "." in name})
-    found = _nearest(f"{table}.{key.replace('_', '-')}".lstrip("."), known)
+    found = nearest(f"{table}.{key.replace('_', '-')}".lstrip("."), known)
     suggestions = []
     for parent, _, last in (name.rpartition(".") for name in found):
         where = "" if parent == table else f" in [{parent}]" if parent else " at the top of the file"
@@ -155,7 +158,7 @@ def _arguments(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from _arguments(value, f"{name}.")
         elif isinstance(value, bool):
-            yield f"--{name if value else _negative(name)}"
+            yield flag(name, value)
         else:
             yield f"--{name}"
             yield from map(str, value if isinstance(value, list) else [value])
@@ -171,25 +174,43 @@ def parse_config(config_class: type[Config], arguments: Sequence[str], program: 
     if arguments and arguments[0].endswith(".toml"):
         arguments[:1] = toml_arguments(arguments[0], config_class)
     _refuse_unknown(arguments, config_class, program)
+    for name in getattr(config_class, "repeatable", ()):
+        arguments = _gathered(arguments, name)
     try:
         return tyro.cli(config_class, args=arguments, prog=program)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
+def _gathered(arguments: Sequence[str], name: str) -> list[str]:
+    """Return the arguments with all values of a repeated option behind one."""
+    values: list[str] = []
+    rest: list[str] = []
+    is_value = False
+    for argument in arguments:
+        option, has_value, value = argument.partition("=")
+        if option == f"--{name}":
+            is_value = True
+            values += [value] if has_value else []
+            continue
+        is_value = is_value and not argument.startswith("--")
+        (values if is_value else rest).append(argument)
+    return [*rest, f"--{name}", *values] if values else rest
+
+
 def _refuse_unknown(arguments: Sequence[str], config_class: type, program: str) -> None:
-    options = dict(_options(config_class))
-    negatives = [_negative(name) for name, hint in options.items() if hint is bool]
+    known = dict(options(config_class))
+    negatives = [_negative(name) for name, hint in known.items() if hint is bool]
     for argument in arguments:
         name = argument.removeprefix("--").split("=")[0].replace("_", "-")
-        if argument.startswith("--") and " " not in argument and name not in ("help", *options, *negatives):
+        if argument.startswith("--") and " " not in argument and name not in ("help", *known, *negatives):
             is_negative = _last(name).startswith("no-")
-            close = _nearest(name, ["help", *options, *(negatives if is_negative else ())])
+            close = nearest(name, ["help", *known, *(negatives if is_negative else ())])
             hint = f"did you mean {' or '.join(f'--{one}' for one in close)}? " if close else ""
             raise ConfigError(f"unknown option --{name}: {hint}`{program} --help` lists them all")
 
 
-def _nearest(name: str, known: Sequence[str]) -> list[str]:
+def nearest(name: str, known: Sequence[str]) -> list[str]:
     """Return the known dotted names that a person may have meant by `name`: at most three, or none.
 
     Only the last parts are compared: a name of another table is found, too. One of the same table is preferred.
@@ -207,6 +228,11 @@ def _last(name: str) -> str:
 def _negative(name: str) -> str:
     """Return the form of a truth value's option that switches it off."""
     return ".".join([*name.split(".")[:-1], f"no-{_last(name)}"])
+
+
+def flag(name: str, value: bool) -> str:
+    """Return the argument that gives a truth value."""
+    return f"--{name if value else _negative(name)}"
 
 
 def to_dict(config: Any, *, identity_only: bool = False) -> dict[str, Any]:
@@ -247,19 +273,20 @@ def differences(previous: Mapping[str, Any], identity: Mapping[str, Any]) -> lis
 
 def command_line(verb: str, config: Any) -> str:
     """Return the shortest command that gives this config: what a person types to run the job again."""
-    return shlex.join(["ulmfit-ray", verb, *_typed(config)])
+    return shlex.join(["ulmfit-ray", *verb.split(), *typed_arguments(config)])
 
 
-def _typed(config: Any, prefix: str = "") -> Iterator[str]:
+def typed_arguments(config: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the fewest arguments that give this config; how it is looked at (--dry-run, --debug) is left out."""
     for item in fields(config):
         value = getattr(config, item.name)
         default = item.default if item.default_factory is MISSING else item.default_factory()
         name = item.name.replace("_", "-")
         if is_dataclass(value):
-            yield from _typed(value, f"{prefix}{name}.")
+            yield from typed_arguments(value, f"{prefix}{name}.")
         elif value != default and name not in ("dry-run", "overwrite", "debug"):
             if isinstance(value, bool):
-                yield f"--{prefix}{name if value else 'no-' + name}"
+                yield flag(prefix + name, value)
             else:
                 yield f"--{prefix}{name}"
                 yield from map(str, value if isinstance(value, tuple) else [value])

@@ -62,6 +62,8 @@ def run(config: InspectConfig) -> Manifest:
         show(console, TokenDataset(config.input), config)
     elif manifest.job == "embed":
         _show_vectors(console, EmbeddingDataset(config.input), config.rows)
+    elif manifest.job.startswith("sweep "):
+        console.print(folder.read_bytes("sweep.csv").decode(), soft_wrap=True)
     elif "model" in (content := folder.read_json("config.json")):
         console.print(json.dumps(content["model"], indent=2))
     return manifest

@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager
 # tokens that `ray start --address` and `ray job submit` do not send. Must be set before ray is imported.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+# A sweep has seven processes for each setting, of which one works; Ray warns of more than four for a core.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "PYTHON worker processes have been started on node")
 
 import pyarrow as pa
 import ray

@@ -1,11 +1,12 @@
 """What the driver shows of a training."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from ulmfit_ray.pipelines.train.watch import _Watched
+from ulmfit_ray.pipelines.train.mailbox import Message
+from ulmfit_ray.pipelines.train.watch import _Watched, heard_by, messages_until
 from ulmfit_ray.reporting.tensorboard import EventFiles
 from ulmfit_ray.storage.folder import Folder
 
@@ -75,3 +76,28 @@ def test_after_a_failure_the_steps_are_counted_from_where_the_workers_start_agai
     shown = capsys.readouterr()
     assert "All workers start again from the beginning." in shown.err
     assert shown.out.startswith("pretrain: 12 of 40 steps")
+
+
+def test_a_listener_hears_each_poll_and_can_stop_the_workers() -> None:
+    class Mailbox:
+        polls: ClassVar[list[list[Message]]] = [[{"row": 1}], [], [{"row": 2}]]
+        asked = 0
+
+        def take(self) -> list[Message]:
+            return self.polls.pop(0)
+
+        def ask_to_stop(self) -> None:
+            self.asked += 1
+
+    heard: list[list[Message]] = []
+
+    def listener(messages: list[Message]) -> bool:
+        heard.append(messages)
+        return len(heard) > 1
+
+    ends = iter([False, False, True])
+    mailbox: Any = Mailbox()
+    with heard_by(listener):
+        shown = list(messages_until(lambda seconds: next(ends), mailbox))
+    assert shown == heard == [[{"row": 1}], [], [{"row": 2}]]
+    assert mailbox.asked == 2

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -21,6 +22,19 @@ from ulmfit_ray.reporting.tensorboard import EventFiles
 from ulmfit_ray.reporting.training_log import Row, epoch_line, forecast
 
 POLL_SECONDS = 0.5
+Listener = Callable[[list[Message]], bool]
+"""Is given the messages of each poll; says whether the workers are to stop."""
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Let a listener hear what is said in a training that runs in this thread inside the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def watch(
@@ -35,16 +49,27 @@ def watch(
         KeyboardInterrupt: a second signal came.
     """
     watched = _Watched(stage, saved, event_files)
-    fit = _InThread(trainer.fit)
-    with watched, _stop_signals(mailbox, watched):
-        while not fit.has_ended(POLL_SECONDS):
-            watched.show(mailbox.take())
-        watched.show(mailbox.take())
+    fit = InThread(trainer.fit)
+    with watched, stop_signals(mailbox, watched.since):
+        for messages in messages_until(fit.has_ended, mailbox):
+            watched.show(messages)
     if fit.error is not None:
         raise RuntimeError(in_words(fit.error)) from fit.error
 
 
-class _InThread:
+def messages_until(has_ended: Callable[[float], bool], mailbox: Mailbox) -> Iterator[list[Message]]:
+    """Yield the messages of each poll, [] too, up to those that are there at the end."""
+    listener = _listener.get()
+    is_over = False
+    while not is_over:
+        is_over = has_ended(POLL_SECONDS)
+        messages = mailbox.take()
+        yield messages
+        if listener is not None and listener(messages):
+            mailbox.ask_to_stop()
+
+
+class InThread:
     """A function that runs in a thread which does not keep the process alive."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -110,6 +135,10 @@ class _Watched(ExitStack):
         since = f"step {message['step']:,}" if message["step"] else "the beginning"
         print(f"{message['failed']}\n    All workers start again from {since}.", file=sys.stderr, flush=True)
 
+    def since(self) -> str:
+        """Return from where on a training that ends at once would have to be repeated."""
+        return f"step {self.saved:,}" if self.saved else "the start"
+
     def _bar_from(self, step: int, num_steps: int) -> Bar:
         """Return the bar; the first time, start it at a step. Its clock starts here: before, Ray found its workers."""
         if self._bar is None:
@@ -139,8 +168,11 @@ class _Watched(ExitStack):
 
 
 @contextmanager
-def _stop_signals(mailbox: Mailbox, watched: _Watched) -> Iterator[None]:
-    """Let a first SIGINT or SIGTERM ask the workers for a checkpoint, and a second one end at once."""
+def stop_signals(mailbox: Mailbox, since: Callable[[], str]) -> Iterator[None]:
+    """Let a first SIGINT or SIGTERM ask the workers for a checkpoint, and a second one end at once.
+
+    `since` says from where on work would be lost by that.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -148,12 +180,11 @@ def _stop_signals(mailbox: Mailbox, watched: _Watched) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        since = f"step {watched.saved:,}" if watched.saved else "the start"
         if len(received) > 1:
-            raise KeyboardInterrupt(f"ended at once: what was trained since {since} is lost")
+            raise KeyboardInterrupt(f"ended at once: what was trained since {since()} is lost")
         print(
             "\nstopping: the workers finish their step and write a checkpoint."
-            f" A second Ctrl-C ends at once and loses what was trained since {since}.",
+            f" A second Ctrl-C ends at once and loses what was trained since {since()}.",
             file=sys.stderr,
             flush=True,
         )
