@@ -79,9 +79,7 @@ def test_other_failures_are_told_to_the_driver_and_end_the_training_only_without
         callback.after_exception(None, error)
 
 
-def test_a_worker_that_is_gone_is_named_and_not_one_that_has_lost_its_connection_to_it(
-    letters: Letters, folder: Folder
-):
+def test_a_worker_that_is_gone_is_named_and_not_one_that_waited_for_it(letters: Letters, folder: Folder):
     callback = Failures(folder.uri, letters)
     callback.after_exception(None, {0: RuntimeError("Connection closed by peer"), 1: RayActorError()})
     assert (
