@@ -201,7 +201,7 @@ def run_job(config_class: type[Config], run: Callable[[Config], object], program
 def _terminated_like_interrupted() -> Iterator[None]:
     """Let SIGTERM end the block with a KeyboardInterrupt, as Ctrl-C does.
 
-    `ray.init` has its own handler from its first moment on: it makes SIGTERM a SystemExit.
+    `ray.init` has its own handler as long as it runs: it makes SIGTERM a SystemExit.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -7,6 +7,8 @@ a local session is started for the job alone. A session that is already there (a
 import logging
 import math
 import os
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -41,13 +43,26 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     with ExitStack() as session:
         if not ray.is_initialized():
             session.enter_context(without_noise())
-            _connect(options)
+            with _sigterm_as_before():
+                _connect(options)
             session.callback(ray.shutdown)
         try:
             _configure_data()
             yield
         except ValueError as error:
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _sigterm_as_before() -> Iterator[None]:
+    """Give SIGTERM back to the command, if it has a handler for it, after the block.
+
+    `ray.init` installs two: a Python one that ends the process with status 15, and a C++ one that prints a stack.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _connect(options: RayOptions) -> None:

@@ -6,7 +6,7 @@ import pytest
 import ray.train
 import torch
 import toy_training
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from toy_training import Mishap
 
 from ulmfit_ray.pipelines.train import failures
@@ -77,6 +77,14 @@ def test_other_failures_are_told_to_the_driver_and_end_the_training_only_without
     assert letters.messages == [{"failed": "worker 1: OSError: broken pipe", "step": step} for step in (0, 0, 40, 40)]
     with pytest.raises(RuntimeError, match=r"worker 1: OSError: broken pipe\n.*failure 3 without a new checkpoint"):
         callback.after_exception(None, error)
+
+
+def test_a_worker_that_is_gone_is_named_and_not_one_that_waited_for_it(letters: Letters, folder: Folder):
+    callback = Failures(folder.uri, letters)
+    callback.after_exception(None, {0: RuntimeError("Connection closed by peer"), 1: RayActorError()})
+    assert (
+        letters.messages[0]["failed"] == "worker 1: its process is gone: killed, out of memory, or lost with its node"
+    )
 
 
 @pytest.mark.parametrize(

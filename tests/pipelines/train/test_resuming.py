@@ -107,9 +107,7 @@ def config(
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(
-    ("number", "num_workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1), (signal.SIGKILL, 2), (signal.SIGKILL, 1)]
-)
+@pytest.mark.parametrize(("number", "num_workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1), (signal.SIGKILL, 2)])
 def test_the_command_stopped_or_killed_at_a_random_step_and_given_again_ends_with_the_same_bits(
     config: PretrainConfig, tmp_path: Path, number: int, num_workers: int
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import ray.train
 import ray.util
 import torch
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
 from ulmfit_ray.storage.checkpoints import newest_step
@@ -89,6 +89,10 @@ class Failures(ray.train.UserCallback):
 
 
 def _first_in_words(worker_exceptions: dict[int, Exception]) -> str:
+    for rank, error in sorted(worker_exceptions.items()):
+        # Ray wraps it. The other workers' errors, of broken connections, come of this one.
+        if isinstance(getattr(error, "health_check_failure", error), RayActorError):
+            return f"worker {rank}: its process is gone: killed, out of memory, or lost with its node"
     rank, error = min(worker_exceptions.items())
     lines = str(error).strip().splitlines() or [""]
     return f"worker {rank}: {type(error).__name__}: {lines[0]}"
