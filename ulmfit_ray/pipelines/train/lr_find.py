@@ -111,7 +111,8 @@ def sweep_steps(config: FindLearningRateConfig, start: Start, num_threads: int) 
     sweep = RateSweep()
     try:
         for report in train(task, training, schedule=partial(_schedule, config=config)):
-            if report.is_epoch_end:
+            # A report of a checkpoint alone has no figures.
+            if report.is_epoch_end or not report.metrics:
                 continue
             rate, loss = report.metrics["learning_rate"], report.metrics["loss"]
             sweep.add(rate, loss)
