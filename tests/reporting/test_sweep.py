@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_ray.reporting.sweep_plot import sweep_plot
-from ulmfit_ray.reporting.sweep_table import SweepRow, SweepTable, print_sweep, write_table
+from ulmfit_ray.reporting.sweep_table import SweepRow, SweepTable, figure_named, print_sweep, write_table
 from ulmfit_ray.storage.trial_record import TrialRecord
 
 
@@ -45,6 +45,14 @@ def test_of_accuracies_the_highest_is_the_best() -> None:
     ]
     assert SweepTable(rows=rows, figure="accuracy").best is rows[1]
     assert SweepTable(rows=rows, figure="perplexity").best is None
+
+
+def test_the_joint_accuracy_of_a_retriever_with_one_block_is_that_of_the_block() -> None:
+    assert figure_named({"accuracy_words": 0.3, "loss": 1.0}, "accuracy_joint") == 0.3
+    both = {"accuracy_words": 0.3, "accuracy_context": 0.2}
+    assert figure_named(both | {"accuracy_joint": 0.4}, "accuracy_joint") == 0.4
+    assert figure_named(both, "accuracy_joint") is None
+    assert figure_named({"accuracy": 0.3}, "perplexity") is None
 
 
 def test_parquet_and_csv_have_a_row_for_each_setting_with_its_numbers(table: SweepTable, tmp_path: Path) -> None:

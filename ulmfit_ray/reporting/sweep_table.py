@@ -1,6 +1,6 @@
 """The table of a sweep: one row a setting, on the terminal and as Parquet and CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,17 @@ class SweepTable:
 def is_high_good(figure: str) -> bool:
     """Tell whether a large value of a figure is a good one."""
     return figure.startswith("accuracy")
+
+
+def figure_named(figures: Mapping[str, Figure], name: str) -> Figure | None:
+    """Return a figure, None if there is none.
+
+    A retriever with one block has no joint vectors beside this block's: its accuracy is that of the block.
+    """
+    if name == "accuracy_joint" and name not in figures:
+        of_blocks = [value for other, value in figures.items() if other.startswith("accuracy_")]
+        return of_blocks[0] if len(of_blocks) == 1 else None
+    return figures.get(name)
 
 
 def write_table(table: SweepTable, folder: Path) -> None:

@@ -19,12 +19,12 @@ from ulmfit_ray.config import ConfigError
 from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.sweep import job as sweep
-from ulmfit_ray.pipelines.sweep.config import SweepOptions, SweepPretrain
+from ulmfit_ray.pipelines.sweep.config import SweepOptions, SweepPretrain, SweepTrainRetriever
 from ulmfit_ray.pipelines.sweep.grid import settings_of
 from ulmfit_ray.pipelines.train import pretrain
 from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.model_directory import ModelDirectory
-from ulmfit_ray.training.config import LanguageModelTraining
+from ulmfit_ray.training.config import LanguageModelTraining, RetrieverTraining
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -167,18 +167,43 @@ def test_a_bad_setting_is_stopped_early_and_trained_to_its_end_without_the_optio
     early = replace(
         config,
         training=replace(config.training, num_epochs=2),
-        grid=("training.learning_rate=1e-2,1e-6",),
+        grid=("training.learning_rate=1e-2,1e-6,1e-7",),
+        # All cores for one: what is stopped must give them back.
+        scaling=Scaling(num_cpus=2),
         sweep=SweepOptions(early_stopping="asha", max_parallel=1),
     )
     sweep.run(early)
     found = rows(early)
-    assert [row["state"] for row in found] == ["finished", "stopped early"]
+    assert [row["state"] for row in found] == ["finished", "stopped early", "stopped early"]
     assert found[1]["perplexity"] > found[0]["perplexity"]
+    assert list(Path(found[1]["model"]).glob("checkpoints/step-*/checkpoint.json"))
     capsys.readouterr()
     sweep.run(early)
     assert "complete, nothing to do" in capsys.readouterr().out
     sweep.run(replace(early, sweep=SweepOptions()))
-    assert [row["state"] for row in rows(early)] == ["finished"] * 2
+    assert [row["state"] for row in rows(early)] == ["finished"] * 3
+
+
+@pytest.mark.cluster
+def test_retrievers_are_compared_by_their_joint_accuracy_or_that_of_their_only_block(
+    tokens: str, language_model: str, tmp_path: Path
+) -> None:
+    config = SweepTrainRetriever(
+        tokens=tokens,
+        model=language_model,
+        output=str(tmp_path / "sweep"),
+        word_dim=32,
+        training=RetrieverTraining(num_epochs=3, global_batch_size=50),
+        scaling=Scaling(num_cpus=1),
+        grid=("blocks=words,words context",),
+        sweep=SweepOptions(early_stopping="asha", reduction_factor=100),
+    )
+    sweep.run(config)
+    found = rows(config)
+    assert [row["blocks"] for row in found] == ["words", "words context"]
+    assert found[0]["accuracy_joint"] == found[0]["accuracy_words"]
+    assert "finished" in {row["state"] for row in found}
+    assert all(row["accuracy_joint"] is not None for row in found)
 
 
 @pytest.mark.cluster

@@ -10,8 +10,9 @@ from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.sweep.config import SweepOptions, SweepPretrain
 from ulmfit_ray.pipelines.sweep.grid import settings_of
 from ulmfit_ray.pipelines.sweep.job import _check_early_stopping
-from ulmfit_ray.pipelines.sweep.trial import _Epochs
+from ulmfit_ray.pipelines.sweep.trial import _Epochs, given_up_file
 from ulmfit_ray.pipelines.sweep.tuning import make_scheduler, share_out
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.trial_record import TrialRecord
 
 LAPTOP, FOUR_NODES, GPU_NODES = [(2, 0)], [(4, 0)] * 4, [(16, 2), (16, 2), (8, 0)]
@@ -42,15 +43,13 @@ def test_settings_come_first_and_share_the_cores_that_remain(
     assert share_out(scaling, num_settings, nodes, most) == expected
 
 
-def decisions(scheduler: Any, epochs: dict[str, list[tuple[int, float]]]) -> dict[str, str]:
-    """Return what the scheduler says of each trial at its last epoch."""
-    found = {}
-    for name, figures in epochs.items():
-        trial = SimpleNamespace(trial_id=f"trial {name}")
+def given_up(scheduler: Any, folder: Folder, epochs: dict[str, tuple[int, float]]) -> list[str]:
+    """Return the trials that are to end after an epoch and its figure each; Tune itself goes on with all."""
+    for name, (epoch, figure) in epochs.items():
+        trial = SimpleNamespace(trial_id=f"trial {name}", config={"setting": name})
         scheduler.on_trial_add(None, trial)
-        for epoch, figure in figures:
-            found[name] = scheduler.on_trial_result(None, trial, {"epoch": epoch, "figure": figure})
-    return found
+        assert scheduler.on_trial_result(None, trial, {"epoch": epoch, "figure": figure}) == "CONTINUE"
+    return [name for name in epochs if folder.exists(given_up_file(name))]
 
 
 def record(name: str, *figures: float) -> TrialRecord:
@@ -59,30 +58,30 @@ def record(name: str, *figures: float) -> TrialRecord:
     )
 
 
-def test_asha_stops_what_is_worse_than_the_best_third() -> None:
+def test_asha_stops_what_is_worse_than_the_best_third(folder: Folder) -> None:
     options = SweepOptions(early_stopping="asha", reduction_factor=3)
-    scheduler = make_scheduler(options, is_high_good=False, most_epochs=9, records={})
-    seen = {"a": [(1, 100.0)], "b": [(1, 300.0)], "c": [(1, 90.0)], "d": [(1, 120.0)]}
-    assert decisions(scheduler, seen) == {"a": "CONTINUE", "b": "STOP", "c": "CONTINUE", "d": "STOP"}
+    scheduler = make_scheduler(options, folder, is_high_good=False, most_epochs=9, records={})
+    seen = {"a": (1, 100.0), "b": (1, 300.0), "c": (1, 90.0), "d": (1, 120.0)}
+    assert given_up(scheduler, folder, seen) == ["b", "d"]
 
 
-def test_asha_knows_the_settings_of_earlier_runs() -> None:
+def test_asha_knows_the_settings_of_earlier_runs(folder: Folder) -> None:
     records = {name: record(name, figure, figure) for name, figure in {"a": 100.0, "b": 90.0, "c": 80.0}.items()}
     options = SweepOptions(early_stopping="asha")
-    scheduler = make_scheduler(options, is_high_good=False, most_epochs=9, records=records)
-    assert decisions(scheduler, {"new": [(1, 95.0)], "better": [(1, 70.0)]}) == {"new": "STOP", "better": "CONTINUE"}
+    scheduler = make_scheduler(options, folder, is_high_good=False, most_epochs=9, records=records)
+    assert given_up(scheduler, folder, {"new": (1, 95.0), "better": (1, 70.0)}) == ["new"]
 
 
-def test_a_high_accuracy_is_good() -> None:
+def test_a_high_accuracy_is_good(folder: Folder) -> None:
     options = SweepOptions(early_stopping="asha", min_epochs=2)
-    scheduler = make_scheduler(options, is_high_good=True, most_epochs=9, records={})
-    seen = {"a": [(2, 0.5)], "b": [(2, 0.4)], "young": [(1, 0.1)], "c": [(2, 0.6)]}
-    assert decisions(scheduler, seen) == {"a": "CONTINUE", "b": "STOP", "young": "CONTINUE", "c": "CONTINUE"}
+    scheduler = make_scheduler(options, folder, is_high_good=True, most_epochs=9, records={})
+    seen = {"a": (2, 0.5), "b": (2, 0.4), "young": (1, 0.1), "c": (2, 0.6)}
+    assert given_up(scheduler, folder, seen) == ["b"]
 
 
-def test_without_early_stopping_all_go_on() -> None:
-    scheduler = make_scheduler(SweepOptions(), is_high_good=False, most_epochs=9, records={})
-    assert scheduler.on_trial_result(None, SimpleNamespace(), {"epoch": 1, "figure": 1e9}) == "CONTINUE"  # type: ignore[arg-type]
+def test_without_early_stopping_all_go_on(folder: Folder) -> None:
+    scheduler = make_scheduler(SweepOptions(), folder, is_high_good=False, most_epochs=9, records={})
+    assert given_up(scheduler, folder, {"a": (1, 1.0), "b": (1, 1e9)}) == []
 
 
 @pytest.mark.parametrize(("epochs", "least"), [("1", "1"), ("3", "3")])

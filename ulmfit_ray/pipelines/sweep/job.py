@@ -15,8 +15,8 @@ from ulmfit_ray.lifecycle import LAYOUT, claim_output, output_lease, print_dry_r
 from ulmfit_ray.pipelines.runtime import is_on_cluster, ray_session, require_resources
 from ulmfit_ray.pipelines.sweep.grid import Setting, base_config, settings_of
 from ulmfit_ray.pipelines.sweep.results import table_of, write_results, write_sweep_manifest
-from ulmfit_ray.pipelines.sweep.trial import RUNS
-from ulmfit_ray.pipelines.sweep.tuning import FOLDER, make_scheduler, make_tuner, nodes_of_cluster, share_out
+from ulmfit_ray.pipelines.sweep.trial import FOLDER, RUNS
+from ulmfit_ray.pipelines.sweep.tuning import make_scheduler, make_tuner, nodes_of_cluster, share_out
 from ulmfit_ray.pipelines.sweep.watch import watch
 from ulmfit_ray.pipelines.train.mailbox import Mailbox, Message
 from ulmfit_ray.reporting.progress import duration
@@ -141,6 +141,7 @@ class _Sweep:
         pending = {setting.name for setting in self.pending}
         return make_scheduler(
             self.config.sweep,
+            self.folder,
             is_high_good=is_high_good(self.figure),
             most_epochs=_most_epochs(self.settings),
             # A pending setting tells its own past again.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ulmfit_ray.reporting.sweep_plot import sweep_plot
-from ulmfit_ray.reporting.sweep_table import SweepRow, SweepTable, write_table
+from ulmfit_ray.reporting.sweep_table import SweepRow, SweepTable, figure_named, write_table
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.manifest import Figure, Manifest, read_manifest, write_manifest
 from ulmfit_ray.storage.trial_record import TrialRecord
@@ -26,7 +26,9 @@ def table_of(
         figures: dict[str, Figure] = {}
         if record.state == "finished":
             manifests.append(read_manifest(Folder(uri)))
-            figures = manifests[-1].figures
+            figures = dict(manifests[-1].figures)
+            compared = figure_named(figures, figure)
+            figures |= {} if compared is None else {figure: compared}
         elif record.epochs and record.state == "stopped early":
             figures = {figure: record.epochs[-1][1]}
         values = {name: record.values.get(name, base.get(name)) for name in names}

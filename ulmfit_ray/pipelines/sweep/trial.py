@@ -17,6 +17,7 @@ from ulmfit_ray.pipelines.train import finetune, pretrain, retriever
 from ulmfit_ray.pipelines.train.mailbox import Mailbox, Message
 from ulmfit_ray.pipelines.train.watch import heard_by
 from ulmfit_ray.reporting.logs import configure_logging, log_context
+from ulmfit_ray.reporting.sweep_table import figure_named
 from ulmfit_ray.storage.checkpoints import newest_checkpoint
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.model_directory import LogRow
@@ -27,7 +28,14 @@ RUNS: dict[str, Callable[[Any], Any]] = {
     "train-retriever": retriever.run,
 }
 """The training verbs by name."""
+FOLDER = "ray-tune"
+"""What lies there is of one run of the sweep."""
 logger = logging.getLogger(__name__)
+
+
+def given_up_file(name: str) -> str:
+    """Return the file that says, in the sweep's folder, that a setting is to end early."""
+    return f"{FOLDER}/given-up/{name}"
 
 
 def train_trial(
@@ -44,13 +52,14 @@ def train_trial(
     with log_context(job=f"sweep {verb}", stage=setting.name), heard_by(ears.hear):
         try:
             ears.remember()
-            RUNS[verb](setting.config)
+            if not ears.is_given_up:
+                RUNS[verb](setting.config)
         except KeyboardInterrupt as stopped:
             logger.info("%s", stopped)
         except Exception as error:
             logger.exception("%s failed", setting.name)
             problem = _in_a_line(error)
-    ears.report(problem=problem, is_over=True)
+    ears.report(problem=problem, is_over=not ears.is_given_up)
 
 
 def _in_a_line(error: Exception) -> str:
@@ -69,6 +78,9 @@ class _Ears:
         self._began = time.monotonic()
         self._epochs = _Epochs(figure)
         self._step = 0
+        self._sweep = Folder(setting.config.output.rpartition("/")[0])
+        self.is_given_up = False
+        """Whether the scheduler has decided that this setting is not worth going on."""
 
     def remember(self) -> None:
         """Tell Tune the epochs of earlier runs, up to the checkpoint that the training goes on from."""
@@ -79,7 +91,8 @@ class _Ears:
         self._step = found.step
         for line in folder.read_bytes(f"{found.name}/training_log.jsonl").splitlines():
             row = json.loads(line)
-            if self._epochs.add(row, is_epoch_end="learning_rate" not in row) and not found.is_last:
+            is_epoch = self._epochs.add(row, is_epoch_end="learning_rate" not in row)
+            if is_epoch and not found.is_last and not self.is_given_up:
                 self.report()
 
     def hear(self, messages: list[Message]) -> bool:
@@ -94,14 +107,16 @@ class _Ears:
             self._mailbox.put({"trial": self._setting.name} | said)
             is_epoch = self._epochs.add(row, is_epoch_end=message["is_epoch_end"])
             # Not at the last one: nothing would be saved by stopping there, and the model is not yet written.
-            if is_epoch and self._step < num_steps:
+            if is_epoch and self._step < num_steps and not self.is_given_up:
                 self.report()
-        return self._mailbox.is_stop_asked()
+        return self.is_given_up or self._mailbox.is_stop_asked()
 
     def report(self, problem: str = "", *, is_over: bool = False) -> None:
-        """Tell Tune what is known; does not return if Tune has decided to stop this setting."""
+        """Tell Tune what is known, and see whether it goes on."""
         said = {"seconds": time.monotonic() - self._began, "epochs": self._epochs.found}
         tune.report(said | {"problem": problem, "is_over": is_over} | self._epochs.last())
+        # Tune has decided when its answer is here. A trial that it ended itself would leave its workers' cores taken.
+        self.is_given_up = self._sweep.exists(given_up_file(self._setting.name))
 
 
 class _Epochs:
@@ -114,7 +129,8 @@ class _Epochs:
 
     def add(self, row: LogRow, *, is_epoch_end: bool) -> bool:
         """Read a row of the training log; tell whether it ends an epoch whose figure is known."""
-        self._newest = row.get(self._figure, self._newest)
+        figure = figure_named(row, self._figure)
+        self._newest = self._newest if figure is None else figure
         if not is_epoch_end or self._newest is None:
             return False
         self.found.append([row["epoch"], self._newest])

@@ -20,12 +20,11 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ulmfit_ray.pipelines.options import Scaling
 from ulmfit_ray.pipelines.sweep.config import SweepOptions
 from ulmfit_ray.pipelines.sweep.grid import Setting
-from ulmfit_ray.pipelines.sweep.trial import train_trial
+from ulmfit_ray.pipelines.sweep.trial import FOLDER, given_up_file, train_trial
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.trial_record import TrialRecord
 
-FOLDER = "ray-tune"
 MAX_FAILURES = 3
 """How often a trial whose process is lost (with its node, or for want of memory) is started again."""
 ONE_BYTE = {"memory": 1.0}
@@ -47,8 +46,9 @@ def make_tuner(
     for name in ("ray.tune", "ray.train", "ray.air"):
         # What goes wrong in a trial is told by the sweep itself, in a line.
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # No files and no tables of Tune's own.
-    os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+    # No files and no tables of Tune's own; and a trial may end before it has a figure.
+    names = ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "TUNE_DISABLE_STRICT_METRIC_CHECKING")
+    os.environ |= dict.fromkeys(names, "1") | {"RAY_AIR_NEW_OUTPUT": "0"}
     by_name = {setting.name: setting for setting in settings}
     trial = partial(train_trial, verb=verb, settings=by_name, figure=figure, mailbox=mailbox)
     return tune.Tuner(
@@ -100,13 +100,37 @@ class _Ends(tune.Callback):
         self._mailbox.put({"ended": trial.config["setting"]} | said | more)
 
 
+class _GentleASHA(ASHAScheduler):
+    """Asks a trial to end where ASHA would have its process ended at once.
+
+    The workers of a training whose process ends keep their cores in a session without a dashboard, and the next
+    setting would wait for ever; and a trial that is asked writes a checkpoint.
+    """
+
+    def __init__(self, folder_uri: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._folder_uri = folder_uri
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Note down that a trial is to end; let Tune go on with all."""
+        if super().on_trial_result(tune_controller, trial, result) == TrialScheduler.STOP:
+            Folder(self._folder_uri).publish_json({}, given_up_file(trial.config["setting"]))
+        return TrialScheduler.CONTINUE
+
+
 def make_scheduler(
-    options: SweepOptions, *, is_high_good: bool, most_epochs: int, records: Mapping[str, TrialRecord]
+    options: SweepOptions,
+    folder: Folder,
+    *,
+    is_high_good: bool,
+    most_epochs: int,
+    records: Mapping[str, TrialRecord],
 ) -> TrialScheduler:
     """Return what decides which trials go on; it knows the epochs of the settings that are done, in `records`."""
     if options.early_stopping == "none":
         return FIFOScheduler()
-    asha = ASHAScheduler(
+    asha = _GentleASHA(
+        folder.uri,
         time_attr="epoch",
         metric="figure",
         mode="max" if is_high_good else "min",
@@ -118,7 +142,7 @@ def make_scheduler(
     )
     for record in records.values():
         # All that the scheduler asks of a trial is its id.
-        stand_in: Any = SimpleNamespace(trial_id=record.name)
+        stand_in: Any = SimpleNamespace(trial_id=record.name, config={"setting": record.name})
         controller: Any = None
         asha.on_trial_add(controller, stand_in)
         for epoch, figure in record.epochs:
