@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager
 # tokens that `ray start --address` and `ray job submit` do not send. Must be set before ray is imported.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+# Ray Tune's thread, still there when a second Ctrl-C has ended the session, would start a new one.
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 # A sweep has seven processes for each setting, of which one works; Ray warns of more than four for a core.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "PYTHON worker processes have been started on node")
 
