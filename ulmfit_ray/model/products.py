@@ -11,12 +11,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def product_with(weight: Tensor, rows: int, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-    """Return x (R, K) -> x @ weight.T + bias for a weight (N, K) that is used several times, mostly with R = `rows`."""
+def product_with(weight: Tensor, rows: int, bias: Tensor | None = None) -> Callable[..., Tensor]:
+    """Return (x (R, K), addend (R, N) or nothing) -> x @ weight.T + bias + addend for a weight (N, K).
+
+    The weight is packed for calls with R = `rows`, which pays from the first one on.
+    """
     if not _has_onednn(weight):
-        return lambda x: F.linear(x, weight, bias)
+        return lambda x, addend=0: F.linear(x, weight, bias) + addend
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+    linear = torch.ops.mkldnn._linear_pointwise
+
+    def apply(x: Tensor, addend: Tensor | None = None) -> Tensor:
+        if addend is None:
+            result: Tensor = linear(x, packed, bias, "none", [], "")
+        else:
+            result = linear.binary(x, addend, packed, bias, "add")
+        return result
+
+    return apply
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ulmfit_ray.model.products import product, product_with
 
-CHUNK_LOGITS, MIN_ROWS, MOST_LOGITS = 1 << 21, 512, 1 << 26
-"""Logits handled at once: two million, which stay in the cache, but at least 512 rows, or the matrix products are too
+CHUNK_LOGITS, MIN_ROWS, MOST_LOGITS = 1 << 21, 1024, 1 << 26
+"""Logits handled at once: two million, which stay in the cache, but at least 1,024 rows, or the matrix products are too
 thin and the weight's gradient is read and written too often; and at most 64 million."""
 
 
