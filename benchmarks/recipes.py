@@ -104,9 +104,12 @@ def main() -> None:
     parser.add_argument("recipe", choices=recipes)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--work", type=Path, help="keep tokens and models here (default: nowhere)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as work:
-        result = recipes[options.recipe](options.data, Path(work))
+    with tempfile.TemporaryDirectory() as temporary:
+        work = options.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        result = recipes[options.recipe](options.data, work)
     report({"recipe": options.recipe, "published": PUBLISHED[options.recipe]} | result, options.output)
 
 

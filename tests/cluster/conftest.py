@@ -51,7 +51,13 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         self._cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": head_cpus, "object_store_memory": 300 << 20}
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": head_cpus,
+                "object_store_memory": 300 << 20,
+                # A node that is gone is missed after three seconds, not after fifteen.
+                "_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 3},
+            },
         )
         self.address: str = self._cluster.address
 

@@ -15,6 +15,7 @@ SMALL = [
     *("--architecture.vocab-size", "2000", "--architecture.embedding-dim", "32", "--architecture.hidden-size", "64"),
     *("--architecture.num-layers", "2", "--training.global-batch-size", "64", "--training.bptt", "64"),
     *("--training.checkpoint-every-steps", "40", "--training.report-every-steps", "5", "--precision", "float32"),
+    *("--training.num-epochs", "1"),
 ]
 
 pytestmark = pytest.mark.cluster
@@ -97,7 +98,7 @@ def test_training_goes_on_when_each_of_its_nodes_is_killed_and_replaced(
 ) -> None:
     tokens = start_job("tokens", *tokenize(corpus(tmp_path / "corpus", 1, 1)))
     tokens.finish()
-    train = ["pretrain", "--tokens", str(tokens.output), *SMALL, "--valid-fraction", "0.05"]
+    train = ["pretrain", "--tokens", str(tokens.output), *SMALL, "--training.num-epochs", "2"]
     train += ["--scaling.num-workers", "2", "--scaling.num-cpus", "1"]
     whole = start_job("whole", *train)
     whole.finish()

@@ -30,8 +30,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("where", ["work/part-0000000-00003.arrow", "shards/part-0000000-00003.arrow"])
+@pytest.mark.parametrize(
+    ("number", "where"),
+    [
+        (signal.SIGINT, "work/part-0000000-00003.arrow"),
+        (signal.SIGTERM, "shards/part-0000000-00003.arrow"),
+        (signal.SIGKILL, "work/part-0000000-00003.arrow"),
+        (signal.SIGKILL, "shards/part-0000000-00003.arrow"),
+    ],
+)
 def test_a_job_stopped_in_the_middle_of_an_upload_is_finished_by_the_same_command(
     number: signal.Signals, where: str, whole: str, bucket: str, proxy: Proxy
 ) -> None:

@@ -111,7 +111,8 @@ def test_a_stopped_sweep_goes_on_from_the_checkpoints_of_its_settings(config: An
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
-    three = replace(config, grid=("seed=0,1,2",))
+    # Long enough that a setting which has a checkpoint is not at its end when it hears of the signal.
+    three = replace(config, training=replace(config.training, num_epochs=4), grid=("seed=0,1,2",))
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt, match=r"stopped: [123] of 3 settings are unfinished; the same command goes"):
         sweep.run(three)
@@ -126,22 +127,9 @@ def test_a_stopped_sweep_goes_on_from_the_checkpoints_of_its_settings(config: An
 
 
 @pytest.mark.cluster
-def test_a_loss_that_is_not_finite_fails_its_setting_and_no_other(config: Any) -> None:
-    broken = replace(
-        config,
-        training=replace(config.training, gradient_clip=1e30),
-        grid=("training.learning_rate=1e-2,1e30",),
-    )
-    with pytest.raises(RuntimeError, match="1 of 2 settings failed"):
-        sweep.run(broken)
-    found = rows(broken)
-    assert [row["state"] for row in found] == ["finished", "failed"]
-    assert "lower --training.learning-rate" in found[1]["problem"]
-
-
-@pytest.mark.cluster
-def test_a_sweep_can_lie_in_a_bucket(config: Any, bucket: str) -> None:
-    far = replace(config, output=f"{bucket}/sweep", grid=("seed=1,2",))
+def test_a_sweep_whose_settings_take_turns_with_two_workers_each_can_lie_in_a_bucket(config: Any, bucket: str) -> None:
+    scaling = Scaling(num_workers=2, num_cpus=1)
+    far = replace(config, output=f"{bucket}/sweep", scaling=scaling, grid=("seed=1,2",))
     table = sweep.run(far)
     assert table is not None
     assert [row.record.state for row in table.rows] == ["finished"] * 2
@@ -154,34 +142,27 @@ def test_a_sweep_can_lie_in_a_bucket(config: Any, bucket: str) -> None:
 
 
 @pytest.mark.cluster
-def test_two_workers_for_each_setting_take_turns_on_two_cores(config: Any) -> None:
-    both = replace(config, scaling=Scaling(num_workers=2, num_cpus=1), grid=("seed=1,2",))
-    sweep.run(both)
-    assert [row["state"] for row in rows(both)] == ["finished"] * 2
-
-
-@pytest.mark.cluster
 def test_a_bad_setting_is_stopped_early_and_trained_to_its_end_without_the_option(
     config: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     early = replace(
         config,
         training=replace(config.training, num_epochs=2),
-        grid=("training.learning_rate=1e-2,1e-6,1e-7",),
+        grid=("training.learning_rate=1e-2,1e-6",),
         # All cores for one: what is stopped must give them back.
         scaling=Scaling(num_cpus=2),
         sweep=SweepOptions(early_stopping="asha", max_parallel=1),
     )
     sweep.run(early)
     found = rows(early)
-    assert [row["state"] for row in found] == ["finished", "stopped early", "stopped early"]
+    assert [row["state"] for row in found] == ["finished", "stopped early"]
     assert found[1]["perplexity"] > found[0]["perplexity"]
     assert list(Path(found[1]["model"]).glob("checkpoints/step-*/checkpoint.json"))
     capsys.readouterr()
     sweep.run(early)
     assert "complete, nothing to do" in capsys.readouterr().out
     sweep.run(replace(early, sweep=SweepOptions()))
-    assert [row["state"] for row in rows(early)] == ["finished"] * 3
+    assert [row["state"] for row in rows(early)] == ["finished"] * 2
 
 
 @pytest.mark.cluster
@@ -211,11 +192,11 @@ def test_another_grid_adds_settings_and_another_config_is_refused(config: Any) -
     first = replace(config, grid=("seed=1",))
     sweep.run(first)
     before = written(first)
-    second = replace(config, grid=("architecture.weight_dropout=0.1", "seed=1,0"))
+    second = replace(config, grid=("architecture.weight_dropout=0.1", "seed=0"))
     sweep.run(second)
     found = rows(second)
     assert [(row["architecture.weight_dropout"], row["seed"], row["state"]) for row in found] == [
-        *((0.1, 1, "finished"), (0.1, 0, "finished")),
+        (0.1, 0, "finished"),
         # That of the earlier grid, with the value that all its settings had.
         (0.0, 1, "finished"),
     ]

@@ -73,7 +73,7 @@ def test_an_error_on_one_of_two_workers_ends_the_job_and_both_go_on_once_it_is_m
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("seed", "num_workers"), [(1, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize(("seed", "num_workers"), [(1, 1), (2, 2)])
 def test_a_worker_killed_at_a_random_step_changes_no_bit(
     undisturbed: Callable, tmp_path: Path, seed: int, num_workers: int
 ) -> None:
@@ -115,7 +115,7 @@ def config(
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("number", "num_workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1), (signal.SIGKILL, 2)])
+@pytest.mark.parametrize(("number", "num_workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
 def test_the_command_stopped_or_killed_at_a_random_step_and_given_again_ends_with_the_same_bits(
     config: PretrainConfig, tmp_path: Path, number: int, num_workers: int
 ) -> None:

@@ -1,6 +1,6 @@
 """Which failures of workers end a training, and which make all workers start again from the newest checkpoint.
 
-When a worker has raised an error or is gone, Ray's controller notices within two seconds, whatever the others wait
+When a worker has raised an error or is gone, Ray's controller notices within a second, whatever the others wait
 for. It tells its callbacks, ends all workers, and starts them again. An error that a callback itself raises ends the
 training: that is how an error that would be the same next time stops it at once, and how a training that does not get
 any further stops at all.
