@@ -45,8 +45,8 @@ def tokenized(recipe: str, files: list[Path], work: Path) -> list[Path]:
     """Tokenize files with a recipe's config, all with the vocabulary of the first."""
     outputs = [work / f"{file.name.split('.gz')[0]}.tokens" for file in files]
     for file, output in zip(files, outputs, strict=True):
-        vocab = () if output == outputs[0] else ("--vocab", outputs[0])
-        ulmfit("tokenize", CONFIGS / recipe / "tokenize.toml", "--input", file, "--output", output, *vocab)
+        words = ("--min-freq", 1) if output == outputs[0] else ("--vocab", outputs[0])
+        ulmfit("tokenize", CONFIGS / recipe / "tokenize.toml", "--input", file, "--output", output, *words)
     return outputs
 
 
