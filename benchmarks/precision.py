@@ -60,7 +60,7 @@ def main() -> None:
         "float32, another seed": losses(replace(config, precision="float32", seed=config.seed + 1), options.steps),
     }
     largest = {
-        name: max(abs(one - other) for one, other in zip(found["float32"], means, strict=True))
+        name: round(max(abs(one - other) for one, other in zip(found["float32"], means, strict=True)), 4)
         for name, means in found.items()
         if name != "float32"
     }
