@@ -66,12 +66,14 @@ $(FASTAI)/.installed:
 	$(FASTAI)/bin/pip install --quiet --disable-pip-version-check fastai==2.8.12 spacy==3.8.18
 	touch $@
 
-# The last five need the data sets that lie beside the repository, and minutes; the job's own peer is fastai.
-bench: install $(FASTAI)/.installed
+# The last six need the data sets that lie beside the repository, and minutes; the job's own peer is fastai.
+bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/train_lm.py --keep-memory
 	$(BIN)/python benchmarks/train_lm.py --keep-memory --shape 400-1152-3 --vocab-size 60000 --global-batch-size 64 \
 		--bptt 72 --steps 2
+	$(BIN)/python benchmarks/precision.py --config jobs/configs/quickstart/pretrain.toml --tokens $(OUTPUT)/tokenize \
+		--steps 1392
 	$(BIN)/python benchmarks/train_overhead.py
 	$(BIN)/python benchmarks/tokenization.py
 	$(BIN)/python benchmarks/object_store.py
