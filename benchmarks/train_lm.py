@@ -139,6 +139,14 @@ def seconds_of(run: Callable, count: int, device: torch.device) -> float:
     return (time.perf_counter() - began) / count
 
 
+def seconds_by_turns(
+    ways: dict[str, Callable], rounds: int, steps: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Return the seconds of a step by way and round; a first round is left out."""
+    found = [{name: seconds_of(run, steps, device) for name, run in ways.items()} for _ in range(rounds + 1)]
+    return {name: [taken[name] for taken in found[1:]] for name in ways}
+
+
 def ratio_by_rounds(theirs: list[float], ours: list[float]) -> float:
     """Return how many times as long theirs takes: the median over the rounds."""
     return round(statistics.median(one / other for one, other in zip(theirs, ours, strict=True)), 2)
@@ -184,12 +192,7 @@ def main() -> None:
         **{f"ours {name}": our_steps(ours, windows, name, device, options.steps) for name in (precision, "float32")},
         "matrix product": products,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(options.rounds + 1):
-        for name, run in ways.items():
-            taken = seconds_of(run, options.steps, device)
-            if number:
-                seconds[name].append(taken)
+    seconds = seconds_by_turns(ways, options.rounds, options.steps, device)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     matrix_rate = gflop / medians.pop("matrix product")
     tokens = options.global_batch_size * options.bptt

@@ -17,7 +17,7 @@ def product_with(weight: Tensor, rows: int, bias: Tensor | None = None) -> Calla
     The weight is packed for calls with R = `rows`, which pays from the first one on.
     """
     if not _has_onednn(weight):
-        return lambda x, addend=0: F.linear(x, weight, bias) + addend
+        return lambda x, addend=None: _added(F.linear(x, weight, bias), addend)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
     linear = torch.ops.mkldnn._linear_pointwise
 
@@ -29,6 +29,11 @@ def product_with(weight: Tensor, rows: int, bias: Tensor | None = None) -> Calla
         return result
 
     return apply
+
+
+def _added(x: Tensor, addend: Tensor | None) -> Tensor:
+    # Adding a zero would copy the softmax's logits on a GPU.
+    return x if addend is None else x + addend
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ newest one. What happens after an error is in failures.py.
 import collections
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -40,9 +39,6 @@ from ulmfit_ray.training.state import State
 from ulmfit_ray.training.task import Task
 
 logger = logging.getLogger(__name__)
-POLL_INTERVAL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-"""How often Ray's controller looks whether workers have ended or are lost; its default, 2 s, makes short trainings
-wait."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,6 @@ class _WorkerSettings:
 
 
 def _trainer(settings: _WorkerSettings, scaling: Scaling) -> TorchTrainer:
-    os.environ.setdefault(*POLL_INTERVAL)
     return TorchTrainer(
         _train_on_worker,
         train_loop_config={"settings": settings},
