@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from ulmfit_ray.model.architecture import PRESETS, Architecture, ArchitectureOptions
@@ -49,6 +51,12 @@ def test_a_dropout_that_its_scale_lifts_to_one_is_refused():
         Architecture(weight_dropout=0.5, dropout_scale=2.0)
     with pytest.raises(ValueError, match="input_dropout"):
         Architecture(input_dropout=-0.1)
+
+
+@pytest.mark.parametrize("initial_range", [0.0, -1.0, math.nan, math.inf])
+def test_an_initial_range_that_is_none_is_refused(initial_range: float):
+    with pytest.raises(ValueError, match="initial_range must be greater than 0"):
+        Architecture(initial_range=initial_range)
 
 
 def test_what_is_given_goes_before_the_preset() -> None:

@@ -1,5 +1,6 @@
 """Sizes and dropouts of an AWD-LSTM."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -23,6 +24,7 @@ class Architecture:
     output_dropout: float = 0.1
     weight_dropout: float = 0.2
     dropout_scale: float = 1.0
+    initial_range: float = 0.1
 
     def __post_init__(self) -> None:
         if self.vocab_size < 0:
@@ -30,6 +32,8 @@ class Architecture:
         for name in ("embedding_dim", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"architecture.{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 < self.initial_range < math.inf:
+            raise ValueError(f"architecture.initial_range must be greater than 0, not {self.initial_range}")
         for name in DROPOUTS:
             if not 0 <= getattr(self, name) * self.dropout_scale < 1:
                 raise ValueError(f"architecture.{name} times dropout_scale must lie in [0, 1)")
@@ -121,6 +125,8 @@ class ArchitectureOptions(DropoutOptions):
     """Output width of every LSTM layer but the last."""
     num_layers: int | None = None
     """Number of LSTM layers."""
+    initial_range: float | None = None
+    """New word vectors are drawn from U(-x, x); 0.1 if not given, as in fastai. A small vocabulary learns from 1."""
 
     def __post_init__(self) -> None:
         self.chosen()

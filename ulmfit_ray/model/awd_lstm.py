@@ -33,7 +33,7 @@ class AWDLSTM(nn.Module):
         assert architecture.vocab_size > 0, "resolve vocab_size before building a model"
         self.architecture = architecture
         self.embedding = nn.Embedding(architecture.num_rows, architecture.embedding_dim, padding_idx=PAD_ID)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.uniform_(self.embedding.weight, -architecture.initial_range, architecture.initial_range)
         self.layers = nn.ModuleList(LSTMLayer(*sizes) for sizes in architecture.layer_sizes())
 
     def initial_hidden(self, batch_size: int) -> Hidden:
