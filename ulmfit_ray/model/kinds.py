@@ -13,6 +13,8 @@ from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.description import Block, ModelDescription
 from ulmfit_ray.model.retriever import Retriever
 
+Model = LanguageModel | Retriever
+
 
 class VectorModel(Protocol):
     """A model that makes one vector of a document. B documents, T time steps, V words, D numbers of a vector."""

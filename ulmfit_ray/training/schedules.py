@@ -85,7 +85,7 @@ def gradual_unfreezing(config: TrainingConfig, num_groups: int) -> list[Stage]:
     if len(frozen) * epochs >= config.num_epochs:
         raise ValueError(
             f"--training.num-epochs {config.num_epochs} is too few for unfreezing {config.unfreezing}: the stages"
-            f" before the last take {len(frozen) * epochs} epochs"
+            f" before the last take {len(frozen) * epochs} (--training.unfreezing none trains all from the start)"
         )
     stages = [Stage(number * epochs, epochs, groups) for number, groups in enumerate(frozen)]
     first = len(stages) * epochs

@@ -1,7 +1,12 @@
 """What is said of a bad result and of a planned training; no Ray is started."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from ulmfit_ray.config import ConfigError
 from ulmfit_ray.model.architecture import ArchitectureOptions
 from ulmfit_ray.pipelines.train import language_model, pretrain, retriever
 from ulmfit_ray.pipelines.train.config import PretrainConfig
@@ -30,13 +35,12 @@ def test_a_block_at_chance_is_named() -> None:
     assert retriever._warning({"accuracy_words": 0.4}, chance=1 / 128) == ""
 
 
-def test_a_dry_run_says_parameters_steps_and_tokens(
-    make_token_dataset, capsys: pytest.CaptureFixture[str], tmp_path
-) -> None:
+@pytest.fixture
+def planned(make_token_dataset: Any, tmp_path: Path) -> PretrainConfig:
     dataset = make_token_dataset([[("a", [[5] * 99]), ("b", [[6] * 99])], [("c", [[7] * 99])]])
     dataset.folder.publish_json({"tokens": [f"w{number}" for number in range(100)]}, "vocab.json")
     dataset.folder.publish_json({}, "tokenizer.json")
-    config = PretrainConfig(
+    return PretrainConfig(
         tokens=dataset.folder.uri,
         output=str(tmp_path / "lm"),
         dry_run=True,
@@ -44,7 +48,22 @@ def test_a_dry_run_says_parameters_steps_and_tokens(
         architecture=ArchitectureOptions(embedding_dim=4, hidden_size=6, num_layers=1),
         training=LanguageModelTraining(global_batch_size=2, bptt=10, num_epochs=3),
     )
-    assert pretrain.run(config) is None
+
+
+def test_a_dry_run_says_parameters_steps_and_tokens(
+    planned: PretrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pretrain.run(planned) is None
     # Embedding 128 x 4, bias 128, one layer of 4 gates: 16 x 4 + 16 x 4 + 32.
     assert "3 documents, 300 tokens; 800 parameters; 3 epochs of about 14 steps; 1 workers" in capsys.readouterr().out
-    assert not (tmp_path / "lm").exists()
+    assert not Path(planned.output).exists()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_too_few_epochs_for_the_stages_are_refused_before_the_output_exists(
+    planned: PretrainConfig, dry_run: bool
+) -> None:
+    training = LanguageModelTraining(num_epochs=1, unfreezing="last-first")
+    with pytest.raises(ConfigError, match=r"num-epochs 1 is too few for unfreezing last-first.*unfreezing none"):
+        pretrain.run(replace(planned, dry_run=dry_run, training=training))
+    assert not Path(planned.output).exists()

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
+from ulmfit_ray.config import ConfigError
 from ulmfit_ray.lifecycle import claim_output, output_lease, print_dry_run
 from ulmfit_ray.model.description import ModelDescription
 from ulmfit_ray.model.files import save_tensors
-from ulmfit_ray.model.kinds import describe
+from ulmfit_ray.model.kinds import Model, describe
 from ulmfit_ray.pipelines.options import RayOptions, Scaling
 from ulmfit_ray.pipelines.runtime import ray_session
 from ulmfit_ray.pipelines.train.workers import MakeTask, TrainingResult, run_training
@@ -25,6 +27,7 @@ from ulmfit_ray.storage.manifest import Figure, Manifest, Totals
 from ulmfit_ray.storage.model_directory import write_model_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import TrainingConfig
+from ulmfit_ray.training.schedules import gradual_unfreezing
 from ulmfit_ray.training.state import final_weights
 
 Figures = dict[str, Figure]
@@ -66,7 +69,7 @@ class TrainingVerb:
     steps_per_epoch: int
     """About how many; the exact number is known when the held-out documents are."""
     make_task: MakeTask
-    new_model: Callable[[], nn.Module]
+    new_model: Callable[[], Model]
     """Builds a model of the trained one's shape."""
     direction: str
     pooling: str
@@ -87,19 +90,22 @@ class TrainingVerb:
 
 def run_training_verb(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
     """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
+    with torch.device("meta"):
+        shape = verb.new_model()
+    _check_unfreezing(config.training, shape)
     with output_lease(verb.name, config):
-        return _run(config, verb)
+        return _run(config, verb, shape)
 
 
-def _run(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
+def _run(config: TrainingRun, verb: TrainingVerb, shape: Model) -> Manifest | None:
     folder, manifest = claim_output(verb.name, config, inputs=verb.inputs)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest, verb))
         return manifest
     if config.dry_run:
-        print_dry_run(config, _planned_work(config, verb))
+        print_dry_run(config, _planned_work(config, verb, shape))
         return None
-    print(f"{verb.name}: {_planned_work(config, verb)}", flush=True)
+    print(f"{verb.name}: {_planned_work(config, verb, shape)}", flush=True)
     with ray_session(config.ray):
         result = run_training(
             *(verb.make_task, config.training, folder, config.scaling, config.ray, verb.name),
@@ -113,12 +119,19 @@ def _run(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
     return manifest
 
 
-def _planned_work(config: TrainingRun, verb: TrainingVerb) -> str:
+def _check_unfreezing(training: TrainingConfig, model: Model) -> None:
+    try:
+        gradual_unfreezing(training, len(model.layer_groups()))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _planned_work(config: TrainingRun, verb: TrainingVerb, shape: Model) -> str:
     """Return how large the work is: a person who began days of training on a laptop is to see it."""
     counts, training = verb.tokens.manifest.counts, config.training
     return (
         f"{counts.num_documents:,} documents, {counts.num_tokens:,} tokens;"
-        f" {_num_parameters(verb.new_model()):,} parameters; {training.num_epochs:,} epochs of about"
+        f" {_num_parameters(shape):,} parameters; {training.num_epochs:,} epochs of about"
         f" {verb.steps_per_epoch:,} steps; {config.scaling.num_workers} workers"
     )
 
