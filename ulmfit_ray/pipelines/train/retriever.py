@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ulmfit_ray.config import ConfigError
+from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.files import load_model
 from ulmfit_ray.model.retriever import BLOCKS, Retriever
 from ulmfit_ray.pipelines.train.config import TrainRetrieverConfig
@@ -42,7 +43,7 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
         tokens=tokens,
         steps_per_epoch=len(pairs) // config.training.global_batch_size,
         make_task=partial(make_task, config=config),
-        new_model=partial(new_retriever, config, model),
+        new_model=partial(_new_retriever, config, model),
         direction=model.description.direction,
         pooling="idf-mean",
         vocab=model.vocab,
@@ -74,17 +75,29 @@ def _frame(model: ModelDirectory) -> tuple[list[int], list[int]]:
     return vocab.numericalize(begin).tolist(), vocab.numericalize(end).tolist()
 
 
-def new_retriever(config: TrainRetrieverConfig, directory: ModelDirectory) -> Retriever:
-    """Return a retriever at its start: the language model's backbone, idf weights, random word vectors."""
+def start_of(config: TrainRetrieverConfig, directory: ModelDirectory) -> Retriever:
+    """Return the retriever before its first step: the language model's layers, idf weights, random word vectors."""
     vocab = Vocab.from_json(directory.vocab)
     with directory.weights() as path:
         language_model = load_model(directory.description, path, torch.device("cpu"))
     torch.manual_seed(config.seed)
-    blocks = [name for name in BLOCKS if name in config.blocks]
-    retriever = Retriever(blocks, vocab_size=len(vocab), word_dim=config.word_dim, backbone=language_model.backbone)
+    retriever = _retriever(config, directory, language_model.backbone)
     with torch.no_grad():
         retriever.log_weights.copy_(torch.from_numpy(np.log(vocab.idf())))
     return retriever
+
+
+def _new_retriever(config: TrainRetrieverConfig, directory: ModelDirectory) -> Retriever:
+    """Return a retriever of the shape that the config asks for; its weights are random."""
+    architecture = directory.description.architecture
+    assert architecture is not None
+    return _retriever(config, directory, AWDLSTM(architecture))
+
+
+def _retriever(config: TrainRetrieverConfig, directory: ModelDirectory, backbone: AWDLSTM) -> Retriever:
+    blocks = [name for name in BLOCKS if name in config.blocks]
+    num_words = len(directory.vocab["tokens"])
+    return Retriever(blocks, vocab_size=num_words, word_dim=config.word_dim, backbone=backbone)
 
 
 def make_task(
@@ -96,7 +109,7 @@ def make_task(
     pairs = _pairs(config, model, TokenDataset(config.tokens))
     precision = precision or of_first_worker(resolve_precision(config.precision, device))
     task = RetrieverTask(
-        new_retriever(config, model),
+        start_of(config, model),
         config.training,
         batches=partial(
             pairs.batches, global_batch_size=size, rows=own_rows(size), seed=config.seed, frame=_frame(model)
