@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command_line import Command, Outcome
 
 from ulmfit_ray.cli import VERBS, usage
-
-if TYPE_CHECKING:
-    pass
 
 
 def write(path: str, content: str) -> None:
@@ -47,6 +44,10 @@ def test_the_bare_command_shows_its_verbs_and_ends_with_2(command: Command) -> N
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_shows_the_verbs_and_ends_with_0(command: Command, option: str) -> None:
     assert command(option) == Outcome(0, usage() + "\n", "")
+
+
+def test_the_version_is_that_of_the_package(command: Command) -> None:
+    assert command("--version") == Outcome(0, f"ulmfit-ray {version('ulmfit-ray')}\n", "")
 
 
 def test_usage_has_a_line_for_every_verb_that_can_be_run() -> None:

@@ -8,6 +8,7 @@ import atexit
 import difflib
 import gc
 import importlib
+import importlib.metadata
 import logging
 import os
 import signal
@@ -142,6 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or asks in (["-h"], ["--help"]):
         _say(usage())
         return 0 if arguments else 2
+    if arguments == ["--version"]:
+        _say(f"ulmfit-ray {importlib.metadata.version('ulmfit-ray')}")
+        return 0
     name = " ".join(arguments[:2]) if arguments[0] in IN_TWO_WORDS else arguments[0]
     if name not in VERBS:
         close = difflib.get_close_matches(name, VERBS, 1, 0.5)

@@ -9,5 +9,5 @@ KEEP_MEMORY = {
 """Environment variables, read when a process starts, that make it keep large blocks of memory. By default glibc
 returns them to the system at each step and requests them again. With these settings a retriever's training step takes
 a quarter less time, a language model's with torch's own softmax almost half (model.softmax makes no large blocks).
-Ray Train trains in a thread, whose own arena would not keep memory: hence the one arena for all. Without it 200 steps of
-400-1152-3 with 60,000 words took 606 s on Ray instead of 484 (benchmarks/train_overhead.py)."""
+Ray Train trains in a thread, whose own arena would not keep memory: hence the one arena for all. Without it 200 steps
+of 400-1152-3 with 60,000 words took 606 s on Ray instead of 484 (benchmarks/train_overhead.py)."""
