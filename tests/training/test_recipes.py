@@ -39,7 +39,7 @@ def changed_groups(task, before: State, after: State) -> list[str]:
 
 
 def test_gradual_unfreezing_changes_only_the_groups_of_its_stage(make_task, training):
-    training = replace(training, num_epochs=4, unfreezing="gradual", checkpoint_every_steps=1)
+    training = replace(training, num_epochs=4, unfreeze=(1, 2, 3, 0), checkpoint_every_steps=1)
     task = make_task(training)
     first = {f"{MODEL}{name}": value.clone() for name, value in task.model.state_dict().items()}
     ends = [first] + [report.state for report in run(task, training) if report.is_epoch_end]
@@ -49,7 +49,7 @@ def test_gradual_unfreezing_changes_only_the_groups_of_its_stage(make_task, trai
 
 
 def test_each_stage_of_unfreezing_runs_through_the_schedule_anew(make_task, training):
-    training = replace(training, num_epochs=3, unfreezing="last-first", learning_rate=1.0, schedule="linear")
+    training = replace(training, num_epochs=3, unfreeze=(1, 0), learning_rate=1.0, schedule="linear")
     rates = [
         report.metrics["learning_rate"] for report in run(make_task(training), training) if not report.is_epoch_end
     ]
@@ -130,7 +130,7 @@ def test_a_recipe_resumed_from_a_checkpoint_gives_the_same_bits(make_task, train
     if recipe == "averaging":
         training = averaging(training)
     elif recipe == "unfreezing":
-        training = replace(training, num_epochs=5, unfreezing="gradual", discriminative_decay=2.6)
+        training = replace(training, num_epochs=5, unfreeze=(1, 2, 3, 0), discriminative_decay=2.6)
     else:
         training = replace(training, num_epochs=5, keep_best=True, patience=4, learning_rate=0.1)
     whole = run(make_task(training), training)

@@ -2,12 +2,9 @@ import math
 
 import pytest
 
-from ulmfit_ray.training.config import TrainingConfig
 from ulmfit_ray.training.schedules import (
     SCHEDULES,
-    Stage,
     discriminative_lrs,
-    gradual_unfreezing,
     linear_decay,
     one_cycle,
     slanted_triangular,
@@ -68,24 +65,3 @@ def test_slanted_triangular_follows_equation_3_of_the_paper():
 def test_discriminative_rates_fall_by_2_6_from_group_to_group():
     assert discriminative_lrs(0.01, 4) == pytest.approx([0.01 / 17.576, 0.01 / 6.76, 0.01 / 2.6, 0.01])
     assert discriminative_lrs(0.01, 3, decay=1.0) == [0.01, 0.01, 0.01]
-
-
-@pytest.mark.parametrize(
-    ("unfreezing", "epochs", "expected"),
-    [
-        ("none", 1, [Stage(0, 7, 4)]),
-        ("last-first", 1, [Stage(0, 1, 1), Stage(1, 6, 4)]),
-        ("last-first", 3, [Stage(0, 3, 1), Stage(3, 4, 4)]),
-        ("gradual", 1, [Stage(0, 1, 1), Stage(1, 1, 2), Stage(2, 1, 3), Stage(3, 4, 4)]),
-        ("gradual", 2, [Stage(0, 2, 1), Stage(2, 2, 2), Stage(4, 2, 3), Stage(6, 1, 4)]),
-    ],
-)
-def test_each_stage_of_unfreezing_trains_more_groups(unfreezing: str, epochs: int, expected: list[Stage]):
-    config = TrainingConfig(num_epochs=7, unfreezing=unfreezing, unfreeze_epochs=epochs)
-    assert gradual_unfreezing(config, 4) == expected
-
-
-def test_unfreezing_that_would_never_train_all_groups_is_refused():
-    config = TrainingConfig(num_epochs=3, unfreezing="gradual")
-    with pytest.raises(ValueError, match=r"num-epochs 3 is too few .* take 3 "):
-        gradual_unfreezing(config, 4)

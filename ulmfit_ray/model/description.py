@@ -1,9 +1,12 @@
 """What a model is, without the model: the "model" part of config.json. Loads no torch."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ulmfit_ray.model.architecture import Architecture
+
+Objective = Literal["single-label", "multi-label", "regression"]
+"""What a classifier says of a document: one of its labels, any number of them, or a number."""
 
 
 def pooled_width(pooling: str, width: int) -> int:
@@ -21,11 +24,35 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierHead:
+    """What a classifier has on top of its AWD-LSTM: blocks of norm, dropout, linear, ReLU, as fastai's."""
+
+    objective: Objective
+    labels: tuple[str, ...] = ()
+    """Names of the outputs, in their order; none for a regression, which has one output."""
+    hidden_sizes: tuple[int, ...] = (50,)
+    """Widths of the linear layers but the last."""
+    norm: Literal["batch", "layer", "none"] = "batch"
+    """What normalizes the inputs of each linear layer."""
+    has_bias: bool = False
+    """Whether the linear layers have biases; the norm behind or before them makes up for it."""
+
+    @property
+    def num_outputs(self) -> int:
+        """Return how many numbers the last layer gives for a document."""
+        return len(self.labels) or 1
+
+    def sizes(self, pooled: int) -> list[int]:
+        """Return the widths of all layers, from that of the pooled vector on."""
+        return [pooled, *self.hidden_sizes, self.num_outputs]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelDescription:
     """What is needed to build a model, to feed it, and to read its vectors."""
 
     kind: str
-    """Its name in model.kinds: lm, retriever."""
+    """Its name in model.kinds: lm, retriever, classifier."""
     direction: str
     """forward, or backward: each document is read from its end."""
     pooling: str
@@ -42,6 +69,8 @@ class ModelDescription:
     """Of a retriever: width of its own word vectors; 0: it has none."""
     num_words: int = 0
     """Of a retriever: words that have a weight of their own."""
+    head: ClassifierHead | None = None
+    """Of a classifier."""
     format_version: int = 1
 
     def vector_blocks(self, pooling: str) -> tuple[Block, ...]:
@@ -69,4 +98,7 @@ class ModelDescription:
         if own["architecture"] is not None:
             own["architecture"] = Architecture(**own["architecture"])
         own["blocks"] = tuple(Block(**block) for block in own["blocks"])
+        if own.get("head") is not None:
+            lists = {name: tuple(value) for name, value in own["head"].items() if isinstance(value, list)}
+            own["head"] = ClassifierHead(**own["head"] | lists)
         return cls(**own)

@@ -10,16 +10,19 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.classifier import POOLING, Classifier
 from ulmfit_ray.model.description import Block, ModelDescription
 from ulmfit_ray.model.retriever import Retriever
 
-Model = LanguageModel | Retriever
+Model = LanguageModel | Retriever | Classifier
 
 
 class VectorModel(Protocol):
     """A model that makes one vector of a document. B documents, T time steps, V words, D numbers of a vector."""
 
-    backbone: AWDLSTM | None
+    @property
+    def backbone(self) -> AWDLSTM | None:
+        """The AWD-LSTM inside, if there is one."""
 
     def vectors(
         self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None
@@ -75,9 +78,20 @@ def _describe_retriever(model: Retriever) -> dict[str, Any]:
     }
 
 
+def _build_classifier(description: ModelDescription) -> Classifier:
+    assert description.architecture is not None
+    assert description.head is not None
+    return Classifier(AWDLSTM(description.architecture), description.head)
+
+
+def _describe_classifier(model: Classifier) -> dict[str, Any]:
+    return {"dimension": model.vector_width(POOLING), "head": model.description}
+
+
 KINDS = {
     "lm": Kind(LanguageModel, _build_language_model, _describe_language_model),
     "retriever": Kind(Retriever, _build_retriever, _describe_retriever),
+    "classifier": Kind(Classifier, _build_classifier, _describe_classifier),
 }
 
 

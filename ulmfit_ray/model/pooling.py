@@ -6,7 +6,7 @@ one call when training. The same code, differentiable, serves training and encod
 B documents, T time steps, E width of an output.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,6 +28,15 @@ class Pool:
         self._sum = torch.zeros(batch_size, width, device=device)
         self._weight = torch.zeros(batch_size, 1, device=device)
         self._max = torch.full((batch_size, width), -torch.inf, device=device)
+
+    @property
+    def state(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What was taken in so far: last (B, E), sum (B, E), weight (B, 1), maximum (B, E)."""
+        return self._last, self._sum, self._weight, self._max
+
+    @state.setter
+    def state(self, values: Sequence[Tensor]) -> None:
+        self._last, self._sum, self._weight, self._max = values
 
     def add(self, outputs: Tensor, num_tokens: Tensor, weights: Tensor | None = None) -> None:
         """Take in a window of the first B' documents: outputs (B', T, E), of which num_tokens (B',) are real.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from ulmfit_ray.reporting.progress import duration
 
 Row = dict[str, float]
-NOT_FIGURES = ("step", "epoch", "tokens", "seconds", "learning_rate")
+NOT_FIGURES = ("step", "epoch", "tokens", "documents", "seconds", "learning_rate")
 STEPS_JUDGED, SECONDS_JUDGED = 20, 10
 """A forecast waits for so many steps and seconds: the first ones are no measure of the others."""
 
@@ -26,10 +26,23 @@ def figures(row: Row) -> Row:
 
 
 def mean_figures(rows: Sequence[Row]) -> Row:
-    """Return the figures of training rows, each row weighted by its tokens; {} of no rows."""
-    tokens = sum(row["tokens"] for row in rows)
+    """Return the figures of training rows, weighted by documents, or by tokens where none are named; {} of no rows."""
+    weights = [row.get("documents", row["tokens"]) for row in rows]
     names = figures(rows[0]) if rows else ()
-    return {name: math.fsum(row[name] * row["tokens"] for row in rows) / tokens for name in names}
+    return {
+        name: math.fsum(row[name] * weight for row, weight in zip(rows, weights, strict=True)) / sum(weights)
+        for name in names
+    }
+
+
+def kept_row(rows: Sequence[Row], *, keep_best: bool, judge_by: str = "loss") -> Row | None:
+    """Return the validation row of the epoch whose weights a training has kept; None if nothing was validated."""
+    judged = [row for row in rows if not is_training(row) and "loss" in row]
+    if not judged or not keep_best:
+        return judged[-1] if judged else None
+    sign = -1 if judge_by == "loss" else 1
+    # Of equals the last, as the judge keeps it.
+    return max(reversed(judged), key=lambda row: sign * row[judge_by])
 
 
 def tokens_per_second(rows: Iterable[Row]) -> float:

@@ -1,12 +1,13 @@
 """How training is configured: what every task shares, and what each adds. Loads no torch, so that --help is quick."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Schedule = Literal["one-cycle", "linear", "slanted-triangular", "constant"]
 Optimizer = Literal["adamw", "adam", "nt-asgd"]
-Unfreezing = Literal["none", "last-first", "gradual"]
+JudgeBy = Literal["loss", "accuracy", "f1"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +25,15 @@ class TrainingConfig:
     slanted-triangular: ULMFiT's, from 1/32 up during the first 10 % of steps, and down again; constant."""
     discriminative_decay: float = 1.0
     """The rate of each layer group is that of the group above it divided by this (ULMFiT: 2.6; 1: all alike)."""
-    unfreezing: Unfreezing = "none"
-    """Which layer groups are trained. none: all from the start; last-first: the last group alone, then all; gradual:
-    the last one, then one more below it, and so on. Each stage runs through the schedule anew."""
-    unfreeze_epochs: int = 1
-    """Epochs of each stage of unfreezing but the last."""
+    unfreeze: tuple[int, ...] = (0,)
+    """Layer groups that are trained in each stage, counted from the last one; 0: all. 1 2 3 0 is ULMFiT's gradual
+    unfreezing of a classifier with three LSTM layers. Each stage runs through the schedule anew."""
+    stage_epochs: tuple[int, ...] = ()
+    """Epochs of each stage but the last, which has those that are left (default: 1 each)."""
+    stage_rates: tuple[float, ...] = ()
+    """Highest learning rate of each stage (default: learning_rate for all)."""
+    chain_thaw: bool = False
+    """Instead of unfreeze: the last group, then each group alone from the first one on, then all."""
     optimizer: Optimizer = "adamw"
     """adamw; adam (weight decay is added to the gradient); nt-asgd: plain gradient descent that averages the weights
     once the validation loss has stopped falling (Merity et al. 2017; with schedule constant)."""
@@ -43,9 +48,12 @@ class TrainingConfig:
     adam_eps: float = 1e-8
     """Adam's epsilon. fastai's 1e-5 is for fine-tuning: a small model trained from scratch with it learns nothing."""
     keep_best: bool = False
-    """Keep the weights of the epoch with the lowest validation loss instead of the last ones."""
+    """Keep the weights of the epoch that is best on the validation documents instead of the last ones."""
     patience: int = 0
-    """End the training after so many epochs without a lower validation loss than the best one (0: never)."""
+    """End the training after so many epochs that are no better on the validation documents than the best (0: never)."""
+    judge_by: JudgeBy = "loss"
+    """Figure by which keep-best and patience judge an epoch: the lowest loss, the highest accuracy or (of a classifier)
+    macro F1."""
     checkpoint_every_steps: int = field(default=1000, metadata={"operational": True})
     """Steps between checkpoints; an epoch's end writes one too if a quarter as many steps passed since the last."""
     checkpoint_every_minutes: float = field(default=10.0, metadata={"operational": True})
@@ -58,13 +66,20 @@ class TrainingConfig:
 
     def _check(self, least: dict[str, int]) -> None:
         """Raise ValueError if a number is too small; `least` are those of the counts that differ between tasks."""
-        ones = ("checkpoint_every_steps", "report_every_steps", "unfreeze_epochs", "non_monotone_interval")
+        ones = ("checkpoint_every_steps", "report_every_steps", "non_monotone_interval")
         for name, number in (least | dict.fromkeys(ones, 1) | {"patience": 0}).items():
             if getattr(self, name) < number:
                 raise ValueError(f"training.{name} must be at least {number}, not {getattr(self, name)}")
         for name in ("learning_rate", "gradient_clip", "discriminative_decay", "checkpoint_every_minutes"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"training.{name} must be over 0, not {getattr(self, name)}")
+        for name, lowest in (("unfreeze", 0), ("stage_epochs", 1)):
+            if any(number < lowest for number in getattr(self, name)):
+                raise ValueError(f"training.{name} must be at least {lowest} in each stage")
+        if not self.unfreeze or (self.chain_thaw and self.unfreeze != (0,)):
+            raise ValueError("training.unfreeze names the groups of each stage; with chain_thaw it must be left out")
+        if not all(rate > 0 for rate in self.stage_rates):
+            raise ValueError("training.stage_rates must be over 0 in each stage")
 
     @property
     def needs_validation(self) -> bool:
@@ -128,16 +143,16 @@ class FinetuneTraining(LanguageModelTraining):
     slanted-triangular: ULMFiT's, from 1/32 up during the first 10 % of steps, and down again; constant."""
     discriminative_decay: float = 2.6
     """The rate of each layer group is that of the group above it divided by this (ULMFiT: 2.6; 1: all alike)."""
-    unfreezing: Unfreezing = "last-first"
-    """Which layer groups are trained. none: all from the start; last-first: the last group alone, then all; gradual:
-    the last one, then one more below it, and so on. Each stage runs through the schedule anew."""
+    unfreeze: tuple[int, ...] = (1, 0)
+    """Layer groups that are trained in each stage, counted from the last one; 0: all. Each stage runs through the
+    schedule anew."""
 
     def chosen_for(self, num_tokens: int) -> "FinetuneTraining":
         """Return the config with what is 0 chosen for a corpus of so many tokens."""
         chosen = LanguageModelTraining.chosen_for(self, num_tokens)
         assert isinstance(chosen, FinetuneTraining)
-        least = 1 if self.unfreezing == "none" else self.unfreeze_epochs + 1
-        return chosen if self.num_epochs else replace(chosen, num_epochs=max(least, chosen.num_epochs))
+        before = self.stage_epochs[: len(self.unfreeze) - 1] or (1,) * (len(self.unfreeze) - 1)
+        return chosen if self.num_epochs else replace(chosen, num_epochs=max(sum(before) + 1, chosen.num_epochs))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,3 +176,54 @@ class RetrieverTraining(TrainingConfig):
         TrainingConfig.__post_init__(self)
         if self.temperature <= 0:
             raise ValueError(f"training.temperature must be over 0, not {self.temperature}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierTraining(TrainingConfig):
+    """How a classifier is trained; the defaults are fastai's for a good language model (fastbook, chapter 10)."""
+
+    num_epochs: int = 5
+    """Passes over the labelled documents, over all stages."""
+    learning_rate: float = 1e-2
+    """Highest learning rate of the schedule, where stage_rates has none."""
+    discriminative_decay: float = 2.6
+    """The rate of each layer group is that of the group above it divided by this (ULMFiT: 2.6; 1: all alike). Over a
+    language model of little text use 1."""
+    unfreeze: tuple[int, ...] = (1, 2, 3, 0)
+    """Layer groups that are trained in each stage, counted from the last one, the head; 0: all. Each stage runs through
+    the schedule anew."""
+    stage_rates: tuple[float, ...] = (2e-2, 1e-2, 5e-3, 1e-3)
+    """Highest learning rate of each stage (none given: learning_rate for all)."""
+    bptt: int = 72
+    """Tokens of a document that are computed at once: memory and time alone, unless truncate_at_windows is on."""
+    gradient_tokens: int = 0
+    """The gradient goes through the last so many tokens of a document, in whole windows of bptt (0: through all);
+    earlier tokens are pooled, too."""
+    truncate_at_windows: bool = False
+    """Let no gradient go from a window of bptt tokens to the one before, as fastai and the paper do."""
+    tokens_in_memory: int = field(default=32_768, metadata={"operational": True})
+    """Tokens whose inner values a worker keeps for the backward pass; those of other tokens are computed again."""
+    activation_reg: float = 2.0
+    """Activation regularization (AR, alpha): factor of the mean square of the last layer's outputs."""
+    temporal_activation_reg: float = 1.0
+    """Temporal AR (TAR, beta): factor of the mean square of these outputs' change from token to token."""
+    class_weights: tuple[str, ...] = ("none",)
+    """Weights of the labels in the loss: none; balanced (a label with half as many documents weighs twice as much); or
+    a number for each label, in the order of labels."""
+    label_smoothing: float = 0.0
+    """Part of a document's own label that is shared out over all labels in the loss."""
+
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        for name, least in (("bptt", 1), ("gradient_tokens", 0), ("tokens_in_memory", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"training.{name} must be at least {least}, not {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"training.label_smoothing must lie in [0, 1), not {self.label_smoothing}")
+        if self.class_weights not in (("none",), ("balanced",)):
+            try:
+                numbers = [float(word) for word in self.class_weights]
+            except ValueError:
+                numbers = []
+            if not numbers or not all(0 < number < math.inf for number in numbers):
+                raise ValueError("training.class_weights must be none, balanced, or a number over 0 for each label")

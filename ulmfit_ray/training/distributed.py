@@ -106,13 +106,25 @@ def weight_of(rows: slice, global_size: int) -> float:
     return (rows.stop - rows.start) * world_size() / global_size
 
 
+def own_share(global_size: int) -> slice:
+    """Return which rows of a global batch are this worker's where they are dealt out one by one: every N-th.
+
+    Documents that come longest first are so shared out by length, too.
+
+    Raises:
+        ValueError: there are fewer rows than workers.
+    """
+    shares(global_size)
+    return slice(rank(), global_size, world_size())
+
+
 class _GatherRows(torch.autograd.Function):
     """Gather all workers' rows; the gradient of a worker's own rows is the sum of all workers' gradients for them."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, global_size: int) -> Tensor:
-        ctx.own = own_rows(global_size)
-        return gather_dim(rows, 0, global_size)
+        ctx.own = own_share(global_size)
+        return _dealt_together(rows, global_size)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -121,10 +133,19 @@ class _GatherRows(torch.autograd.Function):
         return total[ctx.own], None
 
 
-def gather_rows(rows: Tensor, global_size: int) -> Tensor:
-    """Return the rows (B, D) of all workers as one tensor (global_size, D), in rank order, with gradient (all ranks).
+def _dealt_together(rows: Tensor, global_size: int) -> Tensor:
+    most = -(-global_size // world_size())
+    # A collective wants equal shapes: who has a row less sends one that is cut off again.
+    own = torch.cat([rows, rows[: most - len(rows)]]).contiguous()
+    parts = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(parts, own)
+    return torch.stack(parts, 1).flatten(0, 1)[:global_size]
 
-    Each worker gives the rows that it owns of a global batch.
+
+def gather_rows(rows: Tensor, global_size: int) -> Tensor:
+    """Return the rows (B, D) of all workers as one tensor (global_size, D), in their order, with gradient (all ranks).
+
+    Each worker gives its `own_share` of a global batch.
     """
     if world_size() == 1:
         return rows

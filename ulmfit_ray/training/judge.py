@@ -1,4 +1,4 @@
-"""What the validation losses decide: which weights are kept, when averaging begins, and when training ends early."""
+"""What the validation figures decide: which weights are kept, when averaging begins, and when training ends early."""
 
 from torch import Tensor, nn
 
@@ -6,11 +6,13 @@ from ulmfit_ray.training.config import TrainingConfig
 
 
 class Judge:
-    """The validation loss of every epoch so far, and the best epoch's weights where they are to be kept."""
+    """The validation figures of every epoch so far, and the best epoch's weights where they are to be kept."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self._config = config
         self.losses: list[float] = []
+        self.scores: list[float] = []
+        """The figure that epochs are judged by, turned so that the highest is the best."""
         self.best: dict[str, Tensor] = {}
         """The model's state of the best epoch; empty unless `keep_best`."""
 
@@ -24,14 +26,21 @@ class Judge:
             if self._config.needs_validation:
                 raise ValueError("keep-best, patience and nt-asgd need validation documents: give --valid-fraction")
             return
+        judge_by = self._config.judge_by
+        if judge_by not in figures:
+            raise ValueError(
+                f"--training.judge-by {judge_by}: the validation has no such figure ({', '.join(figures)})"
+            )
         self.losses.append(figures["loss"])
-        if self._config.keep_best and self.losses[-1] == min(self.losses):
+        self.scores.append(-figures["loss"] if judge_by == "loss" else figures[judge_by])
+        # Of equals the last, which has learned longer.
+        if self._config.keep_best and self.scores[-1] == max(self.scores):
             self.best = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @property
     def is_over(self) -> bool:
-        """Tell whether the loss has not fallen for `patience` epochs."""
-        since_best = len(self.losses) - 1 - self.losses.index(min(self.losses)) if self.losses else 0
+        """Tell whether no epoch was better than the best for `patience` epochs."""
+        since_best = len(self.scores) - 1 - self.scores.index(max(self.scores)) if self.scores else 0
         return 0 < self._config.patience <= since_best
 
     @property

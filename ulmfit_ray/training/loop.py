@@ -24,9 +24,10 @@ from ulmfit_ray.training.distributed import (
 )
 from ulmfit_ray.training.judge import Judge
 from ulmfit_ray.training.optimizer import freeze, make_optimizer, set_rates, update_weights
-from ulmfit_ray.training.schedules import ScheduleFunction, Stage, gradual_unfreezing
+from ulmfit_ray.training.schedules import ScheduleFunction
+from ulmfit_ray.training.stages import Stage, stages_of
 from ulmfit_ray.training.state import RunState, State, collect, has_finite_weights, restore
-from ulmfit_ray.training.task import Figures, Task
+from ulmfit_ray.training.task import COUNTS, Figures, Task, weight_in
 
 STEPS_PER_QUESTION_ON_GPU = 10
 
@@ -101,7 +102,7 @@ class _Run:
         self._should_stop, self._schedule = should_stop, schedule
         self.num_steps = config.num_epochs * task.steps_per_epoch
         self._groups = task.layer_groups()
-        self._stages = gradual_unfreezing(config, len(self._groups))
+        self._stages = stages_of(config, len(self._groups))
         self._stage: Stage | None = None
         self.now = RunState(
             task,
@@ -139,11 +140,13 @@ class _Run:
         yield self._end_of_epoch(epoch)
 
     def _enter_stage_of(self, epoch: int) -> None:
-        """Unfreeze the layer groups that are trained in this epoch."""
+        """Unfreeze the layer groups that are trained in this epoch, and begin a new stage with an empty optimizer."""
         stage = next(stage for stage in reversed(self._stages) if epoch >= stage.first_epoch)
         if stage != self._stage:
             self._stage = stage
-            freeze(self._groups, stage.num_groups)
+            freeze(self._groups, stage.groups)
+            if self.now.step == stage.first_epoch * self.task.steps_per_epoch:
+                self.now.optimizer.state.clear()
             # The parallel wrapper exchanges the gradients of the parameters that had one when it was made.
             self._model = data_parallel(self.task.model)
 
@@ -172,8 +175,8 @@ class _Run:
         now = self.now
         first = self._stage.first_epoch * self.task.steps_per_epoch
         steps = self._stage.num_epochs * self.task.steps_per_epoch
-        factor = self.task.rate_factor(batch)
-        rate = set_rates(now.optimizer, self.config, now.step - first, steps, factor, self._schedule)
+        highest = self._stage.learning_rate * self.task.rate_factor(batch)
+        rate = set_rates(now.optimizer, self.config, now.step - first, steps, highest=highest, schedule=self._schedule)
         for number, piece in enumerate(batch):
             with gradients_kept_apart(self._model, number < len(batch) - 1):
                 loss, now.carry[number], figures = self.task.loss(self._model, piece, now.carry[number], now.step)
@@ -216,8 +219,8 @@ class _Run:
     def _means(self) -> dict[str, float]:
         """Return the figures of the steps since the last report, over all workers (all ranks)."""
         self._add_recent()
-        tokens = self.now.sums.pop("tokens")
-        means = {name: total / tokens for name, total in self.now.sums.items()} | {"tokens": tokens}
+        counts = {name: self.now.sums.pop(name) for name in COUNTS if name in self.now.sums}
+        means = {name: total / weight_in(counts) for name, total in self.now.sums.items()} | counts
         self.now.sums = {}
         return means
 
@@ -225,9 +228,9 @@ class _Run:
         """Add the figures of the latest steps, over all workers, to the sums (all ranks)."""
         if not self._recent:
             return
-        names = [name for name in self._recent[0] if name != "tokens"]
-        sums = {name: math.fsum(float(row[name]) * row["tokens"] for row in self._recent) for name in names}
-        sums["tokens"] = sum(row["tokens"] for row in self._recent)
+        names = [name for name in self._recent[0] if name not in COUNTS]
+        sums = {name: math.fsum(float(row[name]) * weight_in(row) for row in self._recent) for name in names}
+        sums |= {name: sum(row[name] for row in self._recent) for name in COUNTS if name in self._recent[0]}
         totals = dict(zip(sums, sum_over_workers([*sums.values()], self.task.device), strict=True))
         if not math.isfinite(totals["loss"]):
             # A worker whose own rows are fine learns from the others which step it was.

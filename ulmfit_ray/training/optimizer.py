@@ -13,12 +13,12 @@ from ulmfit_ray.training.schedules import SCHEDULES, ScheduleFunction, discrimin
 def make_optimizer(layer_groups: Sequence[LayerGroup], config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the optimizer with two parameter groups per layer group: matrices decay, vectors do not."""
     groups = []
-    lrs = discriminative_lrs(config.learning_rate, len(layer_groups), decay=config.discriminative_decay)
-    for (name, parameters), highest in zip(layer_groups, lrs, strict=True):
+    factors = discriminative_lrs(1.0, len(layer_groups), decay=config.discriminative_decay)
+    for (name, parameters), factor in zip(layer_groups, factors, strict=True):
         for is_matrix, decay in ((True, config.weight_decay), (False, 0.0)):
             chosen = [parameter for parameter in parameters if (parameter.ndim >= 2) == is_matrix]
             if chosen:
-                groups.append({"name": name, "params": chosen, "weight_decay": decay, "highest_lr": highest})
+                groups.append({"name": name, "params": chosen, "weight_decay": decay, "rate_factor": factor})
     if config.optimizer == "nt-asgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, fused=True)
     # The first beta is the schedule's.
@@ -33,26 +33,27 @@ def set_rates(
     config: TrainingConfig,
     step: int,
     num_steps: int,
-    factor: float = 1.0,
+    *,
+    highest: float,
     schedule: ScheduleFunction | None = None,
 ) -> float:
-    """Set the rates and momentum for `step` of a cycle of `num_steps`, times `factor`; return the last group's rate.
+    """Set the rates and momentum for `step` of a cycle of `num_steps`; return the last group's rate.
 
-    The schedule is the config's, unless one is given.
+    `highest` is the last group's rate where the schedule is 1. The schedule is the config's, unless one is given.
     """
     multiplier, beta1 = (schedule or SCHEDULES[config.schedule])(step, num_steps)
     for group in optimizer.param_groups:
-        group["lr"] = group["highest_lr"] * multiplier * factor
+        group["lr"] = group["rate_factor"] * highest * multiplier
         if "betas" in group:
             group["betas"] = (beta1, config.adam_beta2)
-    return config.learning_rate * multiplier * factor
+    return highest * multiplier
 
 
-def freeze(layer_groups: Sequence[LayerGroup], num_trained: int) -> None:
-    """Let the last `num_trained` groups be trained, and the others not."""
+def freeze(layer_groups: Sequence[LayerGroup], trained: range) -> None:
+    """Let the groups of these numbers be trained, and the others not."""
     for number, (_, parameters) in enumerate(layer_groups):
         for parameter in parameters:
-            parameter.requires_grad_(number >= len(layer_groups) - num_trained)
+            parameter.requires_grad_(number in trained)
 
 
 def update_weights(

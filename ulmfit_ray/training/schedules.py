@@ -1,10 +1,7 @@
-"""Learning rates and which layers are trained, as pure functions of step and epoch: a resumed run needs no state."""
+"""Learning rates as pure functions of the step: a resumed run needs no state."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-
-from ulmfit_ray.training.config import TrainingConfig
 
 ScheduleFunction = Callable[[int, int], tuple[float, float]]
 """(step, number of steps) -> the learning-rate multiplier and Adam's first beta."""
@@ -62,31 +59,3 @@ SCHEDULES: dict[str, ScheduleFunction] = {
 def discriminative_lrs(learning_rate: float, num_groups: int, *, decay: float = 2.6) -> list[float]:
     """Return the rate of each layer group, lowest first: the last one's is `learning_rate` (ULMFiT, section 3.2)."""
     return [learning_rate / decay ** (num_groups - 1 - number) for number in range(num_groups)]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Epochs in which the same layer groups are trained, with a cycle of the schedule of their own."""
-
-    first_epoch: int
-    num_epochs: int
-    num_groups: int
-    """Groups that are trained, counted from the last one."""
-
-
-def gradual_unfreezing(config: TrainingConfig, num_groups: int) -> list[Stage]:
-    """Return the stages of a training (ULMFiT, section 3.3).
-
-    Raises:
-        ValueError: there are too few epochs for the last stage, in which all groups are trained.
-    """
-    frozen = {"none": [], "last-first": [1], "gradual": list(range(1, num_groups))}[config.unfreezing]
-    epochs = config.unfreeze_epochs
-    if len(frozen) * epochs >= config.num_epochs:
-        raise ValueError(
-            f"--training.num-epochs {config.num_epochs} is too few for unfreezing {config.unfreezing}: the stages"
-            f" before the last take {len(frozen) * epochs} (--training.unfreezing none trains all from the start)"
-        )
-    stages = [Stage(number * epochs, epochs, groups) for number, groups in enumerate(frozen)]
-    first = len(stages) * epochs
-    return [*stages, Stage(first, config.num_epochs - first, num_groups)]

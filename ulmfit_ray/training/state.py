@@ -55,6 +55,7 @@ def collect(run: RunState) -> State:
     return {
         "step": torch.tensor(run.step),
         "losses": torch.tensor(run.judge.losses, dtype=torch.float64),
+        "scores": torch.tensor(run.judge.scores, dtype=torch.float64),
         "averaged_steps": torch.tensor(run.average.num_steps),
         **_prefixed(MODEL, run.task.model.state_dict()),
         **_prefixed(OPTIMIZER, optimizer_tensors(run.optimizer, run.task.model)),
@@ -78,7 +79,7 @@ def restore(state: State, run: RunState) -> None:
     load_optimizer(run.optimizer, model, part(state, OPTIMIZER))
     run.step, run.carry = int(state["step"]), run.task.carry_from(part(state, CARRY))
     run.sums = {name: float(value) for name, value in part(state, SUMS).items()}
-    run.judge.losses = state["losses"].tolist()
+    run.judge.losses, run.judge.scores = state["losses"].tolist(), state["scores"].tolist()
     run.judge.best = _copied(part(state, BEST), device)
     run.average.means = _copied(part(state, AVERAGE), device)
     run.average.num_steps = int(state["averaged_steps"])

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from ulmfit_ray.model.awd_lstm import LayerGroup
 
 Figures = dict[str, Any]
-"""What one step has to say: numbers or tensors of one number. "tokens" are added up, all else is averaged over them."""
+"""What one step has to say: numbers or tensors of one number. Counts are added up, all else is averaged over them."""
+COUNTS = ("tokens", "documents")
+
+
+def weight_in(figures: Figures) -> float:
+    """Return what a mean counts for: its documents where the task names them, else its tokens."""
+    return float(figures["documents"] if "documents" in figures else figures["tokens"])
 
 
 class Task(Protocol):

@@ -63,7 +63,7 @@ def test_a_dry_run_says_parameters_steps_and_tokens(
 def test_too_few_epochs_for_the_stages_are_refused_before_the_output_exists(
     planned: PretrainConfig, dry_run: bool
 ) -> None:
-    training = LanguageModelTraining(num_epochs=1, unfreezing="last-first")
-    with pytest.raises(ConfigError, match=r"num-epochs 1 is too few for unfreezing last-first.*unfreezing none"):
+    training = LanguageModelTraining(num_epochs=1, unfreeze=(1, 0))
+    with pytest.raises(ConfigError, match=r"num-epochs 1 is too few for 2 stages.*unfreeze 0 trains all"):
         pretrain.run(replace(planned, dry_run=dry_run, training=training))
     assert not Path(planned.output).exists()

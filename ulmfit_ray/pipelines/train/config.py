@@ -77,7 +77,7 @@ class FindLearningRateConfig(PretrainConfig):
     """Suggest a learning rate for a language model, by the losses of a few steps at rates from tiny to huge.
 
     Takes pretrain's options, or its TOML file, because the rate that suits depends on nearly all of them. Those of the
-    schedule, of unfreezing, validation, checkpoints and reports have no effect. One worker makes the steps, whatever
+    schedule, of stages, validation, checkpoints and reports have no effect. One worker makes the steps, whatever
     --scaling.num-workers says: the losses are those of any number.
     """
 

@@ -27,7 +27,7 @@ from ulmfit_ray.storage.manifest import Figure, Manifest, Totals
 from ulmfit_ray.storage.model_directory import write_model_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import TrainingConfig
-from ulmfit_ray.training.schedules import gradual_unfreezing
+from ulmfit_ray.training.stages import stages_of
 from ulmfit_ray.training.state import final_weights
 
 Figures = dict[str, Figure]
@@ -92,7 +92,7 @@ def run_training_verb(config: TrainingRun, verb: TrainingVerb) -> Manifest | Non
     """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
     with torch.device("meta"):
         shape = verb.new_model()
-    _check_unfreezing(config.training, shape)
+    _check_stages(config.training, shape)
     with output_lease(verb.name, config):
         return _run(config, verb, shape)
 
@@ -119,9 +119,9 @@ def _run(config: TrainingRun, verb: TrainingVerb, shape: Model) -> Manifest | No
     return manifest
 
 
-def _check_unfreezing(training: TrainingConfig, model: Model) -> None:
+def _check_stages(training: TrainingConfig, model: Model) -> None:
     try:
-        gradual_unfreezing(training, len(model.layer_groups()))
+        stages_of(training, len(model.layer_groups()))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

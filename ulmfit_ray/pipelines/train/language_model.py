@@ -16,11 +16,13 @@ from ulmfit_ray.pipelines.train.config import LanguageModelRun
 from ulmfit_ray.pipelines.train.job import Figures, TrainingVerb, run_training_verb
 from ulmfit_ray.pipelines.train.workers import TrainingResult
 from ulmfit_ray.reporting.model_card import language_model_card
+from ulmfit_ray.reporting.training_log import kept_row
 from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import read_tokenizer_model
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.language_model import LMStream
 from ulmfit_ray.streams.selection import Selection, count_tokens, everything, select
+from ulmfit_ray.training.config import LanguageModelTraining
 from ulmfit_ray.training.distributed import of_first_worker, own_rows
 from ulmfit_ray.training.precision import resolve_precision
 from ulmfit_ray.training.tasks.language_model import LanguageModelTask
@@ -68,7 +70,7 @@ def run_language_model(name: str, config: LanguageModelRun, start: Start) -> Man
         tokenizer_model=read_tokenizer_model(tokens.folder),
         vocab_fingerprint=tokens.manifest.vocab,
         tokenizer_fingerprint=tokens.manifest.tokenizer,
-        figures=partial(_figures, keep_best=config.training.keep_best, of_start=start.figures),
+        figures=partial(_figures, training=config.training, of_start=start.figures),
         warning=_warning,
         card=language_model_card,
         shown=(
@@ -151,11 +153,11 @@ def make_task(
     return task, facts
 
 
-def _figures(result: TrainingResult, *, keep_best: bool, of_start: Figures) -> Figures:
+def _figures(result: TrainingResult, *, training: LanguageModelTraining, of_start: Figures) -> Figures:
     names = ("train_tokens", "tokens_left_out", "valid_tokens", "word_frequency_perplexity")
     figures: Figures = {name: result.checkpoint.facts[name] for name in names if name in result.checkpoint.facts}
-    judged = [row for row in result.log if "perplexity" in row]
-    for row in [min(judged, key=lambda row: row["loss"])] if keep_best and judged else judged[-1:]:
+    row = kept_row(result.log, keep_best=training.keep_best, judge_by=training.judge_by)
+    if row is not None:
         figures |= {name: row[name] for name in ("loss", "perplexity", "accuracy", "epoch")}
     return figures | of_start
 

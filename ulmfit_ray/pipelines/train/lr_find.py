@@ -129,10 +129,14 @@ def plain(config: FindLearningRateConfig) -> FindLearningRateConfig:
     training = replace(
         config.training,
         learning_rate=config.last_rate,
-        unfreezing="none",
+        unfreeze=(0,),
+        stage_epochs=(),
+        stage_rates=(),
+        chain_thaw=False,
         vary_bptt=False,
         keep_best=False,
         patience=0,
+        judge_by="loss",
         report_every_steps=1,
         checkpoint_every_steps=5 * config.num_steps,
     )

@@ -21,7 +21,7 @@ from ulmfit_ray.streams.pairs import FieldPairs
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
 from ulmfit_ray.text.types import FRAMES
 from ulmfit_ray.text.vocab import Vocab
-from ulmfit_ray.training.distributed import of_first_worker, own_rows
+from ulmfit_ray.training.distributed import of_first_worker, own_share
 from ulmfit_ray.training.precision import resolve_precision
 from ulmfit_ray.training.tasks.retriever import RetrieverTask
 
@@ -112,7 +112,7 @@ def make_task(
         start_of(config, model),
         config.training,
         batches=partial(
-            pairs.batches, global_batch_size=size, rows=own_rows(size), seed=config.seed, frame=_frame(model)
+            pairs.batches, global_batch_size=size, rows=own_share(size), seed=config.seed, frame=_frame(model)
         ),
         steps_per_epoch=len(pairs) // size,
         seed=config.seed,

@@ -12,7 +12,7 @@ from ulmfit_ray.model.awd_lstm import LayerGroup
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks, draw_masks
 from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.training.config import RetrieverTraining
-from ulmfit_ray.training.distributed import gather_dim, gather_rows, own_rows
+from ulmfit_ray.training.distributed import gather_rows, own_share
 from ulmfit_ray.training.precision import autocast
 from ulmfit_ray.training.task import Figures
 
@@ -50,7 +50,7 @@ class RetrieverTask:
         self.steps_per_epoch = steps_per_epoch
         self._batches = batches
         self._config, self._seed, self.precision = config, seed, precision
-        self._rows = own_rows(config.global_batch_size)
+        self._rows = own_share(config.global_batch_size)
 
     def layer_groups(self) -> list[LayerGroup]:
         """Return the retriever's own."""
@@ -112,7 +112,7 @@ class RetrieverTask:
             {name: block[place] for name, block in tower.items()} for tower, place in zip(results, places, strict=True)
         )
         size = self._config.global_batch_size
-        keys = gather_dim(self._tensor(batch.keys), 0, size)
+        keys = gather_rows(self._tensor(batch.keys), size)
         losses, figures = [], {}
         for name in queries:
             both = gather_rows(queries[name], size), gather_rows(documents[name], size)

@@ -1,0 +1,71 @@
+import pytest
+
+from ulmfit_ray.training.config import FinetuneTraining, TrainingConfig
+from ulmfit_ray.training.stages import Stage, stages_of
+
+ALL = range(4)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [Stage(0, 7, ALL, 0.1)]),
+        ({"unfreeze": (1, 0)}, [Stage(0, 1, range(3, 4), 0.1), Stage(1, 6, ALL, 0.1)]),
+        ({"unfreeze": (1, 0), "stage_epochs": (3,)}, [Stage(0, 3, range(3, 4), 0.1), Stage(3, 4, ALL, 0.1)]),
+        ({"unfreeze": (1, 0), "stage_epochs": (3, 4)}, [Stage(0, 3, range(3, 4), 0.1), Stage(3, 4, ALL, 0.1)]),
+        (
+            {"unfreeze": (1, 2, 3, 0), "stage_epochs": (1, 1, 2), "stage_rates": (0.4, 0.3, 0.2, 0.05)},
+            [
+                Stage(0, 1, range(3, 4), 0.4),
+                Stage(1, 1, range(2, 4), 0.3),
+                Stage(2, 2, range(1, 4), 0.2),
+                Stage(4, 3, ALL, 0.05),
+            ],
+        ),
+        ({"unfreeze": (1,)}, [Stage(0, 7, range(3, 4), 0.1)]),
+    ],
+)
+def test_stages_follow_a_table_worked_out_by_hand(options: dict, expected: list[Stage]):
+    assert stages_of(TrainingConfig(num_epochs=7, learning_rate=0.1, **options), 4) == expected
+
+
+def test_chain_thaw_trains_the_last_group_then_each_alone_from_the_first_then_all():
+    stages = stages_of(TrainingConfig(num_epochs=7, chain_thaw=True), 4)
+    assert [list(stage.groups) for stage in stages] == [[3], [0], [1], [2], [0, 1, 2, 3]]
+    assert [(stage.first_epoch, stage.num_epochs) for stage in stages] == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"unfreeze": (1, 2, 0), "num_epochs": 2}, r"num-epochs 2 is too few for 3 stages: .* take 2 "),
+        ({"unfreeze": (5, 0)}, r"unfreeze 5: the model has 4 layer groups"),
+        ({"unfreeze": (1, 0), "stage_epochs": (1, 1, 1)}, r"stage-epochs has 3 numbers for 2 stages"),
+        ({"unfreeze": (1, 0), "stage_epochs": (1, 5)}, r"stage-epochs add up to 6, but .*num-epochs is 7"),
+        ({"unfreeze": (1, 0), "stage_rates": (0.1,)}, r"stage-rates has 1 rates for 2 stages"),
+    ],
+)
+def test_stages_that_do_not_fit_the_model_or_the_epochs_are_refused(options: dict, problem: str):
+    with pytest.raises(ValueError, match=problem):
+        stages_of(TrainingConfig(**{"num_epochs": 7} | options), 4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"unfreeze": ()},
+        {"unfreeze": (-1,)},
+        {"stage_epochs": (0,)},
+        {"stage_rates": (0.0,)},
+        {"chain_thaw": True, "unfreeze": (1, 0)},
+    ],
+)
+def test_stages_that_mean_nothing_are_refused(options: dict):
+    with pytest.raises(ValueError, match=r"^training\."):
+        TrainingConfig(**options)
+
+
+def test_fine_tuning_has_enough_epochs_for_its_stages_unless_they_were_given():
+    assert FinetuneTraining().chosen_for(100_000_000).num_epochs == 2
+    assert FinetuneTraining(unfreeze=(1, 2, 0), stage_epochs=(2, 1)).chosen_for(100_000_000).num_epochs == 4
+    assert FinetuneTraining(num_epochs=1).chosen_for(100_000_000).num_epochs == 1
