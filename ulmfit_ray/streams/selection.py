@@ -58,7 +58,12 @@ def _takes(table: pa.Table, fraction: float, seed: int, held_out: bool) -> np.nd
 
 
 def is_held_out(doc_ids: pa.ChunkedArray, fraction: float, seed: int) -> np.ndarray:
-    """Return which documents are for validation (bool, one per id).
+    """Return which documents are for validation (bool, one per id)."""
+    return hashed(doc_ids, seed) < fraction
+
+
+def hashed(doc_ids: pa.ChunkedArray, seed: int) -> np.ndarray:
+    """Return a number of [0, 1) for each id, as if drawn at random (float64): the same for the same id and seed.
 
     The hash is multilinear (Lemire and Kaser 2014): the sum of an id's bytes, each times a random number of 64 bits
     that belongs to its place. Ids that count have equal distances in it, so it is spread once more. A million ids take
@@ -68,7 +73,7 @@ def is_held_out(doc_ids: pa.ChunkedArray, fraction: float, seed: int) -> np.ndar
     for start in range(0, len(doc_ids), IDS_AT_ONCE):
         hashes.append(_hashes(doc_ids.slice(start, IDS_AT_ONCE), seed))
     # 53 bits: as many as a float has.
-    return (spread(np.concatenate(hashes)) >> np.uint64(11)) * 2.0**-53 < fraction
+    return (spread(np.concatenate(hashes)) >> np.uint64(11)) * 2.0**-53
 
 
 def _hashes(ids: pa.ChunkedArray, seed: int) -> np.ndarray:
