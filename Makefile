@@ -49,7 +49,7 @@ lint: install
 	$(BIN)/mypy
 
 # All tokens of the data sets that lie beside the repository, and of 220,000 random texts, against fastai's own; what
-# papers say of the data sets; and a language model on its way from fastai to us and back.
+# papers say of the data sets; and a language model and a classifier on their way from fastai to us and back.
 conformance: install $(FASTAI)/.installed test-data
 	mkdir -p build
 	$(FASTAI)/bin/python tests/conformance/with_fastai.py build/fastai.json
@@ -58,6 +58,10 @@ conformance: install $(FASTAI)/.installed test-data
 	$(BIN)/ulmfit-ray import-fastai --weights tests/golden/fastai_model.pth --itos tests/golden/fastai_model.pkl \
 		--output build/from-fastai/lm
 	$(BIN)/ulmfit-ray export-fastai --model build/from-fastai/lm --output build/from-fastai/models
+	$(BIN)/ulmfit-ray import-fastai --weights tests/golden/fastai_classifier.pth --itos tests/golden/fastai_model.pkl \
+		--labels neg neutral pos --output build/from-fastai/imported-classifier
+	$(BIN)/ulmfit-ray export-fastai --model build/from-fastai/imported-classifier \
+		--output build/from-fastai/classifier/models
 	$(FASTAI)/bin/python -W ignore tests/conformance/load_exported.py build/from-fastai
 
 $(FASTAI)/.installed:

@@ -58,6 +58,11 @@ VERBS = {
         "ulmfit_ray.pipelines.train.retriever:run",
         "language model + pairs -> retriever",
     ),
+    "train-classifier": Verb(
+        "ulmfit_ray.pipelines.train.config:TrainClassifierConfig",
+        "ulmfit_ray.pipelines.train.classifier:run",
+        "language model + labelled tokens -> classifier",
+    ),
     "sweep pretrain": Verb(
         "ulmfit_ray.pipelines.sweep.config:SweepPretrain",
         "ulmfit_ray.pipelines.sweep.job:run",
@@ -73,10 +78,20 @@ VERBS = {
         "ulmfit_ray.pipelines.sweep.job:run",
         "train-retriever with every setting of a grid",
     ),
+    "sweep train-classifier": Verb(
+        "ulmfit_ray.pipelines.sweep.config:SweepTrainClassifier",
+        "ulmfit_ray.pipelines.sweep.job:run",
+        "train-classifier with every setting of a grid",
+    ),
     "embed": Verb(
         "ulmfit_ray.pipelines.encode.config:EmbedConfig",
         "ulmfit_ray.pipelines.encode.embed:run",
         "token dataset -> embedding dataset",
+    ),
+    "classify": Verb(
+        "ulmfit_ray.pipelines.encode.config:ClassifyConfig",
+        "ulmfit_ray.pipelines.encode.classify:run",
+        "classifiers + token dataset -> prediction dataset",
     ),
     "search": Verb(
         "ulmfit_ray.commands.search:SearchConfig", "ulmfit_ray.commands.search:run", "a query -> the nearest documents"
@@ -99,12 +114,12 @@ VERBS = {
     "import-fastai": Verb(
         "ulmfit_ray.commands.fastai.config:ImportFastaiConfig",
         "ulmfit_ray.commands.fastai.import_model:run",
-        "weights and words of fastai 2, 1 or 0.7 -> language model",
+        "weights and words of fastai 2, 1 or 0.7 -> language model or classifier",
     ),
     "export-fastai": Verb(
         "ulmfit_ray.commands.fastai.config:ExportFastaiConfig",
         "ulmfit_ray.commands.fastai.export_model:run",
-        "language model -> weights and words that fastai 2 loads",
+        "language model or classifier -> weights and words that fastai 2 loads",
     ),
     "inspect": Verb(
         "ulmfit_ray.commands.inspect:InspectConfig",

@@ -17,9 +17,10 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from ulmfit_ray.encoding.classifier import DocumentScorer
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.files import load_model
-from ulmfit_ray.storage.model_directory import ModelDirectory
+from ulmfit_ray.storage.model_directory import ModelDirectory, common_head
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, load_tokenizer
 from ulmfit_ray.text.types import document_tokens
 from ulmfit_ray.text.vocab import Vocab
@@ -28,6 +29,8 @@ BLOCK = 500
 """Texts whose token ids are held at the same time; larger blocks are not faster."""
 MANY = 2_000
 """More texts than these get a progress bar."""
+HEAD = "head"
+"""In place of a pooling: of a classifier, the inputs of its head's last block."""
 Text = str | Sequence[str]
 """A text, or its fields, each tokenized by itself."""
 
@@ -52,8 +55,7 @@ class DocumentEncoder:
         Raises:
             FileNotFoundError, IncompleteDatasetError, ValueError: `uri` is not a finished model directory.
         """
-        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(ModelDirectory(uri), torch.device(chosen))
+        return cls(ModelDirectory(uri), chosen_device(device))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -64,6 +66,17 @@ class DocumentEncoder:
         """Return the encoder of token ids with a pooling (default: what the model says)."""
         pooling = pooling or self.directory.description.pooling
         return TokenEncoder(self.model, pooling=pooling, idf=self.vocab.idf())
+
+    def vector_encoder(self, pooling: str | None = None) -> TokenEncoder | DocumentScorer:
+        """Return what makes vectors with a pooling, or with `HEAD`.
+
+        Raises:
+            ValueError: `HEAD`, and the model is no classifier.
+        """
+        if pooling != HEAD:
+            return self.token_encoder(pooling)
+        common_head([self.directory])
+        return DocumentScorer(self.model)
 
     def numericalize(self, texts: Iterable[Text]) -> list[np.ndarray]:
         """Return each text's int64 token ids, in the order in which the model reads them.
@@ -82,19 +95,24 @@ class DocumentEncoder:
         return document[::-1].copy() if self.directory.description.direction == "backward" else document
 
     def encode(self, texts: str | Iterable[Text], pooling: str | None = None) -> np.ndarray:
-        """Return float32 vectors (N, D) of raw texts, or the vector (D,) of one text.
+        """Return float32 vectors (N, D) of raw texts, or the vector (D,) of one text; `pooling` may be `HEAD`.
 
         Texts that come from an iterator are read in blocks, so that only their vectors are held in memory.
         """
         if isinstance(texts, str):
             return self.encode([texts], pooling)[0]
-        encoder = self.token_encoder(pooling)
+        encoder = self.vector_encoder(pooling)
         vectors = [np.empty((0, encoder.dimension), np.float32)]
-        vectors += [encoder.encode(self.numericalize(block)) for block in _blocks(texts)]
+        vectors += [encoder.encode(self.numericalize(block)) for block in text_blocks(texts, "encode")]
         return np.concatenate(vectors)
 
 
-def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
+def chosen_device(name: str | None) -> torch.device:
+    """Return the device of that name, or cuda if there is one, else cpu."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def text_blocks(texts: Iterable[Text], title: str) -> Iterator[list[Text]]:
     """Yield texts in blocks; show a progress bar on standard error if they are many and it is a terminal."""
     total = -(-len(texts) // BLOCK) if isinstance(texts, Sized) else None
     source = iter(texts)
@@ -102,4 +120,4 @@ def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
     source = chain(first, source)
     blocks = iter(lambda: list(islice(source, BLOCK)), [])
     is_shown = len(first) > MANY and sys.stderr.isatty()
-    yield from track(blocks, "encode", total=total, console=Console(stderr=True), disable=not is_shown)
+    yield from track(blocks, title, total=total, console=Console(stderr=True), disable=not is_shown)

@@ -5,40 +5,48 @@ Random word vectors under idf weights already find a document by its own words, 
 
 import json
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from classifiers import SENTIMENT, classifier_of
 
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit
+from ulmfit_ray.document_classifier import DocumentClassifier
 from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.description import ClassifierHead
 from ulmfit_ray.model.files import save_tensors
 from ulmfit_ray.model.kinds import describe
 from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, numericalize_shard, tokenize_shard
 from ulmfit_ray.storage.commit import commit_shard
-from ulmfit_ray.storage.embedding_dataset import embedding_table, write_parquet
+from ulmfit_ray.storage.embedding_dataset import embedding_table
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory, write_model_directory
+from ulmfit_ray.storage.parquet_dataset import write_parquet
 from ulmfit_ray.storage.plan import write_plan
+from ulmfit_ray.storage.prediction_dataset import prediction_table
 from ulmfit_ray.storage.receipts import Receipt
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab, build_vocab
 
 NUM_SHARDS = 4
+MakePredictions = Callable[[ClassifierHead], str]
 
 
 def write_job(folder: Folder, verb: str, **config: object) -> None:
@@ -169,28 +177,53 @@ def retriever(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def embeddings(retriever: str, tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The abstracts' vectors by the retriever."""
-    folder, dataset = Folder(str(tmp_path_factory.mktemp("embeddings") / "embeddings")), TokenDataset(tokens)
+    folder = Folder(str(tmp_path_factory.mktemp("embeddings") / "embeddings"))
     directory, encoder = ModelDirectory(retriever), DocumentEncoder.load(retriever, "cpu").token_encoder()
+    blocks = [{"name": b.name, "start": b.start, "stop": b.stop} for b in directory.description.blocks]
+    write_job(folder, "embed", blocks=blocks)
+
+    def rows(table: pa.Table, num_tokens: np.ndarray, documents: list[np.ndarray]) -> pa.Table:
+        return embedding_table(table, num_tokens, encoder.encode(documents))
+
+    _write_shards(folder, tokens, rows, job="embed", model=directory.fingerprint, pooling="idf-mean")
+    return folder.uri
+
+
+def _write_shards(folder: Folder, tokens: str, make_rows: Callable[..., pa.Table], **facts: Any) -> None:
+    """Write a finished data set of a shard for each token shard; `facts` are those of its manifest."""
+    dataset, receipts = TokenDataset(tokens), []
     plan = write_plan(folder, pa.table({"shard": [row.shard for row in dataset.shards]}), identity={})
-    receipts = []
     for row in dataset.shards:
         table = dataset.read(row.shard)
         values, offsets = flat_tokens(table["tokens"])
-        vectors = encoder.encode([values[start:stop] for start, stop in pairwise(offsets)])
-        rows = embedding_table(table, np.diff(offsets), vectors)
-        receipt = Receipt(plan=plan.fingerprint, shard=row.shard, num_documents=len(vectors), num_tokens=len(values))
+        rows = make_rows(table, np.diff(offsets), [values[start:stop] for start, stop in pairwise(offsets)])
+        receipt = Receipt(plan=plan.fingerprint, shard=row.shard, num_documents=len(rows), num_tokens=len(values))
         files = {f"shards/{row.shard}.parquet": partial(write_parquet, rows)}
         receipts.append(commit_shard(folder, receipt, files, began=time.monotonic()))
-    blocks = [{"name": b.name, "start": b.start, "stop": b.stop} for b in directory.description.blocks]
-    write_job(folder, "embed", blocks=blocks)
-    manifest = Manifest(
-        job="embed",
-        vocab=directory.manifest.vocab,
-        tokenizer=directory.manifest.tokenizer,
-        plan=plan.fingerprint,
-        model=directory.fingerprint,
-        pooling="idf-mean",
-        files={},
-    )
-    write_dataset_manifest(folder, receipts, "parquet", manifest)
-    return folder.uri
+    known = {"vocab": dataset.manifest.vocab, "tokenizer": dataset.manifest.tokenizer, "plan": plan.fingerprint}
+    write_dataset_manifest(folder, receipts, "parquet", Manifest(**known, **facts, files={}))
+
+
+@pytest.fixture(scope="session")
+def make_predictions(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> MakePredictions:
+    """Return a function that predicts for the abstracts by a classifier of random weights with such a head."""
+
+    def make(head: ClassifierHead) -> str:
+        place = tmp_path_factory.mktemp("predictions")
+        folder = Folder(str(place / "predictions"))
+        classifier = DocumentClassifier.load(classifier_of(tokens, place / "classifier", head), device="cpu")
+        write_job(folder, "classify", objective=head.objective, labels=list(head.labels))
+
+        def rows(table: pa.Table, num_tokens: np.ndarray, documents: list[np.ndarray]) -> pa.Table:
+            return prediction_table(table, num_tokens, classifier.score_tokens(documents), classifier.scheme)
+
+        _write_shards(folder, tokens, rows, job="classify", model="m")
+        return folder.uri
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def predictions(make_predictions: MakePredictions) -> str:
+    """The abstracts' sentiment."""
+    return make_predictions(SENTIMENT)

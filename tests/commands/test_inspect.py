@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from classifiers import RATING
 
 from ulmfit_ray.cli import main
 from ulmfit_ray.commands import inspect
 from ulmfit_ray.commands.inspect import InspectConfig
 from ulmfit_ray.config import ConfigError
+from ulmfit_ray.model.description import ClassifierHead
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
 
@@ -125,3 +130,35 @@ def test_a_model_takes_the_number_of_documents_too(capsys: pytest.CaptureFixture
 def test_a_negative_number_of_documents_is_refused(tokens: str) -> None:
     with pytest.raises(ConfigError, match="must not be negative"):
         InspectConfig(input=tokens, rows=-1)
+
+
+def test_predictions_are_shown_with_the_probable_labels_first(
+    capsys: pytest.CaptureFixture[str], predictions: str
+) -> None:
+    text = shown(capsys, predictions, rows=60)
+    assert "classify, complete" in text
+    tables = [pq.read_table(path) for path in sorted(Path(predictions, "shards").iterdir())]
+    rows = pa.concat_tables(tables).slice(0, 60).to_pylist()
+    lines = [line.split() for line in text.splitlines() if re.match("    (neg|neutral|pos) ", line)]
+    assert len(lines) == text.count("'doc_id': ") == len(rows)
+    for row, (best, probability, *others) in zip(rows, lines, strict=True):
+        assert best == row["prediction"]
+        assert probability == f"{max(row['probabilities']):.4f},"
+        assert sorted({best, *others[::2]}) == ["neg", "neutral", "pos"]
+
+
+def test_of_many_labels_some_are_shown_and_their_number(
+    capsys: pytest.CaptureFixture[str], make_predictions: Callable[[ClassifierHead], str]
+) -> None:
+    many = ClassifierHead(objective="multi-label", labels=tuple(f"topic {number}" for number in range(30)))
+    text = shown(capsys, make_predictions(many), rows=1)
+    assert text.splitlines()[-1].count("topic") == 5
+    assert text.endswith(", ... (30 labels)\n")
+
+
+def test_a_predicted_number_stands_in_its_row(
+    capsys: pytest.CaptureFixture[str], make_predictions: Callable[[ClassifierHead], str]
+) -> None:
+    text = shown(capsys, make_predictions(RATING), rows=3)
+    assert len(re.findall(r"'prediction': -?\d+\.\d+", text)) == 3
+    assert text.rstrip("\n").endswith("}")

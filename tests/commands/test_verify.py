@@ -5,11 +5,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from classifiers import RATING, SENTIMENT, TOPICS
 
 from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import DamagedError, VerifyConfig
+from ulmfit_ray.model.description import ClassifierHead
 from ulmfit_ray.storage.folder import sha256_file
+
+MakePredictions = Callable[[ClassifierHead], str]
+Rewrite = Callable[[pa.Table], pa.Table]
 
 
 def problems_of(path: Path) -> str:
@@ -125,3 +132,50 @@ def test_a_changed_model_is_named(language_model: str, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(language_model, tmp_path / "model"))
     flip_byte(copied / "model.safetensors")
     assert "model.safetensors has changed" in problems_of(copied)
+
+
+@pytest.mark.parametrize("head", [SENTIMENT, TOPICS, RATING], ids=lambda head: head.objective)
+def test_predictions_as_they_were_written_agree(make_predictions: MakePredictions, head: ClassifierHead) -> None:
+    found = verify.run(VerifyConfig(input=make_predictions(head)))
+    assert (found["shards"], found["num_documents"]) == (4, 200)
+
+
+def replaced(table: pa.Table, name: str, values: list[object]) -> pa.Table:
+    column = pa.array([*values, *table[name].to_pylist()[len(values) :]], table.schema.field(name).type)
+    return table.set_column(table.schema.names.index(name), table.schema.field(name), column)
+
+
+def with_probabilities(*values: object) -> Rewrite:
+    return lambda table: replaced(table, "probabilities", list(values))
+
+
+def with_another_label(table: pa.Table) -> pa.Table:
+    return replaced(table, "prediction", ["pos" if table["prediction"][0].as_py() != "pos" else "neg"])
+
+
+def of_labels_in_another_order(table: pa.Table) -> pa.Table:
+    labels = json.dumps(SENTIMENT.labels[::-1])
+    return table.replace_schema_metadata(table.schema.metadata | {b"labels": labels.encode()})
+
+
+REWRITES: list[tuple[ClassifierHead, Rewrite, str]] = [
+    (SENTIMENT, with_probabilities([float("nan"), 0.5, 0.5]), "holds numbers that are not finite"),
+    (SENTIMENT, with_probabilities([-0.5, 0.5, 1.0]), "holds probabilities that are not between 0 and 1"),
+    (TOPICS, with_probabilities([0.5, 0.5, 1.1, 0]), "holds probabilities that are not between 0 and 1"),
+    (SENTIMENT, with_probabilities([0.2, 0.2, 0.5999]), "holds probabilities that do not add up to 1"),
+    (SENTIMENT, with_another_label, "holds predictions other than its probabilities make"),
+    (TOPICS, lambda table: replaced(table, "prediction", [["men", "cells"]]), "holds predictions other than"),
+    (SENTIMENT, of_labels_in_another_order, "has other labels than config.json"),
+    (RATING, lambda table: replaced(table, "prediction", [float("inf")]), "holds numbers that are not finite"),
+]
+
+
+@pytest.mark.parametrize(("head", "rewrite", "message"), REWRITES)
+def test_predictions_that_cannot_be_are_named_even_if_the_receipt_names_them(
+    make_predictions: MakePredictions, tmp_path: Path, head: ClassifierHead, rewrite: Rewrite, message: str
+) -> None:
+    copied = Path(shutil.copytree(make_predictions(head), tmp_path / "predictions"))
+    shard, receipt = copied / "shards/part-0000001.parquet", copied / "done/part-0000001.json"
+    pq.write_table(rewrite(pq.read_table(shard)), shard)
+    edit_json(receipt, files={"shards/part-0000001.parquet": sha256_file(shard)})
+    assert f"shards/part-0000001.parquet {message}" in problems_of(copied)

@@ -31,7 +31,9 @@ def test_a_missing_column_is_named_beside_those_that_exist(tmp_path: Path) -> No
         columns_of(tmp_path / "a.jsonl.gz", '{"text": "x"}\n', keep=["other"])
 
 
-@pytest.mark.parametrize("name", ["doc_id", "tokens", "embedding", "field_starts", "num_tokens"])
+@pytest.mark.parametrize(
+    "name", ["doc_id", "tokens", "embedding", "prediction", "probabilities", "field_starts", "num_tokens"]
+)
 def test_a_reserved_column_cannot_be_kept(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=f"column {name} cannot be kept: that name is used in the output"):
         columns_of(tmp_path / "a.csv", f"text,{name}\nx,y\n", CSV, keep=[name])

@@ -106,11 +106,3 @@ def test_probabilities_are_the_same_to_the_last_bit_in_any_company(architecture:
     order = random.permutation(10)
     assert np.array_equal(probabilities(order.tolist()), together[order])
     assert np.array_equal(np.concatenate([probabilities([0, 1, 2]), probabilities(list(range(3, 10)))]), together)
-
-
-def test_layer_groups_are_fastais_split_and_hold_every_parameter_once(architecture: Architecture):
-    model = classifier(architecture)
-    groups = model.layer_groups()
-    assert [name for name, _ in groups] == ["embedding", "layer 1", "layer 2", "layer 3", "head"]
-    ids = [id(parameter) for _, parameters in groups for parameter in parameters]
-    assert sorted(ids) == sorted(id(parameter) for parameter in model.parameters())

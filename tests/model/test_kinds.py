@@ -9,7 +9,8 @@ import torch
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
-from ulmfit_ray.model.description import Block, ModelDescription
+from ulmfit_ray.model.classifier import Classifier
+from ulmfit_ray.model.description import Block, ClassifierHead, ModelDescription
 from ulmfit_ray.model.dropout import NO_DROPOUT
 from ulmfit_ray.model.files import load_model, load_tensors, save_tensors
 from ulmfit_ray.model.kinds import KINDS, build_model
@@ -110,8 +111,8 @@ def test_a_pooling_that_widens_the_context_block_moves_the_blocks_behind_it(
 
 
 def test_a_kind_of_a_later_version_is_refused(language_model: LanguageModel):
-    description = replace(describe(language_model), kind="classifier")
-    with pytest.raises(ValueError, match="'classifier' is not known to this version"):
+    description = replace(describe(language_model), kind="transformer")
+    with pytest.raises(ValueError, match="'transformer' is not known to this version"):
         build_model(description)
 
 
@@ -128,7 +129,11 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path, language_model: La
 def test_layer_groups_of_every_kind_hold_each_parameter_once(
     kind: str, architecture: Architecture, language_model: LanguageModel
 ):
-    model = language_model if kind == "lm" else retriever(("context", "words"), architecture)
+    model = {
+        "lm": language_model,
+        "retriever": retriever(("context", "words"), architecture),
+        "classifier": Classifier(AWDLSTM(architecture), ClassifierHead(objective="regression")),
+    }[kind]
     assert type(model) is KINDS[kind].module
     groups = model.layer_groups()
     grouped = [id(parameter) for _, parameters in groups for parameter in parameters]

@@ -11,10 +11,11 @@ import pytest
 
 from ulmfit_ray.model.description import Block
 from ulmfit_ray.storage.commit import commit_shard
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, embedding_table, vectors_of, write_parquet
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, embedding_table, vectors_of
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
+from ulmfit_ray.storage.parquet_dataset import write_parquet
 from ulmfit_ray.storage.receipts import Receipt
 
 

@@ -1,16 +1,19 @@
 """A model directory is everything needed to use a model, and is refused while it is not."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ulmfit_ray.model.architecture import Architecture
-from ulmfit_ray.model.description import ModelDescription
+from ulmfit_ray.model.description import ClassifierHead, ModelDescription, Objective
 from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.job_record import JobRecord, read_job
 from ulmfit_ray.storage.manifest import IncompleteDatasetError, Manifest
-from ulmfit_ray.storage.model_directory import ModelDirectory, write_model_directory
+from ulmfit_ray.storage.model_directory import ModelDirectory, common_head, write_model_directory
 
+MakeDirectory = Callable[[str, ClassifierHead | None], ModelDirectory]
 MODEL = ModelDescription(
     kind="lm",
     direction="forward",
@@ -21,12 +24,18 @@ MODEL = ModelDescription(
 )
 
 
-def write(folder: Folder, tmp_path: Path, verb: str = "pretrain", tokenizer_model: bytes | None = None) -> Manifest:
+def write(
+    folder: Folder,
+    tmp_path: Path,
+    verb: str = "pretrain",
+    tokenizer_model: bytes | None = None,
+    model: ModelDescription = MODEL,
+) -> Manifest:
     (tmp_path / "weights").write_bytes(b"weights")
     return write_model_directory(
         folder,
         job=JobRecord(verb, "ulmfit-ray pretrain", {"output": "lm"}, {"tokens": "00"}),
-        model=MODEL,
+        model=model,
         weights=tmp_path / "weights",
         vocab={"tokens": ["xxunk"]},
         tokenizer={"kind": "spacy"},
@@ -101,3 +110,54 @@ def test_tokens_of_another_vocabulary_are_refused_with_the_way_out(folder: Folde
         ValueError, match=r"vocabulary of tokens \(wwwwwwwwwwww\) does not fit .*\n.*tokenize \.\.\. --vocab"
     ):
         directory.check_tokens("w" * 64, "tokens")
+
+
+@pytest.fixture
+def make_directory(local_folder: Folder, tmp_path: Path) -> MakeDirectory:
+    """Return a function that writes the model directory `name`, with such a head."""
+
+    def make(name: str, head: ClassifierHead | None) -> ModelDirectory:
+        folder = Folder(f"{local_folder.uri}/{name}")
+        kind = "lm" if head is None else "classifier"
+        write(folder, tmp_path, "train-classifier", model=replace(MODEL, kind=kind, head=head))
+        return ModelDirectory(folder.uri)
+
+    return make
+
+
+def head_of(*labels: str, objective: Objective = "single-label", hidden_size: int = 50) -> ClassifierHead:
+    return ClassifierHead(objective=objective, labels=labels, hidden_sizes=(hidden_size,))
+
+
+def test_classifiers_of_the_same_labels_have_a_common_head(make_directory: MakeDirectory) -> None:
+    directories = [make_directory(f"{size}", head_of("a", "b", hidden_size=size)) for size in (50, 20)]
+    assert common_head(directories) == head_of("a", "b")
+    assert common_head(directories[1:]) == head_of("a", "b", hidden_size=20)
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (head_of("a", "c"), r"label 1 is 'b' in the first and 'c' in the second"),
+        (head_of("b", "a"), r"label 0 is 'a' in the first and 'b' in the second"),
+        (head_of("a", "b", "c"), r"label 2 is missing in the first and 'c' in the second"),
+        (head_of("a"), r"label 1 is 'b' in the first and missing in the second"),
+        (head_of("a", "b", objective="multi-label"), r"the first is for single-label, the second for multi-label"),
+        (head_of(objective="regression"), r"the first is for single-label, the second for regression"),
+    ],
+)
+def test_classifiers_that_cannot_predict_together_are_named_with_the_first_difference(
+    make_directory: MakeDirectory, other: ClassifierHead, difference: str
+) -> None:
+    directories = [make_directory(f"{number}", head) for number, head in enumerate([head_of("a", "b")] * 2 + [other])]
+    with pytest.raises(ValueError, match=rf"models .*/0 and .*/2 cannot predict together: {difference}") as error:
+        common_head(directories)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_that_is_no_classifier_has_no_head(make_directory: MakeDirectory) -> None:
+    directories = [make_directory("classifier", head_of("a", "b")), make_directory("lm", None)]
+    with pytest.raises(
+        ValueError, match=r"model .*/lm is no classifier, but of kind lm: `ulmfit-ray train-classifier`"
+    ):
+        common_head(directories)

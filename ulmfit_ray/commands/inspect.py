@@ -15,6 +15,8 @@ from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
+from ulmfit_ray.storage.parquet_dataset import ParquetDataset
+from ulmfit_ray.storage.prediction_dataset import PredictionDataset
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset
 from ulmfit_ray.streams.language_model import LMStream
 from ulmfit_ray.streams.selection import everything
@@ -23,11 +25,12 @@ from ulmfit_ray.text.decode import text_of
 NOT_SHOWN = ("files", "job", "format_version", "document_lengths", "most_frequent_tokens")
 SHOWN_TOKENS = 100
 SHOWN_NUMBERS = 6
+SHOWN_LABELS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InspectConfig(Run):
-    """Show the manifest of a token dataset, a model or an embedding dataset, and a few of its documents."""
+    """Show the manifest of a token dataset, a model, embeddings or predictions, and a few of its documents."""
 
     input: Annotated[str, tyro.conf.Positional]
     """Directory or URI to show."""
@@ -62,6 +65,8 @@ def run(config: InspectConfig) -> Manifest:
         show(console, TokenDataset(config.input), config)
     elif manifest.job == "embed":
         _show_vectors(console, EmbeddingDataset(config.input), config.rows)
+    elif manifest.job == "classify":
+        _show_predictions(console, PredictionDataset(config.input), config.rows)
     elif manifest.job.startswith("sweep "):
         console.print(folder.read_bytes("sweep.csv").decode(), soft_wrap=True)
     elif "model" in (content := folder.read_json("config.json")):
@@ -69,7 +74,7 @@ def run(config: InspectConfig) -> Manifest:
     return manifest
 
 
-def _first_rows(dataset: TokenDataset | EmbeddingDataset, num_rows: int) -> list[dict[str, Any]]:
+def _first_rows(dataset: TokenDataset | ParquetDataset, num_rows: int) -> list[dict[str, Any]]:
     """Return the first rows, out of as many shards as it takes."""
     rows: list[dict[str, Any]] = []
     for table in shard_tables(dataset):
@@ -117,3 +122,15 @@ def _show_vectors(console: Console, dataset: EmbeddingDataset, num_rows: int) ->
         numbers = ", ".join(f"{value:.4f}" for value in vector[:SHOWN_NUMBERS])
         console.print(row)
         console.print(f"    [{numbers}, ...] ({len(vector)} numbers)")
+
+
+def _show_predictions(console: Console, dataset: PredictionDataset, num_rows: int) -> None:
+    """Print documents with what was predicted, and the most probable labels if it is labels."""
+    for row in _first_rows(dataset, num_rows):
+        probabilities = row.pop("probabilities", [])
+        console.print(row)
+        found = sorted(zip(probabilities, dataset.labels, strict=True), key=lambda pair: -pair[0])
+        shown = [f"{label} {probability:.4f}" for probability, label in found[:SHOWN_LABELS]]
+        more = [f"... ({len(found):,} labels)"] if len(found) > SHOWN_LABELS else []
+        if shown:
+            console.print(f"    {', '.join(shown + more)}", soft_wrap=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
+from ulmfit_ray.storage.parquet_dataset import ParquetDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset
 
 
@@ -12,7 +12,7 @@ class DamagedError(RuntimeError):
     """What a directory holds is not what it claims."""
 
 
-def shard_tables(dataset: TokenDataset | EmbeddingDataset) -> Iterator[pa.Table]:
+def shard_tables(dataset: TokenDataset | ParquetDataset) -> Iterator[pa.Table]:
     """Yield the shards in order.
 
     Raises:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -19,6 +20,7 @@ from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, ShardRow, read_manifest, read_shards
 from ulmfit_ray.storage.plan import read_plan
+from ulmfit_ray.storage.prediction_dataset import PredictionDataset, PredictionScheme, numbers_of
 from ulmfit_ray.storage.receipts import Receipt, read_receipts
 from ulmfit_ray.storage.token_dataset import TokenDataset, census_file, flat_tokens, read_census
 from ulmfit_ray.text.census import Census, CorpusCensus
@@ -26,11 +28,13 @@ from ulmfit_ray.text.vocab import PAD_ID, UNK_ID, Vocab
 
 COUNTED = ("num_documents", "num_tokens", "num_quarantined")
 SHOWN_PROBLEMS = 20
+SUM_TOLERANCE = 1e-5
+"""How far the probabilities of a document may add up to another number than 1: they are rounded to float32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyConfig(Run):
-    """Check a finished token dataset, model or embedding dataset against its manifest and receipts."""
+    """Check a finished token dataset, model, embeddings or predictions against its manifest and receipts."""
 
     input: Annotated[str, tyro.conf.Positional]
     """The directory."""
@@ -116,6 +120,11 @@ class _ShardCheck:
         self.doc_ids: Counter[str] = Counter()
         self._census = CorpusCensus()
 
+    @cached_property
+    def _predictions(self) -> PredictionDataset:
+        """The data set, if it is one of predictions."""
+        return PredictionDataset(self._folder.uri)
+
     def problems(self) -> list[str]:
         """Return all that disagrees."""
         plan = read_plan(self._folder)
@@ -187,6 +196,25 @@ class _ShardCheck:
             return table, len(values), "holds ids beyond the vocabulary" if is_beyond else ""
         with self._folder.filesystem.open_input_file(self._folder.path(file)) as source:
             table = pq.read_table(source)
-        is_finite = np.isfinite(vectors_of(table)).all()
         num_tokens = int(np.sum(table["num_tokens"].to_numpy()))
+        if self._manifest.job == "classify":
+            return table, num_tokens, _wrong_predictions(table, self._predictions)
+        is_finite = np.isfinite(vectors_of(table)).all()
         return table, num_tokens, "" if is_finite else "holds vectors that are not finite"
+
+
+def _wrong_predictions(table: pa.Table, dataset: PredictionDataset) -> str:
+    """Return what is wrong with the numbers of a shard, or with what they are said to mean ("" if nothing)."""
+    scheme, numbers = PredictionScheme.of_schema(table.schema), numbers_of(table)
+    if (scheme.objective, scheme.labels) != (dataset.objective, dataset.labels):
+        return "has other labels than config.json"
+    if not np.isfinite(numbers).all():
+        return "holds numbers that are not finite"
+    if scheme.objective == "regression":
+        return ""
+    if ((numbers < 0) | (numbers > 1)).any():
+        return "holds probabilities that are not between 0 and 1"
+    if scheme.objective == "single-label" and (np.abs(numbers.sum(1, dtype=np.float64) - 1) > SUM_TOLERANCE).any():
+        return "holds probabilities that do not add up to 1"
+    is_same = table["prediction"].combine_chunks().equals(scheme.predictions(numbers))
+    return "" if is_same else "holds predictions other than its probabilities make"

@@ -138,3 +138,30 @@ class ArchitectureOptions(DropoutOptions):
             ValueError: there is no model of that shape.
         """
         return self.changed(PRESETS[self.preset])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierDropouts:
+    """The dropouts of the AWD-LSTM below a classifier: fastai's `awd_lstm_clas_config`, halved as its learner does."""
+
+    embedding_dropout: float = 0.05
+    """Probability that a word's vector is set to 0, for all its occurrences in a batch."""
+    input_dropout: float = 0.4
+    """Dropout probability of the word vectors in front of the first layer."""
+    hidden_dropout: float = 0.3
+    """Dropout probability between two LSTM layers."""
+    weight_dropout: float = 0.5
+    """Dropout probability of the recurrent weights (DropConnect)."""
+    dropout_scale: float = 0.5
+    """Factor by which all four dropouts are multiplied."""
+
+    def __post_init__(self) -> None:
+        self.changed(Architecture())
+
+    def changed(self, architecture: Architecture) -> Architecture:
+        """Return an architecture with these dropouts; in front of the head are the head's own.
+
+        Raises:
+            ValueError: one is no probability.
+        """
+        return replace(architecture, output_dropout=0.0, **asdict(self))

@@ -132,7 +132,7 @@ class Scored:
     """What a classifier says of N documents."""
 
     probabilities: np.ndarray
-    """float32 (N, C); of a regression the numbers, float64 (N, 1)."""
+    """float32 (N, C); of a regression the numbers, rounded to float32 too but float64, (N, 1)."""
     features: np.ndarray
     """float32 (N, F): the inputs of the head's last block."""
 
@@ -159,7 +159,7 @@ class Scorer:
         rows = torch.from_numpy(np.ascontiguousarray(pooled)).double()
         outputs = self._head(rows)
         if self._objective == "regression":
-            found = outputs * self._std + self._mean
+            found = (outputs * self._std + self._mean).float().double()
         else:
             found = (outputs.softmax(1) if self._objective == "single-label" else outputs.sigmoid()).float()
         return Scored(found.numpy(), self._head.features(rows).float().numpy())

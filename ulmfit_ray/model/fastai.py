@@ -1,21 +1,24 @@
-"""fastai's language models: their weights under our names, and back. Facts: fastai 2.8, 1.0.61 and 0.7 as they save.
+"""fastai's models: their weights under our names, and back. Facts: fastai 2.8, 1.0.61 and 0.7 as they save.
 
-A file holds the state dict of a whole language model, or of its encoder alone (`save_encoder`); of a learner saved
-with its optimizer only the model counts. Version 2 ends its vocabularies with 1 to 8 words "xxfake", which no text
-holds: here they are rows of padding. Only tensors are read from a file, no pickled code runs.
+A file holds the state dict of a language model, of its encoder alone (`save_encoder`), or of a classifier; of a learner
+saved with its optimizer only the model counts. Version 2 ends its vocabularies with 1 to 8 words "xxfake", which no
+text holds: here they are rows of padding. Only tensors are read from a file, no pickled code runs.
 """
 
 import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
 from ulmfit_ray.model.architecture import Architecture
-from ulmfit_ray.model.awd_lstm import LanguageModel
+from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.classifier import POOLING, Classifier
+from ulmfit_ray.model.description import ClassifierHead, pooled_width
+from ulmfit_ray.model.fastai_head import FastaiHead, fastai_head_state, read_head
 
 FAKE = "xxfake"
 OLD_NAMES = {
@@ -30,22 +33,54 @@ OLD_NAMES = {
 """What fastai 0.7 called the special tokens."""
 RECURRENT = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 LAYER = re.compile(r"rnns\.(\d+)\.")
+ASKED_FOR = re.compile(r"unsupported (?:global: )?GLOBAL (\S+)", re.IGNORECASE)
+"""torch's words for a class or function in a file that it does not load."""
+CLASSIFIER_DROPOUTS = {
+    "embedding_dropout": 0.05,
+    "input_dropout": 0.4,
+    "hidden_dropout": 0.3,
+    "output_dropout": 0.4,
+    "weight_dropout": 0.5,
+    "dropout_scale": 0.5,
+}
+"""fastai's `awd_lstm_clas_config`, and `drop_mult` of `text_classifier_learner`."""
+
+
+OPTIMIZER_NAMES = (
+    "fastcore.foundation.L",
+    "numpy.dtype",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray.scalar",
+)
+"""What fastai 2 pickles of an optimizer: its settings, in a list of its own, some of them numbers of numpy."""
+
+
+class _Ignored:
+    """Stands for any of these when a file is read: nothing of them runs, nothing is kept."""
+
+    def __init__(self, *given: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
 class FastaiWeights:
-    """A language model as fastai saved it: V rows of its vocabulary, E numbers for each."""
+    """A model as fastai saved it: V rows of its vocabulary, E numbers for each."""
 
     embedding: Tensor
     """(V, E)"""
     bias: Tensor | None
-    """(V,), of the decoder; None in fastai 0.7 and in an encoder alone."""
+    """(V,), of the decoder; None in fastai 0.7, in an encoder alone, and in a classifier."""
     layers: list[dict[str, Tensor]]
     """The weights of each LSTM layer by torch's names."""
+    head: FastaiHead | None = None
+    """Of a classifier."""
 
 
 def read_weights(file: BinaryIO) -> FastaiWeights:
-    """Read the file of a language model or of its encoder.
+    """Read the file of a language model, of its encoder, or of a classifier.
 
     Raises:
         ValueError: it holds something else, or code to run.
@@ -54,10 +89,13 @@ def read_weights(file: BinaryIO) -> FastaiWeights:
         with warnings.catch_warnings():
             # Of a file that is not torch's it is not sure, and then it fails.
             warnings.simplefilter("ignore")
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([(_Ignored, name) for name in OPTIMIZER_NAMES]):
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises whatever the file makes it raise, with pages of advice behind the first line.
-        raise ValueError(f"it cannot be read as weights: {str(error).splitlines()[0]}") from error
+        asked = ASKED_FOR.search(str(error))
+        why = f"it asks for {asked[1]}, and weights need no code" if asked else str(error).splitlines()[0]
+        raise ValueError(f"it cannot be read as weights: {why}") from error
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -66,16 +104,20 @@ def read_weights(file: BinaryIO) -> FastaiWeights:
 
 
 def _weights_of(content: Mapping[str, Tensor]) -> FastaiWeights:
-    # An encoder by itself has no number in front of its names.
-    front = "0." if "0.encoder.weight" in content else ""
+    # The encoder of a classifier lies in a module of its own; an encoder by itself has no number in front of its names.
+    front = next((front for front in ("0.module.", "0.") if f"{front}encoder.weight" in content), "")
     if f"{front}encoder.weight" not in content:
-        raise ValueError(f"it holds no language model of fastai: there is no {front}encoder.weight in it")
+        raise ValueError(f"it holds no model of fastai: there is no {front}encoder.weight in it")
     count = 1 + max((int(found[1]) for name in content if (found := LAYER.match(name, len(front)))), default=-1)
     if not count:
         raise ValueError(f"it holds no AWD_LSTM: there is no {front}rnns.0 in it")
     layers = [{name: _of_layer(content, f"{front}rnns.{n}", name) for name in RECURRENT} for n in range(count)]
     bias = content.get("1.decoder.bias")
-    return FastaiWeights(content[f"{front}encoder.weight"].float(), None if bias is None else bias.float(), layers)
+    embedding = content[f"{front}encoder.weight"].float()
+    head = read_head(content, pooled_width(POOLING, embedding.shape[1]))
+    if front == "0.module." and head is None:
+        raise ValueError("it holds the encoder of a classifier without a head: there is no 1.layers in it")
+    return FastaiWeights(embedding, None if bias is None else bias.float(), layers, head)
 
 
 def _of_layer(content: Mapping[str, Tensor], layer: str, name: str) -> Tensor:
@@ -99,7 +141,13 @@ def architecture_of(weights: FastaiWeights, vocab_size: int) -> Architecture:
     width = weights.embedding.shape[1]
     hidden = weights.layers[0]["weight_hh_l0"].shape[1] if len(weights.layers) > 1 else width
     layers = len(weights.layers)
-    architecture = Architecture(vocab_size=vocab_size, embedding_dim=width, hidden_size=hidden, num_layers=layers)
+    architecture = Architecture(
+        vocab_size=vocab_size,
+        embedding_dim=width,
+        hidden_size=hidden,
+        num_layers=layers,
+        **({} if weights.head is None else CLASSIFIER_DROPOUTS),
+    )
     for number, (inputs, outputs) in enumerate(architecture.layer_sizes()):
         layer = weights.layers[number]
         found = tuple(layer["weight_ih_l0"].shape), tuple(layer["weight_hh_l0"].shape)
@@ -125,34 +173,61 @@ def language_model(
     Raises:
         ValueError: `itos` has not as many words as the weights have rows.
     """
-    num_rows = len(weights.embedding)
-    if len(itos) != num_rows:
-        raise ValueError(f"the vocabulary has {len(itos):,} words and the weights have {num_rows:,} rows")
-    rows: dict[str, int] = {}
-    for row, word in enumerate(itos):
-        rows.setdefault(OLD_NAMES.get(word, word), row)
-    bias = torch.zeros(num_rows) if weights.bias is None else weights.bias
-    missing = num_rows
-    chosen = torch.tensor([rows.get(word, missing) for word in words])
-    # Rows of padding keep what fastai's "xxfake" had, as far as there is room.
-    fakes = torch.tensor([row for row, word in enumerate(itos) if word == FAKE][: shape.num_rows - len(words)])
     model = LanguageModel(shape)
-    state = {
-        f"backbone.layers.{n}.{name}": value for n, layer in enumerate(weights.layers) for name, value in layer.items()
-    }
-    state["backbone.embedding.weight"] = _rearranged(weights.embedding, chosen, fakes, shape.num_rows)
-    state["decoder_bias"] = _rearranged(bias, chosen, fakes, shape.num_rows)
-    model.load_state_dict(state)
+    rows = _Rows.of(weights, itos, words, shape)
+    _fill(model.backbone, weights, rows)
+    bias = torch.zeros(len(weights.embedding)) if weights.bias is None else weights.bias
+    model.decoder_bias.data.copy_(rows.of_ours(bias))
     return model
 
 
-def _rearranged(values: Tensor, chosen: Tensor, fakes: Tensor, num_rows: int) -> Tensor:
-    """Return rows of `values` in another order; row len(values) is the mean of all, what is not filled is 0."""
-    with_mean = torch.cat([values, values.mean(0, keepdim=True)])
-    found = values.new_zeros(num_rows, *values.shape[1:])
-    found[: len(chosen)] = with_mean[chosen]
-    found[len(chosen) : len(chosen) + len(fakes)] = values[fakes.long()]
-    return found
+def classifier(
+    weights: FastaiWeights, itos: Sequence[str], words: Sequence[str], shape: Architecture, head: ClassifierHead
+) -> Classifier:
+    """Return our classifier of those words, its head described by `head`; words and errors: see `language_model`."""
+    assert weights.head is not None
+    model = Classifier(AWDLSTM(shape), head)
+    _fill(model.backbone, weights, _Rows.of(weights, itos, words, shape))
+    model.head.load_state_dict(weights.head.tensors)
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Which rows of fastai's vocabulary are ours."""
+
+    chosen: Tensor
+    """For each of our words its row, or the number of rows: the mean of all."""
+    fakes: Tensor
+    """Those of "xxfake", which rows of padding keep as far as there is room."""
+    num_rows: int
+    """Ours."""
+
+    @classmethod
+    def of(cls, weights: FastaiWeights, itos: Sequence[str], words: Sequence[str], shape: Architecture) -> "_Rows":
+        missing = len(weights.embedding)
+        if len(itos) != missing:
+            raise ValueError(f"the vocabulary has {len(itos):,} words and the weights have {missing:,} rows")
+        rows: dict[str, int] = {}
+        for row, word in enumerate(itos):
+            rows.setdefault(OLD_NAMES.get(word, word), row)
+        chosen = [rows.get(word, missing) for word in words]
+        fakes = [row for row, word in enumerate(itos) if word == FAKE][: shape.num_rows - len(words)]
+        return cls(torch.tensor(chosen), torch.tensor(fakes).long(), shape.num_rows)
+
+    def of_ours(self, values: Tensor) -> Tensor:
+        """Return the rows of `values` in our order; what is not filled is 0."""
+        with_mean = torch.cat([values, values.mean(0, keepdim=True)])
+        found = values.new_zeros(self.num_rows, *values.shape[1:])
+        end = len(self.chosen)
+        found[:end] = with_mean[self.chosen]
+        found[end : end + len(self.fakes)] = values[self.fakes]
+        return found
+
+
+def _fill(backbone: AWDLSTM, weights: FastaiWeights, rows: _Rows) -> None:
+    layers = {f"layers.{n}.{name}": value for n, layer in enumerate(weights.layers) for name, value in layer.items()}
+    backbone.load_state_dict(layers | {"embedding.weight": rows.of_ours(weights.embedding)})
 
 
 def _num_fakes(num_words: int) -> int:
@@ -165,20 +240,32 @@ def fastai_words(words: Sequence[str]) -> list[str]:
     return [*words, *[FAKE] * _num_fakes(len(words))]
 
 
-def fastai_state(model: LanguageModel) -> dict[str, Tensor]:
-    """Return a language model's weights under the names, and with the rows, of fastai 2."""
-    size = model.architecture.vocab_size
-    num_rows = size + _num_fakes(size)
-    state: dict[str, Any] = {}
-    embedding = _cut_or_padded(model.backbone.embedding.weight.detach(), num_rows)
-    state["0.encoder.weight"] = state["0.encoder_dp.emb.weight"] = embedding
-    for number, layer in enumerate(model.backbone.layers):
+def fastai_state(model: LanguageModel | Classifier) -> dict[str, Tensor]:
+    """Return a model's weights under the names, and with the rows, of fastai 2.
+
+    Raises:
+        ValueError: it is a classifier with a head that fastai 2 has not.
+    """
+    if isinstance(model, Classifier):
+        head = fastai_head_state(model)
+        return {f"0.module.{name}": value for name, value in fastai_encoder_state(model).items()} | head
+    state = {f"0.{name}": value for name, value in fastai_encoder_state(model).items()}
+    state["1.decoder.weight"] = state["0.encoder.weight"]
+    state["1.decoder.bias"] = _cut_or_padded(model.decoder_bias.detach(), len(state["0.encoder.weight"]))
+    return state
+
+
+def fastai_encoder_state(model: LanguageModel | Classifier) -> dict[str, Tensor]:
+    """Return what fastai 2 saves of its encoder alone."""
+    backbone = model.backbone
+    size = backbone.architecture.vocab_size
+    embedding = _cut_or_padded(backbone.embedding.weight.detach(), size + _num_fakes(size))
+    state = {"encoder.weight": embedding, "encoder_dp.emb.weight": embedding}
+    for number, layer in enumerate(backbone.layers):
         tensors = dict(layer.named_parameters())
-        state[f"0.rnns.{number}.weight_hh_l0_raw"] = tensors["weight_hh_l0"].detach()
+        state[f"rnns.{number}.weight_hh_l0_raw"] = tensors["weight_hh_l0"].detach()
         for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):
-            state[f"0.rnns.{number}.module.{name}"] = tensors[name].detach()
-    state["1.decoder.weight"] = embedding
-    state["1.decoder.bias"] = _cut_or_padded(model.decoder_bias.detach(), num_rows)
+            state[f"rnns.{number}.module.{name}"] = tensors[name].detach()
     return state
 
 

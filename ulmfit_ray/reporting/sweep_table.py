@@ -14,7 +14,7 @@ from ulmfit_ray.reporting.tables import format_number, print_table
 from ulmfit_ray.storage.manifest import Figure
 from ulmfit_ray.storage.trial_record import TrialRecord
 
-SHOWN_FIGURES = ("perplexity", "loss", "accuracy")
+SHOWN_FIGURES = ("perplexity", "loss", "accuracy", "f1")
 """Beside the one that is compared, those are shown on the terminal whose name begins so."""
 
 
@@ -61,7 +61,7 @@ class SweepTable:
 
 def is_high_good(figure: str) -> bool:
     """Tell whether a large value of a figure is a good one."""
-    return figure.startswith("accuracy")
+    return figure.startswith(("accuracy", "f1", "r2", "spearman"))
 
 
 def figure_named(figures: Mapping[str, Figure], name: str) -> Figure | None:

@@ -96,9 +96,9 @@ class Manifest:
     plan: str | None = None
     """Of a data set: the fingerprint that its receipts carry."""
     model: str | None = None
-    """Of embeddings: the fingerprint of the weights that made them."""
+    """Of embeddings and predictions: the fingerprint of the weights that made them; of several models joined by "+"."""
     pooling: str | None = None
-    """Of embeddings: how outputs became vectors."""
+    """Of embeddings: how outputs became vectors; "head": they are inputs of the last block of a classifier's head."""
     totals: Totals | None = None
     """Of a data set."""
     figures: dict[str, Figure] = field(default_factory=dict)

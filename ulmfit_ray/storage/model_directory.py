@@ -1,18 +1,19 @@
 """The model directory: everything needed to use a model, nothing pickled, the manifest last."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ulmfit_ray.model.description import ModelDescription
+from ulmfit_ray.model.description import ClassifierHead, ModelDescription
 from ulmfit_ray.storage.folder import Folder, scratch_directory, to_json_bytes
 from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_manifest
 
-JOBS = ("pretrain", "finetune", "train-retriever", "import-fastai")
+JOBS = ("pretrain", "finetune", "train-retriever", "train-classifier", "import-fastai")
 LogRow = dict[str, float]
 """One row of training_log.jsonl: step, epoch, and what was measured there."""
 
@@ -62,6 +63,40 @@ class ModelDirectory:
         with scratch_directory() as scratch:
             (scratch / "model.safetensors").write_bytes(self.folder.read_bytes("model.safetensors"))
             yield scratch / "model.safetensors"
+
+
+def common_head(directories: Sequence[ModelDirectory]) -> ClassifierHead:
+    """Return the head of the first of these classifiers; all have its objective and labels.
+
+    Raises:
+        ValueError: one is no classifier, or differs from the first in objective or labels.
+    """
+    heads = []
+    for directory in directories:
+        if directory.description.head is None:
+            raise ValueError(
+                f"model {directory.folder.uri} is no classifier, but of kind {directory.description.kind}:"
+                " `ulmfit-ray train-classifier` makes one"
+            )
+        heads.append(directory.description.head)
+    for directory, head in zip(directories, heads, strict=True):
+        difference = _first_difference(heads[0], head)
+        if difference:
+            raise ValueError(
+                f"models {directories[0].folder.uri} and {directory.folder.uri} cannot predict together: {difference}"
+            )
+    return heads[0]
+
+
+def _first_difference(first: ClassifierHead, other: ClassifierHead) -> str:
+    """Return in which objective or label two heads differ ("" if in none)."""
+    if first.objective != other.objective:
+        return f"the first is for {first.objective}, the second for {other.objective}"
+    for number, names in enumerate(zip_longest(first.labels, other.labels)):
+        if names[0] != names[1]:
+            one, two = ("missing" if name is None else repr(name) for name in names)
+            return f"label {number} is {one} in the first and {two} in the second"
+    return ""
 
 
 def write_model_directory(

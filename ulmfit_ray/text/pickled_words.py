@@ -28,5 +28,8 @@ def read_words(content: bytes) -> list[str]:
         # A pickle that is damaged on purpose can raise anything.
         raise ValueError(f"it cannot be read as a list of words: {error}") from error
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        raise ValueError("it holds no list of words: write list(learn.dls.vocab) with pickle or json")
+        raise ValueError(
+            "it holds no list of words: write list(learn.dls.vocab) with pickle or json, of a classifier"
+            " list(learn.dls.vocab[0])"
+        )
     return words

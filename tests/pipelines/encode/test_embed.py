@@ -2,15 +2,18 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from classifiers import classifier_of
 
 from ulmfit_ray.commands import verify
 from ulmfit_ray.commands.verify import VerifyConfig
-from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.config import ConfigError
+from ulmfit_ray.document_encoder import HEAD, DocumentEncoder
 from ulmfit_ray.model.description import Block
 from ulmfit_ray.pipelines.encode import embed
 from ulmfit_ray.pipelines.encode.config import EmbedConfig
@@ -137,3 +140,40 @@ def test_concat_pooling_widens_the_context_block_and_says_so(retriever: str, tok
         Block("words", 96, 128),
     ]
     assert all_vectors(output).shape == (200, 128)
+
+
+@pytest.fixture(scope="module")
+def classifier(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return classifier_of(tokens, tmp_path_factory.mktemp("models") / "classifier", direction="backward")
+
+
+@pytest.mark.parametrize(("layer", "width"), [("pooled", 96), ("head", 7)])
+def test_a_classifier_gives_its_pooled_vectors_or_what_its_head_makes_of_them(
+    classifier: str,
+    tokens: str,
+    abstracts: list[dict[str, str]],
+    tmp_path: Path,
+    layer: Literal["pooled", "head"],
+    width: int,
+) -> None:
+    output = str(tmp_path / "embeddings")
+    embed.run(EmbedConfig(model=classifier, input=tokens, output=output, layer=layer))
+    dataset, vectors = EmbeddingDataset(output), all_vectors(output)
+    assert (dataset.blocks, vectors.shape) == ([], (200, width))
+    assert dataset.pooling == {"pooled": "concat", "head": HEAD}[layer]
+    by_id = {row["_id"]: [row["title"], row["text"]] for row in abstracts}
+    texts = [by_id[doc_id] for table in dataset.tables() for doc_id in table["doc_id"].to_pylist()]
+    encoded = DocumentEncoder.load(classifier, "cpu").encode(texts, dataset.pooling)
+    np.testing.assert_array_equal(encoded, vectors)
+    assert verify.run(VerifyConfig(input=output))["num_documents"] == 200
+
+
+def test_the_head_of_a_model_without_one_is_refused(language_model: str, tokens: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--layer head: model .* is of kind lm; only a classifier has a head"):
+        embed.run(EmbedConfig(model=language_model, input=tokens, output=str(tmp_path / "out"), layer="head"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pooling_is_refused_where_the_head_says_it(classifier: str, tokens: str) -> None:
+    with pytest.raises(ConfigError, match="leave out --pooling mean"):
+        EmbedConfig(model=classifier, input=tokens, output="out", layer="head", pooling="mean")

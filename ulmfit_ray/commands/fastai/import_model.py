@@ -1,6 +1,7 @@
-"""A language model of fastai 2, 1 or 0.7 -> model directory. No pickled code runs."""
+"""A language model or a classifier of fastai 2, 1 or 0.7 -> model directory. No pickled code runs."""
 
 import io
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,10 +13,22 @@ from ulmfit_ray.config import ConfigError
 from ulmfit_ray.corpus.open_text import open_stored
 from ulmfit_ray.lifecycle import claim_output, output_lease, print_dry_run
 from ulmfit_ray.model.awd_lstm import LanguageModel
-from ulmfit_ray.model.fastai import FAKE, OLD_NAMES, architecture_of, language_model, our_words, read_weights
+from ulmfit_ray.model.classifier import POOLING, Classifier
+from ulmfit_ray.model.description import ClassifierHead
+from ulmfit_ray.model.fastai import (
+    FAKE,
+    OLD_NAMES,
+    FastaiWeights,
+    architecture_of,
+    classifier,
+    language_model,
+    our_words,
+    read_weights,
+)
+from ulmfit_ray.model.fastai_head import FastaiHead
 from ulmfit_ray.model.files import save_tensors
 from ulmfit_ray.model.kinds import describe
-from ulmfit_ray.reporting.model_card import imported_model_card
+from ulmfit_ray.reporting.model_card import imported_classifier_card, imported_model_card
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.job_record import read_job
@@ -34,7 +47,7 @@ Result = TypeVar("Result")
 class _Imported:
     """What both files hold, in our form."""
 
-    model: LanguageModel
+    model: LanguageModel | Classifier
     words: list[str]
     tokenizer: Tokenizer
     figures: dict[str, Figure]
@@ -63,8 +76,14 @@ def _imported(config: ImportFastaiConfig) -> _Imported:
     itos = _read(config.itos, "--itos", read_words)
     weights = _read(config.weights, "--weights", lambda content: read_weights(io.BytesIO(content)))
     words = our_words(itos, SPECIAL_TOKENS)
+    head = _head(config, weights.head)
+    model: LanguageModel | Classifier
     try:
-        model = language_model(weights, itos, words, architecture_of(weights, len(words)))
+        shape = architecture_of(weights, len(words))
+        if head is None:
+            model = language_model(weights, itos, words, shape)
+        else:
+            model = classifier(weights, itos, words, shape, head)
     except ValueError as error:
         raise ConfigError(f"--weights {config.weights}: {error}") from error
     figures: dict[str, Figure] = {
@@ -72,9 +91,51 @@ def _imported(config: ImportFastaiConfig) -> _Imported:
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "words_with_mean_row": len(set(words) - {OLD_NAMES.get(word, word) for word in itos}),
         "fake_words": itos.count(FAKE),
-        "has_decoder": "no: an encoder alone, the decoder's bias is 0" if weights.bias is None else "yes",
+        **_own_figures(weights, head),
     }
     return _Imported(model, words, _tokenizer(config, itos), figures)
+
+
+def _head(config: ImportFastaiConfig, found: FastaiHead | None) -> ClassifierHead | None:
+    """Return what the options make of the head in the file; None for a language model."""
+    if found is None:
+        if config.labels or config.objective != "single-label":
+            option = "--labels" if config.labels else "--objective"
+            raise ConfigError(f"{option} is for a classifier, and --weights {config.weights} is none: leave it out")
+        return None
+    num_outputs = found.sizes[-1]
+    _check_head_options(config, num_outputs)
+    labels = config.labels or tuple(map(str, range(num_outputs)))
+    return ClassifierHead(
+        objective=config.objective,
+        labels=() if config.objective == "regression" else labels,
+        hidden_sizes=found.sizes[1:-1],
+        norm="batch",
+        has_bias=found.has_bias,
+    )
+
+
+def _check_head_options(config: ImportFastaiConfig, num_outputs: int) -> None:
+    labels = config.labels
+    if config.objective == "single-label" and num_outputs == 1:
+        raise ConfigError(
+            "--objective single-label needs two outputs or more, and the classifier has 1: use --objective regression"
+        )
+    if config.objective == "regression" and num_outputs > 1:
+        raise ConfigError(f"--objective regression needs one output, and the classifier has {num_outputs}")
+    if config.objective == "regression" and labels:
+        raise ConfigError("--labels names classes, and --objective regression gives a number: leave --labels out")
+    if labels and len(labels) != num_outputs:
+        raise ConfigError(f"--labels has {len(labels)} names, and the classifier has {num_outputs} outputs")
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice:
+        raise ConfigError(f"--labels has {twice[0]!r} twice: each output needs a name of its own")
+
+
+def _own_figures(weights: FastaiWeights, head: ClassifierHead | None) -> dict[str, Figure]:
+    if head is not None:
+        return {"objective": head.objective, "num_outputs": head.num_outputs}
+    return {"has_decoder": "no: an encoder alone, the decoder's bias is 0" if weights.bias is None else "yes"}
 
 
 def _read(uri: str, option: str, read: Callable[[bytes], Result]) -> Result:
@@ -102,7 +163,10 @@ def _tokenizer(config: ImportFastaiConfig, itos: list[str]) -> Tokenizer:
 def _write(folder: Folder, imported: _Imported, direction: str) -> Manifest:
     zeros = np.zeros(len(imported.words), np.int64)
     vocab = Vocab(imported.words, counts=zeros, documents=zeros, num_documents=0, num_tokens=0)
-    description = describe(imported.model, direction=direction, pooling="mean", precision="float32")
+    is_classifier = isinstance(imported.model, Classifier)
+    pooling = POOLING if is_classifier else "mean"
+    description = describe(imported.model, direction=direction, pooling=pooling, precision="float32")
+    card = imported_classifier_card if is_classifier else imported_model_card
     job = read_job(folder)
     with scratch_directory() as scratch:
         save_tensors(imported.model.state_dict(), scratch / "model.safetensors")
@@ -115,7 +179,7 @@ def _write(folder: Folder, imported: _Imported, direction: str) -> Manifest:
             tokenizer=imported.tokenizer.to_json(),
             tokenizer_model=None,
             log=[],
-            card=imported_model_card(description, job, imported.figures),
+            card=card(description, job, imported.figures),
             manifest=Manifest(
                 job="import-fastai",
                 vocab=vocab.fingerprint,

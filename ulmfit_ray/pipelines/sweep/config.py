@@ -6,7 +6,12 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ulmfit_ray.config import ConfigError, operational
-from ulmfit_ray.pipelines.train.config import FinetuneConfig, PretrainConfig, TrainRetrieverConfig
+from ulmfit_ray.pipelines.train.config import (
+    FinetuneConfig,
+    PretrainConfig,
+    TrainClassifierConfig,
+    TrainRetrieverConfig,
+)
 
 GRID_HELP = (
     "FIELD=VALUE,VALUE,... : an option of this verb without its dashes, and the values to try. Several are combined,"
@@ -23,8 +28,8 @@ class SweepOptions:
     """Largest number of settings that are trained at once (default: as many as there are cores and GPUs for). More
     than fit wait for their turn; on a cluster that grows they make it grow."""
     figure: str | None = operational(None)
-    """Figure of the model's manifest by which settings are compared: an accuracy should be high, all others low
-    (default: perplexity of a language model, accuracy_joint of a retriever)."""
+    """Figure of the model's manifest by which settings are compared: an accuracy or F1 should be high, all others low
+    (default: perplexity of a language model, accuracy_joint of a retriever, accuracy of a classifier)."""
     early_stopping: Literal["none", "asha"] = operational("none")
     """asha: at the end of some epochs only the best settings of those that came so far go on (Li et al. 2018); what
     was stopped is continued by the same command without this option. none: all are trained to their end."""
@@ -65,3 +70,4 @@ def sweep_of(verb: str, config_class: type, figure: str) -> type[Any]:
 SweepPretrain = sweep_of("pretrain", PretrainConfig, "perplexity")
 SweepFinetune = sweep_of("finetune", FinetuneConfig, "perplexity")
 SweepTrainRetriever = sweep_of("train-retriever", TrainRetrieverConfig, "accuracy_joint")
+SweepTrainClassifier = sweep_of("train-classifier", TrainClassifierConfig, "accuracy")

@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 
 from ulmfit_ray.pipelines.sweep.grid import Setting
-from ulmfit_ray.pipelines.train import finetune, pretrain, retriever
+from ulmfit_ray.pipelines.train import classifier, finetune, pretrain, retriever
 from ulmfit_ray.pipelines.train.mailbox import Mailbox, Message
 from ulmfit_ray.pipelines.train.watch import heard_by
 from ulmfit_ray.reporting.logs import configure_logging, log_context
@@ -26,6 +26,7 @@ RUNS: dict[str, Callable[[Any], Any]] = {
     "pretrain": pretrain.run,
     "finetune": finetune.run,
     "train-retriever": retriever.run,
+    "train-classifier": classifier.run,
 }
 """The training verbs by name."""
 FOLDER = "ray-tune"

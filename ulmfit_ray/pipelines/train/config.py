@@ -4,9 +4,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ulmfit_ray.config import ConfigError, operational
-from ulmfit_ray.model.architecture import ArchitectureOptions, DropoutOptions
+from ulmfit_ray.model.architecture import ArchitectureOptions, ClassifierDropouts, DropoutOptions
 from ulmfit_ray.pipelines.options import RayRun, Scaling
-from ulmfit_ray.training.config import FinetuneTraining, LanguageModelTraining, Precision, RetrieverTraining
+from ulmfit_ray.training.config import (
+    ClassifierTraining,
+    FinetuneTraining,
+    LanguageModelTraining,
+    Precision,
+    RetrieverTraining,
+)
 
 LEAST_STEPS = 20
 
@@ -134,4 +140,74 @@ class TrainRetrieverConfig(TrainRun):
             raise ConfigError(f"--pairs {self.pairs}: name two text columns, as in title:text")
         if self.word_dim < 1 or self.document_tokens < 1 or self.seed < 0:
             raise ConfigError("--word-dim and --document-tokens must be at least 1, --seed at least 0")
+        self.scaling.check(self.training.global_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadOptions:
+    """The layers on top of the pooled outputs: norm, dropout, linear, with a ReLU between two of them."""
+
+    hidden_sizes: tuple[int, ...] = (50,)
+    """Widths of the linear layers but the last, which has a number for each label."""
+    dropouts: tuple[float, ...] = (0.2, 0.1)
+    """Dropout probability in front of each linear layer."""
+    norm: Literal["batch", "layer", "none"] = "batch"
+    """What normalizes the inputs of each linear layer; batch: over the global batch, as fastai does."""
+
+    def __post_init__(self) -> None:
+        if any(size < 1 for size in self.hidden_sizes):
+            raise ConfigError("--head.hidden-sizes must be at least 1")
+        if len(self.dropouts) != len(self.hidden_sizes) + 1 or not all(0 <= p < 1 for p in self.dropouts):
+            raise ConfigError(
+                f"--head.dropouts takes {len(self.hidden_sizes) + 1} probabilities, one for each of --head.hidden-sizes"
+                " and one for the last layer"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainClassifierConfig(TrainRun):
+    """Train a classifier on a language model: ULMFiT's third stage."""
+
+    model: str
+    """Model directory of the language model to start from."""
+    tokens: str
+    """Token dataset with the model's vocabulary, and the labels in a kept column."""
+    output: str = operational()
+    """Directory or URI of the classifier."""
+    label: str = "label"
+    """Column of the labels; a document with a null there is left out."""
+    objective: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
+    """What is learned; auto: several labels where the column holds lists or --label-separator is given, a number
+    where it holds floating-point numbers, else one label."""
+    labels: tuple[str, ...] = ()
+    """The labels in the order of the outputs (default: all of the training documents, by number or code point)."""
+    label_separator: str = ""
+    """What stands between the labels of a document where a column of text holds several."""
+    valid: str | None = None
+    """Labelled token dataset to validate on, with the same vocabulary (default: held-out documents of --tokens)."""
+    valid_fraction: float = 0.1
+    """Fraction of the documents held out for validation by a hash of id and seed (0: none); unused with --valid."""
+    labelled_documents: int = 0
+    """Learn from so many labelled documents only (0: all), equally many of each label; 100 are among the 200."""
+    from_scratch: bool = False
+    """Begin with random weights in the shape of the language model: what the language model is worth."""
+    architecture: ClassifierDropouts = field(default_factory=ClassifierDropouts)
+    head: HeadOptions = field(default_factory=HeadOptions)
+    training: ClassifierTraining = field(default_factory=ClassifierTraining)
+    scaling: Scaling = operational(default_factory=Scaling)
+    precision: Precision = "auto"
+    """Number format of the training; auto: bfloat16 if the hardware has it, else float16 on a GPU, else float32."""
+    seed: int = 0
+    """Seed of the initial weights, the order of documents, dropout, and the choice of documents."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.valid_fraction < 1:
+            raise ConfigError("--valid-fraction must lie in [0, 1)")
+        if self.training.needs_validation and not self.valid_fraction and self.valid is None:
+            raise ConfigError(
+                "--training.keep-best, --training.patience and nt-asgd need validation documents: give --valid, or a"
+                " --valid-fraction over 0"
+            )
+        if self.seed < 0 or self.labelled_documents < 0:
+            raise ConfigError("--seed and --labelled-documents must not be negative")
         self.scaling.check(self.training.global_batch_size)

@@ -1,0 +1,243 @@
+"""train-classifier on abstracts whose label is a word that they have: from the config to the model directory."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from faults import fault
+
+from ulmfit_ray.commands import verify
+from ulmfit_ray.commands.verify import VerifyConfig
+from ulmfit_ray.config import ConfigError
+from ulmfit_ray.document_classifier import DocumentClassifier
+from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.model.architecture import ClassifierDropouts
+from ulmfit_ray.model.files import load_tensors
+from ulmfit_ray.pipelines.options import Scaling
+from ulmfit_ray.pipelines.tokenize import job as tokenize
+from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
+from ulmfit_ray.pipelines.train import classifier
+from ulmfit_ray.pipelines.train.config import TrainClassifierConfig
+from ulmfit_ray.pipelines.train.watch import heard_by
+from ulmfit_ray.storage.checkpoints import newest_checkpoint
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.model_directory import ModelDirectory
+from ulmfit_ray.training.config import ClassifierTraining
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
+WORDS = ("cells", "patients", "protein")
+COLUMNS = ("label", "topics", "score", "rare")
+
+
+@pytest.fixture(scope="module")
+def rows(abstracts: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Abstracts with columns to learn: one label, a list of labels, a number; one in ten has none."""
+    found = []
+    for number, abstract in enumerate(abstracts):
+        text = abstract["text"].lower()
+        topics = [word for word in WORDS if word in text]
+        own: dict[str, Any] = {"label": "cells" if "cells" in topics else "other", "topics": topics}
+        own |= {"score": 10.0 + 5 * len(topics), "rare": "once" if number == 3 else "often"}
+        if number % 10 == 9:
+            own = dict.fromkeys(own)
+        found.append({"_id": abstract["_id"], "text": abstract["text"]} | own)
+    return found
+
+
+@pytest.fixture(scope="module")
+def labelled(rows: list[dict[str, Any]], language_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The abstracts as a token dataset of the language model's vocabulary that kept the labels."""
+    folder = tmp_path_factory.mktemp("labelled")
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tokenize.run(
+        TokenizeConfig(
+            input=(str(folder / "rows.jsonl"),),
+            output=str(folder / "tokens"),
+            text_columns=("text",),
+            id_column="_id",
+            keep_columns=COLUMNS,
+            vocab=language_model,
+        )
+    )
+    return str(folder / "tokens")
+
+
+@pytest.fixture
+def config(language_model: str, labelled: str, tmp_path: Path) -> TrainClassifierConfig:
+    """Four stages of an epoch each and a last one of three, with dropout, in float32."""
+    return TrainClassifierConfig(
+        model=language_model,
+        tokens=labelled,
+        output=str(tmp_path / "classifier"),
+        valid_fraction=0.2,
+        architecture=ClassifierDropouts(dropout_scale=0.2),
+        training=ClassifierTraining(
+            num_epochs=6,
+            stage_rates=(2e-2, 2e-2, 2e-2, 2e-2),
+            discriminative_decay=1.0,
+            global_batch_size=16,
+            bptt=40,
+        ),
+        scaling=Scaling(num_cpus=1),
+        precision="float32",
+    )
+
+
+def weights(config: TrainClassifierConfig) -> dict[str, torch.Tensor]:
+    return load_tensors(Path(config.output, "model.safetensors"))
+
+
+def differing(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> list[str]:
+    assert set(found) == set(expected)
+    return [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)]
+
+
+def test_a_classifier_learns_its_labels_and_its_directory_says_what_it_is(
+    config: TrainClassifierConfig, rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = classifier.run(config)
+    figures = manifest.figures
+    assert figures["accuracy"] > figures["majority_accuracy"] + 0.05
+    counts = Counter(row["label"] for row in rows)
+    assert figures["num_unlabelled"] < counts[None]
+    assert figures["num_train"] + figures["num_valid"] == counts["cells"] + counts["other"]
+    assert sum(figures["label_counts"].values()) == figures["num_train"]
+    directory = ModelDirectory(config.output)
+    head = directory.description.head
+    assert (directory.description.kind, head.labels, head.objective) == (
+        "classifier",
+        ("cells", "other"),
+        "single-label",
+    )
+    card = Path(config.output, "README.md").read_text()
+    assert f"| accuracy | {figures['accuracy']:.4f} | {figures['majority_accuracy']:.4f} |" in card
+    assert f"| cells | {figures['label_counts']['cells']} |" in card
+    verify.run(VerifyConfig(input=config.output))
+    log = [json.loads(line) for line in Path(config.output, "training_log.jsonl").read_text().splitlines()]
+    # Every labelled document once an epoch.
+    assert sum(row.get("documents", 0) for row in log) == 6 * figures["num_train"]
+    found = DocumentClassifier.load(config.output).predict([rows[0]["text"], rows[1]["text"]])
+    assert found.probabilities.shape == (2, 2)
+    assert DocumentEncoder.load(config.output).encode(rows[0]["text"]).shape == (96,)
+    capsys.readouterr()
+    assert classifier.run(config) == manifest
+    assert "complete, nothing to do" in capsys.readouterr().out
+
+
+def test_several_labels_and_numbers_are_learned_too(config: TrainClassifierConfig, tmp_path: Path) -> None:
+    several = classifier.run(replace(config, label="topics"))
+    assert ModelDirectory(config.output).description.head.labels == WORDS
+    assert several.figures["f1"] > 0.4
+    thresholds = weights(config)["thresholds"]
+    assert len(set(thresholds.tolist())) == 3
+    numbers = classifier.run(replace(config, label="score", output=str(tmp_path / "numbers")))
+    assert numbers.figures["rmse"] < numbers.figures["rmse_of_mean"]
+    found = DocumentClassifier.load(str(tmp_path / "numbers")).predict(["cells of patients"])
+    assert 5 < found.labels[0] < 30
+
+
+def test_from_scratch_the_language_model_gives_its_shape_alone(config: TrainClassifierConfig) -> None:
+    still = replace(config.training, num_epochs=4, stage_rates=(), learning_rate=1e-30, weight_decay=0.0)
+    classifier.run(replace(config, training=still, from_scratch=True))
+    base = load_tensors(Path(config.model, "model.safetensors"))
+    scratch = weights(config)
+    assert not torch.equal(scratch["backbone.embedding.weight"], base["backbone.embedding.weight"])
+    classifier.run(replace(config, training=still, overwrite=True))
+    found = weights(config)
+    assert [name for name in base if name.startswith("backbone.") and not torch.equal(found[name], base[name])] == []
+
+
+@pytest.mark.parametrize("step", [4, 17])
+def test_stopped_in_a_stage_it_goes_on_to_the_same_bits(
+    config: TrainClassifierConfig, tmp_path: Path, step: int
+) -> None:
+    config = replace(config, training=replace(config.training, report_every_steps=1, num_epochs=4))
+    whole = replace(config, output=str(tmp_path / "whole"))
+    classifier.run(whole)
+
+    def listener(messages: list[dict]) -> bool:
+        return any("row" in message and message["row"]["step"] >= step for message in messages)
+
+    with heard_by(listener), pytest.raises(KeyboardInterrupt, match="stopped at step"):
+        classifier.run(config)
+    assert newest_checkpoint(Folder(config.output)).step >= step
+    classifier.run(config)
+    assert differing(weights(config), weights(whole)) == []
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_workers_killed_in_every_stage_and_at_a_border_change_no_bit(
+    config: TrainClassifierConfig, tmp_path: Path, num_workers: int
+) -> None:
+    config = replace(
+        config,
+        training=replace(config.training, checkpoint_every_steps=1, num_epochs=4),
+        scaling=Scaling(num_workers=num_workers, num_cpus=1),
+    )
+    whole = replace(config, output=str(tmp_path / "whole"))
+    steps = classifier.run(whole).figures["num_steps"] // 4
+    kills = [1, steps - 1, steps, steps + 2, 3 * steps - 1, 4 * steps - 2]
+    for step in kills:
+        own = replace(config, output=str(tmp_path / f"killed-at-{step}"))
+        with fault("publish", f"step-{step:07d}/checkpoint.json", kill=True) as happened:
+            classifier.run(own)
+        assert happened() == 1
+        assert differing(weights(own), weights(whole)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"label": "stars"}, r"no kept column 'stars' .*--keep-columns stars"),
+        ({"label": "rare"}, r"label 'once' .* has 1 training documents"),
+        ({"label": "score", "objective": "multi-label"}, r"holds double, but multi-label takes"),
+        ({"labels": ("cells",)}, r"one label only|label 'other' of document"),
+        ({"labels": ("cells", "cells", "other")}, r"names 'cells' twice"),
+        ({"labelled_documents": 100_000}, r"documents have a label: 100,000 are too many"),
+        ({"training": ClassifierTraining(judge_by="f1"), "label": "score"}, r"judge-by f1: regression has loss"),
+        ({"training": ClassifierTraining(class_weights=("1", "2", "3"))}, r"class-weights has 3 numbers for the 2"),
+        ({"training": ClassifierTraining(num_epochs=3)}, r"num-epochs 3 is too few for 4 stages"),
+        ({"training": ClassifierTraining(global_batch_size=1)}, r"too few for a batch norm"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_in_a_line_before_the_output_exists(
+    config: TrainClassifierConfig, change: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises((ConfigError, ValueError), match=problem):
+        classifier.run(replace(config, **change))
+    assert not Path(config.output).exists()
+
+
+def test_validation_documents_with_a_label_unknown_in_training_are_refused(
+    config: TrainClassifierConfig, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    own = [row | {"label": "new" if number == 5 else row["label"]} for number, row in enumerate(rows[:20])]
+    (tmp_path / "valid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in own))
+    tokenize.run(
+        TokenizeConfig(
+            input=(str(tmp_path / "valid.jsonl"),),
+            output=str(tmp_path / "valid"),
+            text_columns=("text",),
+            id_column="_id",
+            keep_columns=("label",),
+            vocab=config.model,
+        )
+    )
+    with pytest.raises(
+        ValueError, match=r"validation documents: label 'new' of document .* is not one of the 2 labels"
+    ):
+        classifier.run(replace(config, valid=str(tmp_path / "valid")))
+
+
+def test_few_labels_are_balanced(config: TrainClassifierConfig) -> None:
+    one_stage = replace(config.training, num_epochs=1, unfreeze=(0,), stage_rates=())
+    manifest = classifier.run(replace(config, labelled_documents=21, training=one_stage))
+    assert sorted(manifest.figures["label_counts"].values()) == [10, 11]
+    assert manifest.figures["num_train"] == 21
+    assert np.isfinite(manifest.figures["loss"])

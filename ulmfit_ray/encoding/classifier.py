@@ -1,0 +1,39 @@
+"""Documents -> probabilities and the head's features. Both depend on the document and the classifier alone.
+
+The backbone runs as for any vector (see encoder.py); the head follows in float64 (see model.classifier.Scorer).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ulmfit_ray.encoding.encoder import TokenEncoder
+from ulmfit_ray.model.classifier import POOLING, Classifier, Scored, Scorer
+
+HEAD_ROWS = 1024
+"""Documents that go through the head at a time, so that few of their pooled vectors are held in float64."""
+
+
+class DocumentScorer:
+    """Scores documents given as token ids in the order in which the classifier reads them."""
+
+    def __init__(self, model: Classifier) -> None:
+        self._encoder = TokenEncoder(model, pooling=POOLING)
+        self._scorer = Scorer(model)
+        self.dimension = model.description.sizes(self._encoder.dimension)[-2]
+        """Width of the features."""
+
+    def score(self, documents: Sequence[np.ndarray]) -> Scored:
+        """Return probabilities (N, C) and features (N, F) of documents, in their order.
+
+        Raises:
+            ValueError: a document has no tokens.
+        """
+        pooled = self._encoder.encode(documents)  # (N, P)
+        parts = [self._scorer(pooled[start : start + HEAD_ROWS]) for start in range(0, len(pooled) or 1, HEAD_ROWS)]
+        probabilities, features = zip(*((part.probabilities, part.features) for part in parts), strict=True)
+        return Scored(np.concatenate(probabilities), np.concatenate(features))
+
+    def encode(self, documents: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the features alone, float32 (N, dimension): vectors of the documents, as a TokenEncoder makes them."""
+        return self.score(documents).features

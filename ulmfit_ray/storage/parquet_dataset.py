@@ -1,0 +1,63 @@
+"""What embeddings and predictions have in common: Parquet shards with one row for each document of a token shard.
+
+They open as they are in pandas, polars, DuckDB and Spark. A shard is named like the token shard it was made from.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.job_record import read_job
+from ulmfit_ray.storage.manifest import read_manifest, read_shards
+from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS
+
+
+def document_columns(tokens: pa.Table, num_tokens: np.ndarray) -> dict[str, Any]:
+    """Return what every row begins with: `doc_id`, `num_tokens: int32`, the kept columns of the token shard."""
+    kept = [name for name in tokens.schema.names if name not in ("doc_id", "tokens", *FIELD_COLUMNS)]
+    columns = {"doc_id": tokens["doc_id"], "num_tokens": pa.array(num_tokens.astype(np.int32))}
+    return columns | {name: tokens[name] for name in kept}
+
+
+def column_of_rows(rows: np.ndarray) -> pa.FixedSizeListArray:
+    """Return rows (N, D) as a column of lists of D numbers."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+
+
+def rows_of_column(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of lists of D numbers as rows (N, D)."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a shard, compressed with zstd; rows of numbers have no dictionary, because their values do not repeat."""
+    others = [field.name for field in table.schema if not pa.types.is_fixed_size_list(field.type)]
+    pq.write_table(table, path, compression="zstd", use_dictionary=others)
+
+
+class ParquetDataset:
+    """A finished output of `verb`, opened for reading.
+
+    Raises:
+        FileNotFoundError, IncompleteDatasetError, ValueError: see `read_manifest`.
+    """
+
+    def __init__(self, uri: str, verb: str) -> None:
+        self.folder = Folder(uri)
+        self.manifest = read_manifest(self.folder, [verb])
+        self.job = read_job(self.folder)
+        self.shards = read_shards(self.folder)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the shards in order."""
+        for row in self.shards:
+            with self.folder.filesystem.open_input_file(self.folder.path(row.file)) as source:
+                yield pq.read_table(source)
