@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from job_config import Inner, Job, Scale, parsed
 
-from ulmfit_ray.config import command_line, differences, flatten, option_names, to_dict
+from ulmfit_ray.config import command_line, defaults, differences, flatten, option_names, to_dict
 
 CONFIGS = [
     Job(input=("/a",), output="/o"),
@@ -50,6 +50,13 @@ def test_differences_name_each_field_with_both_values() -> None:
     old, new = ({"a": 1, "same": [1]} | more for more in ({"b": {"c": 2}}, {"b": {"c": 3, "d": None}, "e": "x"}))
     assert differences(old, new) == ["b.c: 2 -> 3", "e: None -> 'x'"]
     assert differences(old, old) == []
+
+
+def test_a_field_that_an_earlier_version_did_not_have_was_at_its_default() -> None:
+    written = to_dict(CONFIGS[2])
+    del written["mode"], written["inner"]["rate"]
+    identity = to_dict(CONFIGS[2], identity_only=True)
+    assert differences(written, identity, defaults(CONFIGS[2])) == ["inner.rate: 0.5 -> 1e-05"]
 
 
 def test_configs_that_differ_in_how_they_run_have_the_same_identity() -> None:

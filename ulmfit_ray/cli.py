@@ -106,6 +106,11 @@ VERBS = {
         "ulmfit_ray.commands.evaluate.retrieval:run",
         "nDCG, recall, MRR against judgments",
     ),
+    "evaluate classifier": Verb(
+        "ulmfit_ray.commands.evaluate.classifier:EvaluateClassifierConfig",
+        "ulmfit_ray.commands.evaluate.classifier:run",
+        "accuracy, F1 ... of classifiers, beside TF-IDF with word pairs",
+    ),
     "generate": Verb(
         "ulmfit_ray.commands.generate:GenerateConfig",
         "ulmfit_ray.commands.generate:run",

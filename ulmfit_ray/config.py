@@ -261,9 +261,26 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def differences(previous: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
-    """Return "field: old -> new" for each identity field that differs from a previous job's resolved config."""
-    before = flatten(previous)
+def defaults(config: Any) -> dict[str, Any]:
+    """Return what the fields of a config are unless they are given, nested as in `to_dict`."""
+    result: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            result[item.name] = defaults(value)
+        elif item.default is not MISSING:
+            result[item.name] = list(item.default) if isinstance(item.default, tuple) else item.default
+    return result
+
+
+def differences(
+    previous: Mapping[str, Any], identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return "field: old -> new" for each identity field that differs from a previous job's resolved config.
+
+    A field that the previous job did not know, because it was of an earlier version, had its default.
+    """
+    before = flatten(defaults or {}) | flatten(previous)
     return [
         f"{name}: {before.get(name)!r} -> {value!r}"
         for name, value in sorted(flatten(identity).items())

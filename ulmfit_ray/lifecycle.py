@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ulmfit_ray.config import ConfigError, OutputRun, command_line, differences, to_dict
+from ulmfit_ray.config import ConfigError, OutputRun, command_line, defaults, differences, to_dict
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder, absolute_uri
 from ulmfit_ray.storage.job_record import JobRecord, find_job
@@ -78,7 +78,7 @@ def claim_output(
         if previous is None:
             raise ConfigError(f"output {folder.uri} holds a config.json that is not of ulmfit-ray: name another output")
         if not config.overwrite:
-            _refuse_another(folder, job, to_dict(config, identity_only=True), previous)
+            _refuse_another(folder, job, config, previous)
             return folder, _finished(folder, config.dry_run)
         if not config.dry_run:
             for name in LAYOUT:
@@ -90,10 +90,11 @@ def claim_output(
     return folder, None
 
 
-def _refuse_another(folder: Folder, job: JobRecord, identity: dict[str, Any], previous: JobRecord) -> None:
+def _refuse_another(folder: Folder, job: JobRecord, config: Any, previous: JobRecord) -> None:
     if previous.verb != job.verb:
         raise ConfigError(f"output {folder.uri} belongs to `{previous.verb}`: name another output, or use --overwrite")
-    changed = differences(previous.to_json(), identity | {"inputs": job.inputs})
+    identity = to_dict(config, identity_only=True) | {"inputs": job.inputs}
+    changed = differences(previous.to_json(), identity, defaults(config))
     if changed:
         raise ConfigError(
             f"output {folder.uri} belongs to another config ({'; '.join(changed)}):\n"
