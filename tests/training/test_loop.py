@@ -244,9 +244,10 @@ def test_validation_changes_nothing_of_the_training(make_task, training):
     with_it = run(make_task(training), training)
     without = run(make_task(training, with_validation=False), training)
     assert losses(with_it) == losses(without)
-    judged = with_it[-1].state.pop("losses")
-    assert judged.tolist() == [report.metrics["loss"] for report in with_it if report.is_epoch_end]
-    assert without[-1].state.pop("losses").tolist() == []
+    judged = [report.metrics["loss"] for report in with_it if report.is_epoch_end]
+    for name, sign in (("losses", 1), ("scores", -1)):
+        assert with_it[-1].state.pop(name).tolist() == [sign * loss for loss in judged]
+        assert without[-1].state.pop(name).tolist() == []
     assert_equal_states(with_it[-1].state, without[-1].state)
     assert [report.metrics for report in without if report.is_epoch_end] == [{}, {}]
 
