@@ -2,10 +2,13 @@
 
     python benchmarks/recipes.py human_numbers --data ../shared/data/human_numbers [--output FILE.json]
     python benchmarks/recipes.py wikitext2 --data ../shared/data/wikitext-2 [--output FILE.json]
+    python benchmarks/recipes.py imdb_small --data ../shared/data/imdb [--output FILE.json]
 
 human_numbers: next-word accuracy after the last epoch, five seeds, on the stream of the fastai book (both files joined,
 split after 80 % of the tokens) and split by files. wikitext2: perplexity of the small recipe on the paper's tokens,
-with 10 columns on the validation text and 1 on the test text, and the minutes of the training.
+with 10 columns on the validation text and 1 on the test text, and the minutes of the training. imdb_small: accuracy on
+IMDb's 25,000 test reviews of the classifier with and without its language model, of TF-IDF with word pairs on the same
+tokens, and of the mean of both, three seeds; and the minutes from tokens to figures.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ CONFIGS = Path(__file__).parents[1] / "jobs" / "configs"
 SEEDS = range(5)
 PUBLISHED = {
     "human_numbers": "fastai book, chapter 12: 0.8241 after the last epoch, 0.8284 at best",
+    "imdb_small": "Howard and Ruder 2018: 0.947 forward, 0.954 in both directions, of a model that had read WikiText-103",
     "wikitext2": "Merity et al. 2017: 68.6 validation, 65.8 test, of a model twenty times as large after 750 epochs",
 }
 
@@ -41,12 +46,20 @@ def figures(model: Path) -> dict[str, Any]:
     return dict(ModelDirectory(str(model)).manifest.figures)
 
 
-def tokenized(recipe: str, files: list[Path], work: Path) -> list[Path]:
-    """Tokenize files with a recipe's config, all with the vocabulary of the first."""
+def evaluate(*arguments: object) -> None:
+    """Run `evaluate`, which needs no Ray."""
+    subprocess.run(
+        [sys.executable, "-m", "ulmfit_ray.cli", "evaluate", *map(str, arguments)], check=True, stdout=sys.stderr
+    )
+
+
+def tokenized(recipe: str, files: list[Path], work: Path, *, min_freq: int = 3, keep: str = "") -> list[Path]:
+    """Tokenize files with a recipe's config, all with the vocabulary of the first; keep a column, if one is named."""
     outputs = [work / f"{file.name.split('.gz')[0]}.tokens" for file in files]
     for file, output in zip(files, outputs, strict=True):
-        words = ("--min-freq", 1) if output == outputs[0] else ("--vocab", outputs[0])
-        ulmfit("tokenize", CONFIGS / recipe / "tokenize.toml", "--input", file, "--output", output, *words)
+        options = ("--min-freq", min_freq) if output == outputs[0] else ("--vocab", outputs[0])
+        options += ("--keep-columns", keep) if keep else ()
+        ulmfit("tokenize", CONFIGS / recipe / "tokenize.toml", "--input", file, "--output", output, *options)
     return outputs
 
 
@@ -70,7 +83,7 @@ def human_numbers(data: Path, work: Path) -> dict[str, Any]:
     }
     result: dict[str, Any] = {}
     for name, files in splits.items():
-        train, valid = tokenized("human_numbers", files, work)
+        train, valid = tokenized("human_numbers", files, work, min_freq=1)
         accuracies = []
         for seed in SEEDS:
             model = work / f"{name}-{seed}"
@@ -84,23 +97,58 @@ def human_numbers(data: Path, work: Path) -> dict[str, Any]:
 def wikitext2(data: Path, work: Path) -> dict[str, Any]:
     """Train the small recipe and score it as the papers do."""
     files = [data / f"wiki.{part}.tokens.txt.gz" for part in ("train", "valid", "test")]
-    train, valid, test = tokenized("wikitext2", files, work)
+    train, valid, test = tokenized("wikitext2", files, work, min_freq=1)
     model, config = work / "small", CONFIGS / "wikitext2" / "pretrain_small.toml"
     ulmfit("pretrain", config, "--tokens", train, "--valid", valid, "--output", model)
     rows = map(json.loads, (model / "training_log.jsonl").read_text().splitlines())
     result: dict[str, Any] = {"minutes": round(sum(row["seconds"] for row in rows) / 60, 1), **figures(model)}
     for name, tokens, columns in (("validation", valid, 10), ("test", test, 1)):
         scores = work / f"{name}.json"
-        command = ["evaluate", "lm", "--model", model, "--tokens", tokens, "--columns", columns, "--output", scores]
-        subprocess.run([sys.executable, "-m", "ulmfit_ray.cli", *map(str, command)], check=True, stdout=sys.stderr)
+        evaluate("lm", "--model", model, "--tokens", tokens, "--columns", columns, "--output", scores)
         result[name] = json.loads(scores.read_text())
     return result
+
+
+def imdb_small(data: Path, work: Path) -> dict[str, Any]:
+    """Train language model and classifier with three seeds, and the same classifier from scratch."""
+    files = [data / f"{part}.csv.gz" for part in ("train", "test")]
+    train, test = tokenized("imdb_small", files, work, keep="label")
+    seeds = [seed_of_imdb(work, train, test, seed) for seed in SEEDS[:3]]
+    systems = [name for name, found in seeds[0].items() if isinstance(found, dict)]
+    medians = {name: statistics.median(seed[name]["accuracy"] for seed in seeds) for name in systems}
+    return {"median_accuracy": medians, "seeds": seeds}
+
+
+def seed_of_imdb(work: Path, train: Path, test: Path, seed: int) -> dict[str, Any]:
+    """Return the figures of all systems on the test reviews, and the minutes of each step."""
+    configs, model = CONFIGS / "imdb_small", work / f"lm-{seed}"
+    result: dict[str, Any] = {"seed": seed}
+    began = time.monotonic()
+    ulmfit("pretrain", configs / "pretrain.toml", "--tokens", train, "--output", model, "--seed", seed)
+    result["language_model_minutes"] = minutes_since(began)
+    for name, options in (("from_scratch", ("--from-scratch",)), ("classifier", ())):
+        output, scores = work / f"{name}-{seed}", work / f"{name}-{seed}.json"
+        began = time.monotonic()
+        command = ["--model", model, "--tokens", train, "--output", output, "--seed", seed, *options]
+        ulmfit("train-classifier", configs / "classifier.toml", *command)
+        result[f"{name}_minutes"] = minutes_since(began)
+        began = time.monotonic()
+        evaluate("classifier", "--model", output, "--tokens", test, "--output", scores)
+        result["evaluation_minutes"] = minutes_since(began)
+        systems = json.loads(scores.read_text())["systems"]
+        result[name] = systems[output.name]
+    return result | {"word_pairs": systems["TF-IDF, words and pairs"], "mean_of_both": systems["mean of both"]}
+
+
+def minutes_since(began: float) -> float:
+    """Return minutes since a moment of time.monotonic()."""
+    return round((time.monotonic() - began) / 60, 1)
 
 
 def main() -> None:
     """Run a recipe, and print what it reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    recipes = {"human_numbers": human_numbers, "wikitext2": wikitext2}
+    recipes = {"human_numbers": human_numbers, "wikitext2": wikitext2, "imdb_small": imdb_small}
     parser.add_argument("recipe", choices=recipes)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path)
