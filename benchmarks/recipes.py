@@ -30,7 +30,7 @@ CONFIGS = Path(__file__).parents[1] / "jobs" / "configs"
 SEEDS = range(5)
 PUBLISHED = {
     "human_numbers": "fastai book, chapter 12: 0.8241 after the last epoch, 0.8284 at best",
-    "imdb_small": "Howard and Ruder 2018: 0.947 forward, 0.954 in both directions, of a model that had read WikiText-103",
+    "imdb_small": "Howard and Ruder 2018: 0.947 forward, 0.954 in both directions, after reading WikiText-103",
     "wikitext2": "Merity et al. 2017: 68.6 validation, 65.8 test, of a model twenty times as large after 750 epochs",
 }
 
@@ -57,7 +57,7 @@ def tokenized(recipe: str, files: list[Path], work: Path, *, min_freq: int = 3, 
     """Tokenize files with a recipe's config, all with the vocabulary of the first; keep a column, if one is named."""
     outputs = [work / f"{file.name.split('.gz')[0]}.tokens" for file in files]
     for file, output in zip(files, outputs, strict=True):
-        options = ("--min-freq", min_freq) if output == outputs[0] else ("--vocab", outputs[0])
+        options: tuple[object, ...] = ("--min-freq", min_freq) if output == outputs[0] else ("--vocab", outputs[0])
         options += ("--keep-columns", keep) if keep else ()
         ulmfit("tokenize", CONFIGS / recipe / "tokenize.toml", "--input", file, "--output", output, *options)
     return outputs
