@@ -1,6 +1,6 @@
 import pytest
 
-from ulmfit_ray.training.config import FinetuneTraining, TrainingConfig
+from ulmfit_ray.training.config import ClassifierTraining, FinetuneTraining, TrainingConfig
 from ulmfit_ray.training.stages import Stage, stages_of
 
 ALL = range(4)
@@ -69,3 +69,10 @@ def test_fine_tuning_has_enough_epochs_for_its_stages_unless_they_were_given():
     assert FinetuneTraining().chosen_for(100_000_000).num_epochs == 2
     assert FinetuneTraining(unfreeze=(1, 2, 0), stage_epochs=(2, 1)).chosen_for(100_000_000).num_epochs == 4
     assert FinetuneTraining(num_epochs=1).chosen_for(100_000_000).num_epochs == 1
+
+
+def test_a_classifier_of_few_labels_makes_300_steps_unless_its_epochs_were_given():
+    open_ended = ClassifierTraining(num_epochs=0, global_batch_size=64)
+    assert [open_ended.chosen_for(count).num_epochs for count in (100, 1_000, 25_000)] == [150, 19, 5]
+    assert ClassifierTraining(num_epochs=0, unfreeze=(0,), stage_rates=()).chosen_for(25_000).num_epochs == 2
+    assert ClassifierTraining(num_epochs=7).chosen_for(100).num_epochs == 7

@@ -178,12 +178,16 @@ class RetrieverTraining(TrainingConfig):
             raise ValueError(f"training.temperature must be over 0, not {self.temperature}")
 
 
+CLASSIFIER_STEPS, LEAST_LAST_EPOCHS = 300, 2
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifierTraining(TrainingConfig):
     """How a classifier is trained; the defaults are fastai's for a good language model (fastbook, chapter 10)."""
 
     num_epochs: int = 5
-    """Passes over the labelled documents, over all stages."""
+    """Passes over the labelled documents, over all stages (0: as many as make 300 steps, 2 in the last stage at least:
+    few labels want many)."""
     learning_rate: float = 1e-2
     """Highest learning rate of the schedule, where stage_rates has none."""
     discriminative_decay: float = 2.6
@@ -214,10 +218,8 @@ class ClassifierTraining(TrainingConfig):
     """Part of a document's own label that is shared out over all labels in the loss."""
 
     def __post_init__(self) -> None:
-        TrainingConfig.__post_init__(self)
-        for name, least in (("bptt", 1), ("gradient_tokens", 0), ("tokens_in_memory", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"training.{name} must be at least {least}, not {getattr(self, name)}")
+        least = {"num_epochs": 0, "global_batch_size": 1, "bptt": 1, "gradient_tokens": 0, "tokens_in_memory": 0}
+        self._check(least)
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"training.label_smoothing must lie in [0, 1), not {self.label_smoothing}")
         if self.class_weights not in (("none",), ("balanced",)):
@@ -227,3 +229,10 @@ class ClassifierTraining(TrainingConfig):
                 numbers = []
             if not numbers or not all(0 < number < math.inf for number in numbers):
                 raise ValueError("training.class_weights must be none, balanced, or a number over 0 for each label")
+
+    def chosen_for(self, num_documents: int) -> "ClassifierTraining":
+        """Return the config with the epochs chosen for so many labelled documents, where they were left open."""
+        before = sum(self.stage_epochs[: len(self.unfreeze) - 1] or (1,) * (len(self.unfreeze) - 1))
+        steps = -(-num_documents // self.global_batch_size)
+        epochs = self.num_epochs or max(before + LEAST_LAST_EPOCHS, -(-CLASSIFIER_STEPS // steps))
+        return replace(self, num_epochs=epochs)

@@ -55,6 +55,7 @@ def run(config: TrainClassifierConfig) -> Manifest | None:
         if dataset is not None:
             directory.check_tokens(dataset.manifest.vocab, str(uri))
     parts = labelled_parts(tokens, valid, label_options(config))
+    config = replace(config, training=config.training.chosen_for(len(parts.train)))
     batches = _batches(config, parts, backward=False)
     _check(config, parts, batches)
     head = _head(config, parts)
