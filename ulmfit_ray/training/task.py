@@ -56,3 +56,23 @@ class Task(Protocol):
 
     def validate(self) -> dict[str, float]:
         """Return figures on the validation documents (all ranks); nothing of the training state changes."""
+
+
+class IndependentBatches:
+    """The part of a task whose batches do not depend on each other, and are all alike."""
+
+    def rate_factor(self, batch: list[Any]) -> float:
+        """Return 1: all batches are alike."""
+        return 1.0
+
+    def initial_carry(self) -> list[None]:
+        """Return nothing, for the one piece that a batch is."""
+        return [None]
+
+    def carry_tensors(self, carry: list[None]) -> dict[str, Tensor]:
+        """Return nothing to keep."""
+        return {}
+
+    def carry_from(self, tensors: dict[str, Tensor]) -> list[None]:
+        """Take nothing back."""
+        return [None]

@@ -12,6 +12,7 @@ from ulmfit_ray.training.config import (
     LanguageModelTraining,
     Precision,
     RetrieverTraining,
+    TrainingConfig,
 )
 
 LEAST_STEPS = 20
@@ -26,8 +27,8 @@ class TrainRun(RayRun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LanguageModelRun(TrainRun):
-    """What the verbs that train a language model share."""
+class ValidatedRun(TrainRun):
+    """What the verbs share that train on some documents of a token dataset and are judged by others."""
 
     tokens: str
     """Token dataset to train on."""
@@ -37,7 +38,7 @@ class LanguageModelRun(TrainRun):
     """Token dataset to validate on, with the same vocabulary (default: held-out documents of --tokens)."""
     valid_fraction: float = 0.1
     """Fraction of the documents held out for validation by a hash of id and seed (0: none); unused with --valid."""
-    training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     scaling: Scaling = operational(default_factory=Scaling)
     precision: Precision = "auto"
     """Number format of the training; auto: bfloat16 if the hardware has it, else float16 on a GPU, else float32."""
@@ -55,6 +56,13 @@ class LanguageModelRun(TrainRun):
         if self.seed < 0:
             raise ConfigError("--seed must not be negative")
         self.scaling.check(self.training.global_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageModelRun(ValidatedRun):
+    """What the verbs that train a language model share."""
+
+    training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,15 +173,14 @@ class HeadOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainClassifierConfig(TrainRun):
-    """Train a classifier on a language model: ULMFiT's third stage."""
+class TrainClassifierConfig(ValidatedRun):
+    """Train a classifier on a language model: ULMFiT's third stage.
+
+    --tokens and --valid are labelled: they kept the column of the labels.
+    """
 
     model: str
     """Model directory of the language model to start from."""
-    tokens: str
-    """Token dataset with the model's vocabulary, and the labels in a kept column."""
-    output: str = operational()
-    """Directory or URI of the classifier."""
     label: str = "label"
     """Column of the labels; a document with a null there is left out."""
     objective: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
@@ -183,10 +190,6 @@ class TrainClassifierConfig(TrainRun):
     """The labels in the order of the outputs (default: all of the training documents, by number or code point)."""
     label_separator: str = ""
     """What stands between the labels of a document where a column of text holds several."""
-    valid: str | None = None
-    """Labelled token dataset to validate on, with the same vocabulary (default: held-out documents of --tokens)."""
-    valid_fraction: float = 0.1
-    """Fraction of the documents held out for validation by a hash of id and seed (0: none); unused with --valid."""
     labelled_documents: int = 0
     """Learn from so many labelled documents only (0: all), equally many of each label; 100 are among the 200."""
     from_scratch: bool = False
@@ -194,20 +197,8 @@ class TrainClassifierConfig(TrainRun):
     architecture: ClassifierDropouts = field(default_factory=ClassifierDropouts)
     head: HeadOptions = field(default_factory=HeadOptions)
     training: ClassifierTraining = field(default_factory=ClassifierTraining)
-    scaling: Scaling = operational(default_factory=Scaling)
-    precision: Precision = "auto"
-    """Number format of the training; auto: bfloat16 if the hardware has it, else float16 on a GPU, else float32."""
-    seed: int = 0
-    """Seed of the initial weights, the order of documents, dropout, and the choice of documents."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.valid_fraction < 1:
-            raise ConfigError("--valid-fraction must lie in [0, 1)")
-        if self.training.needs_validation and not self.valid_fraction and self.valid is None:
-            raise ConfigError(
-                "--training.keep-best, --training.patience and nt-asgd need validation documents: give --valid, or a"
-                " --valid-fraction over 0"
-            )
-        if self.seed < 0 or self.labelled_documents < 0:
-            raise ConfigError("--seed and --labelled-documents must not be negative")
-        self.scaling.check(self.training.global_batch_size)
+        ValidatedRun.__post_init__(self)
+        if self.labelled_documents < 0:
+            raise ConfigError("--labelled-documents must not be negative")

@@ -24,7 +24,7 @@ from ulmfit_ray.training.config import ClassifierTraining
 from ulmfit_ray.training.distributed import gather_rows, world_size
 from ulmfit_ray.training.precision import autocast
 from ulmfit_ray.training.prefetch import prefetched
-from ulmfit_ray.training.task import Figures
+from ulmfit_ray.training.task import Figures, IndependentBatches
 
 
 class Batch(Protocol):
@@ -50,7 +50,7 @@ Judgement = tuple[dict[str, float], np.ndarray | None]
 """Figures, and of several labels the thresholds (C,) that suit these documents."""
 
 
-class ClassifierTask:
+class ClassifierTask(IndependentBatches):
     """A classifier and its labelled documents."""
 
     def __init__(
@@ -90,22 +90,6 @@ class ClassifierTask:
     def batches(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
         """Yield batches whole: the head wants all of it."""
         return ([batch] for batch in prefetched(self._batches(epoch, first_step)))
-
-    def rate_factor(self, batch: list[Batch]) -> float:
-        """Return 1: all batches are alike."""
-        return 1.0
-
-    def initial_carry(self) -> list[None]:
-        """Return nothing: batches do not depend on each other."""
-        return [None]
-
-    def carry_tensors(self, carry: list[None]) -> dict[str, Tensor]:
-        """Return nothing to keep."""
-        return {}
-
-    def carry_from(self, tensors: dict[str, Tensor]) -> list[None]:
-        """Take nothing back."""
-        return [None]
 
     def loss(self, model: nn.Module, batch: Batch, carry: None, step: int) -> tuple[Tensor, None, Figures]:
         """Return the loss of the global batch with AR and TAR; the figures have the loss alone (all ranks alike).

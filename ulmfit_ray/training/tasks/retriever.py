@@ -14,7 +14,7 @@ from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.training.config import RetrieverTraining
 from ulmfit_ray.training.distributed import gather_rows, own_share
 from ulmfit_ray.training.precision import autocast
-from ulmfit_ray.training.task import Figures
+from ulmfit_ray.training.task import Figures, IndependentBatches
 
 
 class Batch(Protocol):
@@ -31,7 +31,7 @@ Batches = Callable[[int, int], Iterator[Any]]
 """(epoch, first step) -> this worker's part of each batch."""
 
 
-class RetrieverTask:
+class RetrieverTask(IndependentBatches):
     """A retriever, its pairs, and the symmetric in-batch softmax over all workers' vectors."""
 
     def __init__(
@@ -59,22 +59,6 @@ class RetrieverTask:
     def batches(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
         """Yield batches whole: a query is compared with all of its batch."""
         return ([batch] for batch in self._batches(epoch, first_step))
-
-    def rate_factor(self, batch: list[Batch]) -> float:
-        """Return 1: all batches are alike."""
-        return 1.0
-
-    def initial_carry(self) -> list[None]:
-        """Return nothing: batches do not depend on each other."""
-        return [None]
-
-    def carry_tensors(self, carry: list[None]) -> dict[str, Tensor]:
-        """Return nothing to keep."""
-        return {}
-
-    def carry_from(self, tensors: dict[str, Tensor]) -> list[None]:
-        """Take nothing back."""
-        return [None]
 
     def validate(self) -> dict[str, float]:
         """Return nothing: a retriever is measured by `evaluate retrieval`, with judged queries."""
