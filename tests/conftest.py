@@ -110,7 +110,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_token_dataset(tmp_path: Path) -> MakeTokenDataset:
     """Return a function that writes a finished token dataset.
 
-    `shards` has for each shard (document id, token ids of each field); a document is xxbos (2) and its fields.
+    `shards` has for each shard (document id, token ids of each field); a document is xxbos (2) and its fields. `kept`
+    has for each shard the values of a kept column `label`.
     """
 
     def make(
@@ -118,9 +119,11 @@ def make_token_dataset(tmp_path: Path) -> MakeTokenDataset:
         text_columns: Sequence[str] = ("text",),
         token_id_type: pa.DataType | None = None,
         name: str = "tokens",
+        kept: Sequence[pa.Array] = (),
     ) -> TokenDataset:
         folder = Folder(str(tmp_path / name))
-        schema = token_schema(len(text_columns), [], token_id_type or pa.uint16(), {"vocab": "v" * 64})
+        labels = [pa.field("label", kept[0].type)] if kept else []
+        schema = token_schema(len(text_columns), labels, token_id_type or pa.uint16(), {"vocab": "v" * 64})
         job = JobRecord("tokenize", "ulmfit-ray tokenize", {"text_columns": list(text_columns)}, {})
         folder.publish_json({"job": job.to_json()}, "config.json")
         receipts = []
@@ -138,6 +141,7 @@ def make_token_dataset(tmp_path: Path) -> MakeTokenDataset:
             ]
             if FIELD_COLUMNS[0] in schema.names:
                 arrays += [pa.array(places, pa.list_(pa.uint32())) for places in (starts, ends)]
+            arrays += [kept[number]] if kept else []
             receipt = Receipt(plan="p", shard=stem, num_documents=len(documents), num_tokens=sum(map(len, tokens)))
             files = {f"shards/{stem}.arrow": partial(write_arrow, pa.table(arrays, schema=schema))}
             receipts.append(commit_shard(folder, receipt, files, began=time.monotonic()))

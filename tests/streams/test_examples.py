@@ -28,11 +28,8 @@ def make_labelled(make_token_dataset: Callable[..., TokenDataset]) -> MakeLabell
         shards: Sequence[Sequence[Document]], kind: pa.DataType | None = None, name: str = "tokens"
     ) -> TokenDataset:
         fields = [[(doc_id, [tokens]) for doc_id, tokens, _ in documents] for documents in shards]
-        dataset = make_token_dataset(fields, name=name)
-        for receipt, documents in zip(dataset.shards, shards, strict=True):
-            values = pa.array([value for _, _, value in documents], kind or pa.string())
-            rewrite(dataset, receipt.shard, dataset.read(receipt.shard).append_column("label", values))
-        return dataset
+        kept = [pa.array([value for _, _, value in documents], kind or pa.string()) for documents in shards]
+        return make_token_dataset(fields, name=name, kept=kept)
 
     return make
 

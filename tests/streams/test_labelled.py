@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from ulmfit_ray.storage.token_dataset import TokenDataset, write_arrow
+from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.examples import Examples
 from ulmfit_ray.streams.labelled import LabelledBatch, LabelledBatches, in_order
 from ulmfit_ray.streams.labels import LabelColumn
@@ -27,14 +26,9 @@ def make_examples(make_token_dataset: Callable[..., TokenDataset]) -> MakeExampl
         half = len(lengths) // 2
         shards = [range(half), range(half, len(lengths))]
         dataset = make_token_dataset(
-            [[(f"{number}", [[number + 10] * (lengths[number] - 1)]) for number in shard] for shard in shards]
+            [[(f"{number}", [[number + 10] * (lengths[number] - 1)]) for number in shard] for shard in shards],
+            kept=[pa.array([number % 3 for number in shard], pa.int64()) for shard in shards],
         )
-        for receipt, shard in zip(dataset.shards, shards, strict=True):
-            path = Path(dataset.folder.uri, "shards", f"{receipt.shard}.arrow")
-            labels = pa.array([number % 3 for number in shard], pa.int64())
-            table = dataset.read(receipt.shard).append_column("label", labels)
-            path.unlink()
-            write_arrow(table, path)
         return Examples(dataset, LabelColumn(dataset, "label"), LABELS, everything(dataset))
 
     return make

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from ulmfit_ray.storage.token_dataset import TokenDataset, write_arrow
+from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.labels import LabelColumn, Targets, check_names, ordered
 from ulmfit_ray.streams.selection import everything, select
 
@@ -24,15 +23,8 @@ def make_labelled(make_token_dataset: MakeTokenDataset) -> MakeLabelled:
     """Return a function that writes a data set with a kept column `label`: a list of values for each shard."""
 
     def make(shards: Sequence[Sequence[Any]], kind: pa.DataType) -> TokenDataset:
-        dataset = make_token_dataset(
-            [[(f"{shard}-{row}", [[5]]) for row in range(len(values))] for shard, values in enumerate(shards)]
-        )
-        for receipt, values in zip(dataset.shards, shards, strict=True):
-            path = Path(dataset.folder.uri, "shards", f"{receipt.shard}.arrow")
-            table = dataset.read(receipt.shard).append_column("label", pa.array(values, kind))
-            path.unlink()
-            write_arrow(table, path)
-        return dataset
+        documents = [[(f"{shard}-{row}", [[5]]) for row in range(len(values))] for shard, values in enumerate(shards)]
+        return make_token_dataset(documents, kept=[pa.array(values, kind) for values in shards])
 
     return make
 
