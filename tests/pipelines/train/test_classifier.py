@@ -27,6 +27,8 @@ from ulmfit_ray.pipelines.train.watch import heard_by
 from ulmfit_ray.storage.checkpoints import newest_checkpoint
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.model_directory import ModelDirectory
+from ulmfit_ray.storage.token_dataset import TokenDataset
+from ulmfit_ray.streams.labelled_parts import labelled_parts
 from ulmfit_ray.training.config import ClassifierTraining
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -141,40 +143,38 @@ def test_several_labels_and_numbers_are_learned_too(config: TrainClassifierConfi
     assert 5 < found.labels[0] < 30
 
 
-def test_from_scratch_the_language_model_gives_its_shape_alone(config: TrainClassifierConfig) -> None:
-    still = replace(config.training, num_epochs=4, stage_rates=(), learning_rate=1e-30, weight_decay=0.0)
-    classifier.run(replace(config, training=still, from_scratch=True))
-    base = load_tensors(Path(config.model, "model.safetensors"))
-    scratch = weights(config)
-    assert not torch.equal(scratch["backbone.embedding.weight"], base["backbone.embedding.weight"])
-    classifier.run(replace(config, training=still, overwrite=True))
-    found = weights(config)
-    assert [name for name in base if name.startswith("backbone.") and not torch.equal(found[name], base[name])] == []
-
-
-@pytest.mark.parametrize("step", [4, 17])
-def test_stopped_in_a_stage_it_goes_on_to_the_same_bits(
-    config: TrainClassifierConfig, tmp_path: Path, step: int
+def test_it_starts_with_the_language_models_layers_or_from_scratch_with_its_shape_alone(
+    config: TrainClassifierConfig,
 ) -> None:
+    directory, tokens = ModelDirectory(config.model), TokenDataset(config.tokens)
+    parts = labelled_parts(tokens, None, classifier.label_options(config))
+    base = {name: value for name, value in load_tensors(Path(config.model, "model.safetensors")).items() if "." in name}
+    for from_scratch in (False, True):
+        model = classifier.start_of(replace(config, from_scratch=from_scratch), directory, parts).state_dict()
+        assert [torch.equal(model[name], value) for name, value in base.items()] == [not from_scratch] * len(base)
+
+
+def test_stopped_in_a_stage_it_goes_on_to_the_same_bits(config: TrainClassifierConfig, tmp_path: Path) -> None:
     config = replace(config, training=replace(config.training, report_every_steps=1, num_epochs=4))
     whole = replace(config, output=str(tmp_path / "whole"))
     classifier.run(whole)
 
     def listener(messages: list[dict]) -> bool:
-        return any("row" in message and message["row"]["step"] >= step for message in messages)
+        return any("row" in message and message["row"]["step"] >= 17 for message in messages)
 
     with heard_by(listener), pytest.raises(KeyboardInterrupt, match="stopped at step"):
         classifier.run(config)
-    assert newest_checkpoint(Folder(config.output)).step >= step
+    assert newest_checkpoint(Folder(config.output)).step >= 17
     classifier.run(config)
     assert differing(weights(config), weights(whole)) == []
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize(("num_workers", "places"), [(1, [(0, 1), (1, 0), (3, -2)]), (2, [(1, -1), (2, 2)])])
 def test_workers_killed_in_every_stage_and_at_a_border_change_no_bit(
-    config: TrainClassifierConfig, tmp_path: Path, num_workers: int
+    config: TrainClassifierConfig, tmp_path: Path, num_workers: int, places: list[tuple[int, int]]
 ) -> None:
+    """Places are a stage and a step of it; negative ones are counted from the stage's end."""
     config = replace(
         config,
         training=replace(config.training, checkpoint_every_steps=1, num_epochs=4),
@@ -182,8 +182,8 @@ def test_workers_killed_in_every_stage_and_at_a_border_change_no_bit(
     )
     whole = replace(config, output=str(tmp_path / "whole"))
     steps = classifier.run(whole).figures["num_steps"] // 4
-    kills = [1, steps - 1, steps, steps + 2, 3 * steps - 1, 4 * steps - 2]
-    for step in kills:
+    for stage, own_step in places:
+        step = (stage + (own_step < 0)) * steps + own_step
         own = replace(config, output=str(tmp_path / f"killed-at-{step}"))
         with fault("publish", f"step-{step:07d}/checkpoint.json", kill=True) as happened:
             classifier.run(own)
