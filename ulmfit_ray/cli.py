@@ -86,12 +86,12 @@ VERBS = {
     "embed": Verb(
         "ulmfit_ray.pipelines.encode.config:EmbedConfig",
         "ulmfit_ray.pipelines.encode.embed:run",
-        "token dataset -> embedding dataset",
+        "token dataset, or raw text -> embedding dataset",
     ),
     "classify": Verb(
         "ulmfit_ray.pipelines.encode.config:ClassifyConfig",
         "ulmfit_ray.pipelines.encode.classify:run",
-        "classifiers + token dataset -> prediction dataset",
+        "classifiers + token dataset, or raw text -> prediction dataset",
     ),
     "search": Verb(
         "ulmfit_ray.commands.search:SearchConfig", "ulmfit_ray.commands.search:run", "a query -> the nearest documents"

@@ -77,12 +77,15 @@ class DocumentClassifier:
         probabilities = np.empty((len(numbers), 0), np.float32) if is_regression else numbers
         return Predictions(self.scheme.predictions(numbers).to_pylist(), probabilities)
 
-    def score_tokens(self, documents: Sequence[np.ndarray]) -> np.ndarray:
+    def score_tokens(self, *documents: Sequence[np.ndarray]) -> np.ndarray:
         """Return float32 probabilities (N, C), or the float64 numbers (N, 1) of a regression.
 
-        Documents are token ids in the order of the text, of a vocabulary that is that of every model.
+        Documents are token ids in the order of the text: those of each model's own vocabulary, or one list of
+        documents if all models have the same.
         """
-        return self._score([[encoder.directed(ids) for ids in documents] for encoder in self._encoders])
+        own = documents if len(documents) > 1 else documents * len(self._encoders)
+        pairs = zip(self._encoders, own, strict=True)
+        return self._score([[encoder.directed(ids) for ids in found] for encoder, found in pairs])
 
     def _score(self, documents: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
         """Return the models' mean numbers; each has its own ids of the same documents."""

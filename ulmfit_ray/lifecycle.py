@@ -6,6 +6,7 @@ Every job that makes an output directory calls `claim_output`, which writes conf
 import fnmatch
 import itertools
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -158,6 +159,13 @@ class BadDocuments:
 
     def __len__(self) -> int:
         return self._reasons.total()
+
+    def warn(self, folder: Folder, num_documents: int) -> None:
+        """Say on standard error how many there are beside the good ones, if there are any."""
+        if len(self):
+            found = num_documents + len(self)
+            print(f"warning: {len(self):,} of {found:,} documents cannot be read: see quarantine/", file=sys.stderr)
+            print(self.named(folder), file=sys.stderr)
 
     def named(self, folder: Folder) -> str:
         """Return a line for each of the three most frequent reasons, with a place from the quarantine."""

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import shutil
+import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from ulmfit_ray.corpus.units import MIN_UNIT_BYTES
 from ulmfit_ray.storage.folder import sha256_file
 
 SAMPLE = Path(__file__).parents[2] / "jobs/sample/scifact/corpus.jsonl.gz"
+NUM_ABSTRACTS = 5_183
 SMALL = [
     *("--architecture.vocab-size", "2000", "--architecture.embedding-dim", "32", "--architecture.hidden-size", "64"),
     *("--architecture.num-layers", "2", "--training.global-batch-size", "64", "--training.bptt", "64"),
@@ -64,6 +68,49 @@ def test_embedding_survives_a_node_that_is_killed_with_shards_in_its_queue(
     job.finish()
     assert len(hashes(job.output, "shards/*")) == 11
     assert hashes(job.output, "shards/*") == hashes(whole.output, "shards/*")
+
+
+def classifier(place: Path) -> str:
+    """Write a classifier of random weights that cuts text at blanks, and return its URI."""
+    import numpy as np
+    from classifiers import SENTIMENT, random_classifier, write_classifier
+
+    from ulmfit_ray.model.architecture import Architecture
+    from ulmfit_ray.text.rules import SPECIAL_TOKENS
+    from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
+    from ulmfit_ray.text.vocab import Vocab
+
+    with gzip.open(SAMPLE, "rt") as lines:
+        itos = [*SPECIAL_TOKENS, *sorted({word for line in islice(lines, 500) for word in line.split()})]
+    ones = np.ones(len(itos), np.int64)
+    shape = Architecture(vocab_size=len(itos), embedding_dim=24, hidden_size=48, num_layers=2).without_dropout()
+    tokenizer = make_tokenizer(TokenizerSettings(kind="whitespace", rules=("none",)))
+    vocab = Vocab(itos, ones, ones, num_documents=9, num_tokens=99)
+    return write_classifier(place, random_classifier(SENTIMENT, shape), vocab, tokenizer.to_json())
+
+
+def test_raw_text_is_classified_whatever_node_is_lost_and_a_lack_of_nodes_is_said(
+    start_nodes: Callable, start_job: Callable, tmp_path: Path
+) -> None:
+    path = corpus(tmp_path / "corpus", 1, 8)
+    # A file that is streamed in several shards.
+    shutil.copy(SAMPLE, path / "packed.jsonl.gz")
+    classify = ["classify", "--model", classifier(tmp_path / "model"), "--input", str(path)]
+    whole = start_job("whole", *classify)
+    whole.finish()
+    nodes = start_nodes(1)
+    other = nodes.add(2)
+    job = start_job("killed", *classify, "--actors.max", "2", nodes=nodes)
+    job.wait_until(lambda: job.receipts() >= 3)
+    nodes.kill(other)
+    # The head has one core: room for the actor or for a tokenizer.
+    time.sleep(20)
+    nodes.add(1)
+    assert "waiting: the encoder pool and a tokenizer needs 2 CPUs and 0 GPUs; there are 1 and 0" in job.finish()
+    assert len(hashes(job.output, "shards/*")) > 12
+    assert hashes(job.output, "shards/*") == hashes(whole.output, "shards/*")
+    manifests = [json.loads((output / "manifest.json").read_text()) for output in (job.output, whole.output)]
+    assert manifests[0]["num_documents"] == manifests[1]["num_documents"] == 2 * NUM_ABSTRACTS
 
 
 def test_tokenizing_uses_a_node_that_comes_later_and_survives_one_that_goes(

@@ -1,8 +1,10 @@
 """Options that the verbs on Ray share. Loads no Ray, so that --help is quick."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Literal
 
-from ulmfit_ray.config import ConfigError, OutputRun, operational
+from ulmfit_ray.config import ConfigError, OutputRun, flag, operational
+from ulmfit_ray.corpus.formats.options import ReadingOptions, encoding_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +24,63 @@ class RayRun(OutputRun):
     """Options of every job that runs on Ray."""
 
     ray: RayOptions = operational(default_factory=RayOptions)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorpusRun(RayRun):
+    """Options of every job that reads raw text."""
+
+    input: tuple[str, ...]
+    """Files, folders, globs, URIs of a file system (s3://, gs://, hdfs://) or http(s)://; compressed files too."""
+    output: str = operational()
+    """Directory or URI of the data set that is made."""
+    format: Literal["auto", "txt", "lines", "csv", "tsv", "jsonl", "json", "parquet", "wikitext"] = "auto"
+    """auto: by extension. A document is a file (txt), a line, a row, an object (json, jsonl), or an article."""
+    encoding: str = "utf-8"
+    """Encoding of the text, such as latin-1, cp1252, gb18030 or shift_jis."""
+    delimiter: str | None = None
+    """Character between the cells of a csv row (default: a comma); a tab may be written \\t."""
+    quoting: Literal["auto", "yes", "no"] = "auto"
+    """Whether a quote at the front of a cell (csv, tsv) quotes it; auto: in csv yes, in tsv no."""
+    header: bool = True
+    """The first row (csv, tsv) names the columns; else they are 0, 1, 2 ..., and `label` if there is a classes.txt."""
+    text_columns: tuple[str, ...] = ("text",)
+    """Columns with text, each cleaned and tokenized by itself, joined in this order."""
+    id_column: str | None = None
+    """Column with the document's id (default: <file name>#<byte offset>; of a Parquet file the row's number)."""
+    keep_columns: tuple[str, ...] = ()
+    """Columns to copy into the output unchanged; of txt files `label`, the name of the file's folder."""
+    limit: int = 0
+    """Only the first so many documents, bad ones counted, for a trial; what lies behind them is not read (0: all)."""
+    max_bad_fraction: float = operational(0.01)
+    """Largest fraction of documents, 0 to 1, that may be unreadable; with more the job stops."""
+
+    def __post_init__(self) -> None:
+        if self.limit < 0:
+            raise ConfigError(f"--limit must not be negative (0 means all documents), not {self.limit}")
+        if not 0 <= self.max_bad_fraction <= 1:
+            raise ConfigError("--max-bad-fraction must lie between 0 and 1")
+        try:
+            self.reading_options()
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    def reading_options(self) -> ReadingOptions:
+        """Return what decides how files are read."""
+        return ReadingOptions(
+            columns=(*self.text_columns, *([self.id_column] if self.id_column else []), *self.keep_columns),
+            encoding=encoding_name(self.encoding),
+            delimiter="\t" if self.delimiter == "\\t" else self.delimiter,
+            quoting={"auto": None, "yes": True, "no": False}[self.quoting],
+            header=self.header,
+        )
+
+    def about_text(self) -> list[str]:
+        """Return the options given that say something of raw text, as a person writes them."""
+        others = {"input", "output", *RayRun.__dataclass_fields__}
+        ways = [item for item in fields(CorpusRun) if item.name not in others]
+        given = [item.name for item in ways if getattr(self, item.name) != item.default]
+        return [flag("header", False) if name == "header" else f"--{name.replace('_', '-')}" for name in given]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -122,11 +122,7 @@ def require_resources(options: RayOptions, *, num_cpus: float, num_gpus: float =
     """
     deadline = time.monotonic() + options.wait_seconds
     last_line = -math.inf
-    while True:
-        cpus, gpus = (ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU"))
-        if cpus >= num_cpus and gpus >= num_gpus:
-            break
-        lacking = f"{what} needs {num_cpus:g} CPUs and {num_gpus:g} GPUs; there are {cpus:g} and {gpus:g}"
+    while lacking := _lacking(num_cpus, num_gpus, what):
         if not is_on_cluster(options):
             raise ConfigError(f"{lacking}: ask for fewer (--scaling, --actors), or name a cluster with --ray.address")
         if time.monotonic() > deadline:
@@ -139,6 +135,40 @@ def require_resources(options: RayOptions, *, num_cpus: float, num_gpus: float =
     if math.isfinite(last_line):
         # The request holds until it is taken back; from now on what runs is demand enough.
         request_resources(bundles=[])
+
+
+@contextmanager
+def watched_resources(options: RayOptions, *, num_cpus: float, num_gpus: float = 0, what: str) -> Iterator[None]:
+    """While the block runs on a cluster, say so when it has not the resources for `what` any more.
+
+    Nodes may go. If another comes, Ray goes on by itself; until then it waits in silence.
+    """
+    if not is_on_cluster(options):
+        yield
+        return
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(LINE_SECONDS):
+            lacking = _lacking(num_cpus, num_gpus, what)
+            if lacking:
+                print(f"waiting: {lacking}", flush=True)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _lacking(num_cpus: float, num_gpus: float, what: str) -> str:
+    """Return what the cluster is short of ("" if of nothing)."""
+    cpus, gpus = (ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU"))
+    if cpus >= num_cpus and gpus >= num_gpus:
+        return ""
+    return f"{what} needs {num_cpus:g} CPUs and {num_gpus:g} GPUs; there are {cpus:g} and {gpus:g}"
 
 
 def blocks_as_they_come(dataset: ray.data.Dataset) -> Iterator[pa.Table]:

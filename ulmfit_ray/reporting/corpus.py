@@ -1,12 +1,17 @@
 """What a person sees of a corpus that has been tokenized: rows for a summary, lengths, the most frequent tokens."""
 
+import sys
+from collections.abc import Mapping
 from itertools import zip_longest
+from typing import Any
 
 from ulmfit_ray.reporting.tables import format_number, print_table
-from ulmfit_ray.storage.manifest import Manifest
+from ulmfit_ray.storage.manifest import Manifest, Totals
 
 ROWS = 5
 """The most frequent tokens are set in columns of so many."""
+UNKNOWN_WARNED = 0.2
+"""Part of the tokens that may be unknown without a warning."""
 
 
 def corpus_rows(manifest: Manifest) -> dict[str, object]:
@@ -15,17 +20,33 @@ def corpus_rows(manifest: Manifest) -> dict[str, object]:
     if "document_lengths" not in figures:
         # An earlier version made it.
         return {"documents": counts.num_documents, "quarantined": counts.num_quarantined, "tokens": counts.num_tokens}
-    reasons = ", ".join(f"{number:,} x {reason}" for reason, number in counts.quarantined.items())
     return {
         "documents": counts.num_documents,
-        "quarantined": f"{counts.num_quarantined:,} ({reasons})" if reasons else 0,
+        "quarantined": quarantined(counts),
         "duplicates within a shard": figures["num_duplicates_in_shards"],
         "duplicates in the corpus": _duplicates(figures["num_duplicates"], figures["num_duplicates_error"]),
         "tokens": counts.num_tokens,
         "types": figures.get("num_types", "not counted: the vocabulary is given"),
         "vocabulary": figures["vocab_size"],
-        "unknown tokens": f"{figures['num_unknown']:,} ({figures['unknown_rate']:.2%})",
+        "unknown tokens": unknown_tokens(figures),
     }
+
+
+def quarantined(counts: Totals) -> object:
+    """Return how many documents could not be read, and why."""
+    reasons = ", ".join(f"{number:,} x {reason}" for reason, number in counts.quarantined.items())
+    return f"{counts.num_quarantined:,} ({reasons})" if reasons else 0
+
+
+def unknown_tokens(figures: Mapping[str, Any]) -> str:
+    """Return how many tokens the vocabulary does not have."""
+    return f"{figures['num_unknown']:,} ({figures['unknown_rate']:.2%})"
+
+
+def warn_of_unknown(rate: float, remedy: str) -> None:
+    """Say on standard error that the vocabulary does not suit the text, if so."""
+    if rate > UNKNOWN_WARNED:
+        print(f"warning: {rate:.0%} of all tokens are not in the vocabulary: {remedy}", file=sys.stderr)
 
 
 def _duplicates(number: int, error: int) -> str:

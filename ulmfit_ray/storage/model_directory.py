@@ -45,13 +45,18 @@ class ModelDirectory:
         """Return the SHA-256 of the weights."""
         return self.manifest.files["model.safetensors"]
 
-    def check_tokens(self, vocab_fingerprint: str, tokens_uri: str) -> None:
-        """Raise ValueError if token ids of another vocabulary are about to be fed to this model."""
+    def check_tokens(self, vocab_fingerprint: str, tokens_uri: str, *, or_text: bool = False) -> None:
+        """Raise ValueError if token ids of another vocabulary are about to be fed to this model.
+
+        `or_text`: raw text would do instead of tokens.
+        """
         if vocab_fingerprint != self.manifest.vocab:
+            other = ", or give the raw text" if or_text else ""
             raise ValueError(
                 f"the vocabulary of {tokens_uri} ({vocab_fingerprint[:12]}) does not fit model {self.folder.uri}"
                 f" ({self.manifest.vocab[:12]}):\n"
                 f"    tokenize the text with the model's vocabulary: ulmfit-ray tokenize ... --vocab {self.folder.uri}"
+                f"{other}"
             )
 
     @contextmanager

@@ -98,6 +98,18 @@ class PredictionDataset(ParquetDataset):
         """Return the labels, in the order of the probabilities; none of a regression."""
         return tuple(self.job.config["labels"])
 
+    @property
+    def tokens_uri(self) -> str:
+        """Return the token dataset that was classified.
+
+        Raises:
+            FileNotFoundError: it was raw text.
+        """
+        if "tokens" not in self.job.inputs:
+            raise FileNotFoundError(f"{self.folder.uri} was made from raw text")
+        given: str | list[str] = self.job.config["input"]
+        return given if isinstance(given, str) else given[0]
+
     def documents_per_label(self) -> dict[str, int]:
         """Return of how many documents each label is predicted, in the labels' order; only predictions are read."""
         counts: Counter[str] = Counter()

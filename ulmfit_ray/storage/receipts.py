@@ -3,7 +3,7 @@
 storage.commit writes them. The manifest is made from the receipts, so no result is in the driver's memory only.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -26,9 +26,9 @@ class Receipt:
     quarantined: dict[str, int] = field(default_factory=dict)
     """Documents that could not be read, by reason."""
     num_unknown: int = 0
-    """Tokens that the vocabulary does not have; of a token dataset's finished shards."""
+    """Tokens that the vocabulary does not have; of shards made from tokens not counted."""
     num_bytes: int = 0
-    """Bytes of decompressed text that the shard was made from; 0 for an embedding shard."""
+    """Bytes of decompressed text that the shard was made from; 0 for a shard made from tokens."""
     num_text_bytes: int | None = None
     """Bytes of the documents' cleaned text; see text.sizes. None: not counted, as by earlier versions."""
     num_unknown_bytes: int | None = None
@@ -42,6 +42,13 @@ class Receipt:
     def num_quarantined(self) -> int:
         """Return how many documents could not be read, for whatever reason."""
         return sum(self.quarantined.values())
+
+
+def unknown_figures(receipts: Sequence[Receipt]) -> dict[str, float]:
+    """Return what a manifest says of the tokens that the vocabulary does not have."""
+    num_unknown = sum(receipt.num_unknown for receipt in receipts)
+    num_tokens = sum(receipt.num_tokens for receipt in receipts)
+    return {"num_unknown": num_unknown, "unknown_rate": round(num_unknown / max(1, num_tokens), 6)}
 
 
 def read_receipt(folder: Folder, shard: str, where: str = "done") -> Receipt:

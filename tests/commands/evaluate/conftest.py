@@ -149,9 +149,10 @@ def make_test_predictions(test_tokens: str, tmp_path_factory: pytest.TempPathFac
     def make(*models: str) -> str:
         classifier, dataset = DocumentClassifier.load(*models, device="cpu"), TokenDataset(test_tokens)
         folder = Folder(str(tmp_path_factory.mktemp("predicted") / "predictions"))
-        config = {"input": test_tokens, "model": list(models)}
+        config = {"input": [test_tokens], "model": list(models)}
         config |= {"objective": classifier.scheme.objective, "labels": list(classifier.labels)}
         inputs = {f"weights {number}": ModelDirectory(uri).fingerprint for number, uri in enumerate(models, 1)}
+        inputs["tokens"] = dataset.fingerprint
         job = JobRecord("classify", "ulmfit-ray classify ...", config, inputs)
         folder.publish_json({"job": job.to_json()}, "config.json")
         receipts = []

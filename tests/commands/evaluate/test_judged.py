@@ -134,11 +134,14 @@ def test_predictions_need_the_tokens_they_were_made_from(
     assert f"{predictions} was not made from {train_tokens}: their documents differ" in said
     config = Path(predictions, "config.json")
     content = json.loads(config.read_text())
-    content["job"]["input"] = str(tmp_path / "gone")
+    content["job"]["input"] = [str(tmp_path / "gone")]
     config.write_text(json.dumps(content))
     said = refused("--predictions", predictions)
-    assert f"the tokens behind {predictions} are gone" in said
+    assert f"the tokens behind {predictions} are not there ({tmp_path}/gone is not an output" in said
     assert "name them with --tokens" in said
+    del content["job"]["inputs"]["tokens"]
+    config.write_text(json.dumps(content))
+    assert f"are not there ({predictions} was made from raw text)" in refused("--predictions", predictions)
     assert f"{tmp_path}/away is not an output" in refused("--predictions", predictions, "--tokens", f"{tmp_path}/away")
     found = command.run(EvaluateClassifierConfig(predictions=predictions, tokens=test_tokens))
     assert found["num_documents"] == 47

@@ -48,7 +48,7 @@ def ensemble(make_classifier: MakeClassifier) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def predictions(ensemble: tuple[str, str], tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     output = str(tmp_path_factory.mktemp("predictions") / "predictions")
-    classify.run(ClassifyConfig(model=ensemble, input=tokens, output=output, actors=Actors(min=2)))
+    classify.run(ClassifyConfig(model=ensemble, input=(tokens,), output=output, actors=Actors(min=2)))
     return output
 
 
@@ -106,7 +106,7 @@ def test_probabilities_are_the_same_to_the_last_bit_alone_in_any_batch_and_from_
     for actors in (1, 2):
         output = str(tmp_path / f"{actors}")
         pool = Actors(min=actors, max=actors)
-        classify.run(ClassifyConfig(model=ensemble, input=with_a_long_one, output=output, actors=pool))
+        classify.run(ClassifyConfig(model=ensemble, input=(with_a_long_one,), output=output, actors=pool))
         ways[f"{actors} actors"] = all_numbers(output)
     for way, numbers in ways.items():
         assert np.array_equal(numbers, alone), way
@@ -138,7 +138,7 @@ def test_several_labels_and_numbers_are_predicted_and_verify(
     make_classifier: MakeClassifier, tokens: str, tmp_path: Path, head: ClassifierHead
 ) -> None:
     model, output = make_classifier(head), str(tmp_path / "predictions")
-    classify.run(ClassifyConfig(model=(model,), input=tokens, output=output))
+    classify.run(ClassifyConfig(model=(model,), input=(tokens,), output=output))
     classifier = DocumentClassifier.load(model, device="cpu")
     np.testing.assert_array_equal(all_numbers(output), classifier.score_tokens(token_arrays(tokens)))
     table = pq.read_table(Path(output, "shards/part-0000000.parquet"))
@@ -152,7 +152,7 @@ def test_several_labels_and_numbers_are_predicted_and_verify(
 def test_the_summary_has_the_documents_of_each_label(
     predictions: str, ensemble: tuple[str, str], tokens: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    classify.run(ClassifyConfig(model=ensemble, input=tokens, output=predictions))
+    classify.run(ClassifyConfig(model=ensemble, input=(tokens,), output=predictions))
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "complete, nothing to do" in shown
     found = column(predictions, "prediction")
@@ -165,7 +165,7 @@ def test_of_many_labels_the_summary_has_the_most_frequent_ones(
 ) -> None:
     many = ClassifierHead(objective="multi-label", labels=tuple(f"topic-{number}" for number in range(30)))
     output = str(tmp_path / "predictions")
-    classify.run(ClassifyConfig(model=(make_classifier(many),), input=tokens, output=output))
+    classify.run(ClassifyConfig(model=(make_classifier(many),), input=(tokens,), output=output))
     shown = capsys.readouterr().out
     counts = PredictionDataset(output).documents_per_label()
     assert sum(counts.values()) > 1000
@@ -185,7 +185,7 @@ def test_lost_shards_are_made_again_with_the_same_bytes(
         Path(output, name).unlink()
     with pytest.raises(IncompleteDatasetError, match="3 of 4 units done, 1 missing"):
         PredictionDataset(output)
-    classify.run(ClassifyConfig(model=ensemble, input=tokens, output=output))
+    classify.run(ClassifyConfig(model=ensemble, input=(tokens,), output=output))
     assert lost.read_bytes() == before
     assert Path(output, "shards/part-0000000.parquet").stat().st_mtime_ns == kept
 
@@ -199,14 +199,14 @@ def test_the_manifest_names_the_weights_of_all_models(predictions: str, ensemble
 
 def test_an_output_of_other_models_is_refused(predictions: str, ensemble: tuple[str, str], tokens: str) -> None:
     with pytest.raises(ConfigError, match=r"belongs to another config \(.*model: "):
-        classify.run(ClassifyConfig(model=ensemble[:1], input=tokens, output=predictions))
+        classify.run(ClassifyConfig(model=ensemble[:1], input=(tokens,), output=predictions))
 
 
 def refused(tmp_path: Path, tokens: str, *models: str) -> str:
     """Return what is said when these models are to predict; nothing is begun."""
     output = tmp_path / "predictions"
     with pytest.raises((ValueError, ConfigError)) as error:
-        classify.run(ClassifyConfig(model=models, input=tokens, output=str(output)))
+        classify.run(ClassifyConfig(model=models, input=(tokens,), output=str(output)))
     assert not output.exists()
     assert len(str(error.value).splitlines()) <= 2
     return str(error.value)
@@ -245,4 +245,4 @@ def test_a_kept_column_of_a_name_that_is_predicted_is_refused(
 
 def test_at_least_one_model_is_needed(tokens: str) -> None:
     with pytest.raises(ConfigError, match="--model needs the directory of at least one classifier"):
-        ClassifyConfig(model=(), input=tokens, output="out")
+        ClassifyConfig(model=(), input=(tokens,), output="out")

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit
-from ulmfit_ray.pipelines.tokenize import token_shards
+from ulmfit_ray.pipelines.shard_text import tokenizer_of
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, numericalize_shard, tokenize_shard
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
@@ -44,7 +44,7 @@ def main() -> None:
     job = make_job(folder / "disturbed")
     units = write_corpus(folder, random.Random(seed))
     # Loaded before the first fork, so that an attempt takes milliseconds; this starts no thread.
-    tokenizer = token_shards._tokenizer(job.settings, job.tokenizer_fingerprint, None)
+    tokenizer = tokenizer_of(job.settings, job.tokenizer_fingerprint, job.output)
     tokenizer.tokenize([f"word{number}" for number in range(500)])
     make_work = partial(work_of, job, units)
     timed(partial(undisturbed, make_work))

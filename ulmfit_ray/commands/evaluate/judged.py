@@ -67,11 +67,11 @@ def judged_predictions(uri: str, tokens_uri: str | None) -> Judged:
     """Return predictions to judge, by default by the token dataset that they were made from."""
     predictions = PredictionDataset(uri)
     try:
-        tokens = TokenDataset(tokens_uri or predictions.job.config["input"])
+        tokens = TokenDataset(tokens_uri or predictions.tokens_uri)
     except FileNotFoundError as error:
         if tokens_uri is not None:
             raise
-        raise ConfigError(f"the tokens behind {uri} are gone ({error}):\n    name them with --tokens") from None
+        raise ConfigError(f"the tokens behind {uri} are not there ({error}):\n    name them with --tokens") from None
     return Judged(
         objective=predictions.objective,
         labels=predictions.labels,

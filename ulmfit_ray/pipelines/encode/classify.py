@@ -1,4 +1,4 @@
-"""Token dataset -> prediction dataset, by one classifier or the mean of several."""
+"""Token dataset, or raw text -> prediction dataset, by one classifier or the mean of several."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +9,8 @@ import pyarrow as pa
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.document_classifier import DocumentClassifier
 from ulmfit_ray.pipelines.encode.config import ClassifyConfig
-from ulmfit_ray.pipelines.encode.over_tokens import OverTokensVerb, run_over_tokens
+from ulmfit_ray.pipelines.encode.job import run_encoding, token_input
+from ulmfit_ray.pipelines.encode.verb import EncodingVerb
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory, common_head
@@ -21,19 +22,20 @@ SHOWN_LABELS = 10
 
 def run(config: ClassifyConfig) -> Manifest | None:
     """Predict for the documents, or what is missing of them, and return the manifest (None after --dry-run)."""
-    models, tokens = [ModelDirectory(uri) for uri in config.model], TokenDataset(config.input)
+    models = [ModelDirectory(uri) for uri in config.model]
     head = common_head(models)
-    for model in models:
-        model.check_tokens(tokens.manifest.vocab, config.input)
-    _refuse_own_columns(tokens)
-    verb = OverTokensVerb(
+    tokens = token_input(config, models)
+    if tokens is not None:
+        _refuse_own_columns(tokens)
+    verb = EncodingVerb(
         name="classify",
+        models=models,
         inputs={f"weights {number}": model.fingerprint for number, model in enumerate(models, 1)},
         load=partial(Classifying, config.model),
         facts={"objective": head.objective, "labels": list(head.labels)},
         figures=_documents_per_label,
     )
-    return run_over_tokens(config, verb, tokens)
+    return run_encoding(config, verb, tokens)
 
 
 def _refuse_own_columns(tokens: TokenDataset) -> None:
@@ -56,11 +58,12 @@ def _documents_per_label(folder: Folder) -> dict[str, object]:
 
 
 class Classifying:
-    """A token shard's documents -> what is predicted of them."""
+    """A shard's documents -> what is predicted of them."""
 
     def __init__(self, models: Sequence[str]) -> None:
         self._classifier = DocumentClassifier.load(*models)
 
-    def __call__(self, tokens: pa.Table, num_tokens: np.ndarray, documents: Sequence[np.ndarray]) -> pa.Table:
+    def __call__(self, tokens: pa.Table, num_tokens: np.ndarray, documents: Sequence[Sequence[np.ndarray]]) -> pa.Table:
         """Return the rows of a prediction shard."""
-        return prediction_table(tokens, num_tokens, self._classifier.score_tokens(documents), self._classifier.scheme)
+        numbers = self._classifier.score_tokens(*documents)
+        return prediction_table(tokens, num_tokens, numbers, self._classifier.scheme)

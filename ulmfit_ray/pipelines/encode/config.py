@@ -4,23 +4,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ulmfit_ray.config import ConfigError, operational
-from ulmfit_ray.pipelines.options import Actors, RayRun
+from ulmfit_ray.pipelines.options import Actors, CorpusRun
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OverTokensRun(RayRun):
-    """Options of a verb that makes a data set out of a token dataset, shard by shard."""
+class EncodingRun(CorpusRun):
+    """Options of a verb that makes a data set out of tokens or raw text, shard by shard."""
 
-    input: str
-    """Token dataset with the model's vocabulary."""
-    output: str = operational()
-    """Directory or URI of the data set that is made."""
+    input: tuple[str, ...]
+    """A token dataset with the model's vocabulary; or raw text: files, folders, globs, URIs of a file system or
+    http(s)://, compressed ones too, which each model's own tokenizer cuts."""
+    mark_fields: Literal["auto", "yes", "no"] = "auto"
+    """Of raw text: put `xxfld n` in front of each field (auto: if the model's tokenizer does)."""
     actors: Actors = operational(default_factory=Actors)
 
+    def about_text(self) -> list[str]:
+        """Return the options given that say something of raw text, as a person writes them."""
+        return CorpusRun.about_text(self) + (["--mark-fields"] if self.mark_fields != "auto" else [])
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EmbedConfig(OverTokensRun):
-    """Encode every document of a token dataset into one vector."""
+class EmbedConfig(EncodingRun):
+    """Encode every document of a token dataset, or of raw text, into one vector."""
 
     model: str
     """Model directory: a language model, a retriever or a classifier."""
@@ -35,6 +40,7 @@ class EmbedConfig(OverTokensRun):
     """Scale every vector to length 1."""
 
     def __post_init__(self) -> None:
+        EncodingRun.__post_init__(self)
         if self.layer == "head" and self.pooling is not None:
             raise ConfigError(
                 f"--layer head takes the pooling that the head was trained on: leave out --pooling {self.pooling}"
@@ -42,12 +48,14 @@ class EmbedConfig(OverTokensRun):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClassifyConfig(OverTokensRun):
-    """Predict the label, the labels or the number of every document of a token dataset."""
+class ClassifyConfig(EncodingRun):
+    """Predict the label, the labels or the number of every document of a token dataset, or of raw text."""
 
     model: tuple[str, ...]
-    """Model directories of classifiers with the same labels; several predict by the mean of their probabilities."""
+    """Model directories of classifiers with the same labels; several predict by the mean of their probabilities. On raw
+    text each has its own tokenizer and vocabulary, and `num_tokens` are the first one's."""
 
     def __post_init__(self) -> None:
+        EncodingRun.__post_init__(self)
         if not self.model:
             raise ConfigError("--model needs the directory of at least one classifier")

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ulmfit_ray.config import ConfigError, operational
-from ulmfit_ray.corpus.formats.options import ReadingOptions, encoding_name
-from ulmfit_ray.pipelines.options import RayRun
+from ulmfit_ray.config import ConfigError
+from ulmfit_ray.pipelines.options import CorpusRun
 from ulmfit_ray.text.presets import FASTAI_07, FASTAI_V2, NONE, rule_names
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
 from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Eos, Kind, ModelType, TokenizerSettings
@@ -50,29 +49,9 @@ class TokenizerOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TokenizeConfig(RayRun):
+class TokenizeConfig(CorpusRun):
     """Turn raw text into a token dataset: cleaned, tokenized, counted and numericalized."""
 
-    input: tuple[str, ...]
-    """Files, folders, globs, URIs of a file system (s3://, gs://, hdfs://) or http(s)://; compressed files too."""
-    output: str = operational()
-    """Directory or URI of the token dataset."""
-    format: Literal["auto", "txt", "lines", "csv", "tsv", "jsonl", "json", "parquet", "wikitext"] = "auto"
-    """auto: by extension. A document is a file (txt), a line, a row, an object (json, jsonl), or an article."""
-    encoding: str = "utf-8"
-    """Encoding of the text, such as latin-1, cp1252, gb18030 or shift_jis."""
-    delimiter: str | None = None
-    """Character between the cells of a csv row (default: a comma); a tab may be written \\t."""
-    quoting: Literal["auto", "yes", "no"] = "auto"
-    """Whether a quote at the front of a cell (csv, tsv) quotes it; auto: in csv yes, in tsv no."""
-    header: bool = True
-    """The first row (csv, tsv) names the columns; else they are 0, 1, 2 ..., and `label` if there is a classes.txt."""
-    text_columns: tuple[str, ...] = ("text",)
-    """Columns with text, each cleaned and tokenized by itself, joined in this order."""
-    id_column: str | None = None
-    """Column with the document's id (default: <file name>#<byte offset>; of a Parquet file the row's number)."""
-    keep_columns: tuple[str, ...] = ()
-    """Columns to copy into the output unchanged; of txt files `label`, the name of the file's folder."""
     lang: str = "en"
     """spaCy's code of the language, such as en or de; ja, ko, th and vi need the extra of that name."""
     rules: tuple[str, ...] = AUTO
@@ -87,20 +66,13 @@ class TokenizeConfig(RayRun):
     """Size of the vocabulary, the nine special tokens included."""
     min_freq: int = 3
     """Keep tokens that occur at least this often."""
-    limit: int = 0
-    """Only the first so many documents, bad ones counted, for a trial; what lies behind them is not read (0: all)."""
-    max_bad_fraction: float = operational(0.01)
-    """Largest fraction of documents, 0 to 1, that may be unreadable; with more the job stops."""
 
     def __post_init__(self) -> None:
+        CorpusRun.__post_init__(self)
         if self.max_vocab <= len(SPECIAL_TOKENS):
             raise ConfigError(f"--max-vocab must be over {len(SPECIAL_TOKENS)}, the number of special tokens")
         if self.min_freq < 1:
             raise ConfigError(f"--min-freq must be at least 1, not {self.min_freq}")
-        if self.limit < 0:
-            raise ConfigError(f"--limit must not be negative (0 means all documents), not {self.limit}")
-        if not 0 <= self.max_bad_fraction <= 1:
-            raise ConfigError("--max-bad-fraction must lie between 0 and 1")
         if self.vocab is not None and self.tokenizer.about_model():
             raise ConfigError(f"--vocab brings its own tokenizer.model: leave out {self.tokenizer.about_model()[0]}")
         chosen = [name for name in ("max_vocab", "min_freq") if getattr(self, name) != _default(name)]
@@ -110,20 +82,6 @@ class TokenizeConfig(RayRun):
             rule_names(self._rules())
         except ValueError as error:
             raise ConfigError(f"--rules: {error}") from error
-        try:
-            self.reading_options()
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-
-    def reading_options(self) -> ReadingOptions:
-        """Return what decides how files are read."""
-        return ReadingOptions(
-            columns=(*self.text_columns, *([self.id_column] if self.id_column else []), *self.keep_columns),
-            encoding=encoding_name(self.encoding),
-            delimiter="\t" if self.delimiter == "\\t" else self.delimiter,
-            quoting={"auto": None, "yes": True, "no": False}[self.quoting],
-            header=self.header,
-        )
 
     def _rules(self) -> tuple[str, ...]:
         if self.rules != AUTO:

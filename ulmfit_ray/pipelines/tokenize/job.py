@@ -7,7 +7,6 @@ incomplete and does only the shards that have no receipt. With a given vocabular
 shards, and there is no other.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,28 +15,26 @@ from ulmfit_ray.config import ConfigError
 from ulmfit_ray.corpus.units import CorpusFacts
 from ulmfit_ray.lifecycle import BadDocuments, Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
+from ulmfit_ray.pipelines.planning import Corpus, claimed_plan, look_at_input, planned_work
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards, run_phase
 from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.tokenize.counting import count_shards
-from ulmfit_ray.pipelines.tokenize.planning import Corpus, claimed_plan, look_at_input, planned_work
 from ulmfit_ray.pipelines.tokenize.subwords import claimed_model, given_model
 from ulmfit_ray.pipelines.tokenize.token_shards import WORK_RECEIPTS, TokenizeJob, numericalize_shard
 from ulmfit_ray.pipelines.tokenize.vocabulary import CountedTypes, count_types
-from ulmfit_ray.reporting.corpus import corpus_rows, print_corpus
+from ulmfit_ray.reporting.corpus import corpus_rows, print_corpus, warn_of_unknown
 from ulmfit_ray.reporting.progress import Bar, duration
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_dataset_manifest
 from ulmfit_ray.storage.model_directory import JOBS as MODEL_JOBS
 from ulmfit_ray.storage.plan import Plan, PlannedUnit, whole_units
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.receipts import Receipt, unknown_figures
 from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab
 
-UNKNOWN_WARNED = 0.2
-"""Part of the tokens that may be unknown without a warning."""
 COUNTED_TYPES = "work/types.json"
 """What phase 2 counted and vocab.json does not say."""
 
@@ -71,7 +68,8 @@ def _run(config: TokenizeConfig, corpus: Corpus | None, given: _Given, tokenizer
         return manifest
     assert corpus is not None
     if config.dry_run:
-        print_dry_run(config, planned_work(config, folder, corpus))
+        disk = "" if config.vocab else "; disk while it runs: about three times the result"
+        print_dry_run(config, planned_work(config, folder, corpus) + disk)
         return None
     plan = claimed_plan(config, folder, corpus)
     model = claimed_model(config, folder, plan, given.model)
@@ -88,14 +86,9 @@ def _run(config: TokenizeConfig, corpus: Corpus | None, given: _Given, tokenizer
 
 def _warn(config: TokenizeConfig, folder: Folder, manifest: Manifest, bad: BadDocuments) -> None:
     """Say so if documents could not be read, or if the vocabulary does not suit the text."""
-    if len(bad):
-        found = manifest.counts.num_documents + len(bad)
-        print(f"warning: {len(bad):,} of {found:,} documents cannot be read: see quarantine/", file=sys.stderr)
-        print(bad.named(folder), file=sys.stderr)
-    unknown = manifest.figures["unknown_rate"]
-    if unknown > UNKNOWN_WARNED:
-        remedy = "count one of its own (without --vocab)" if config.vocab else "raise --max-vocab or lower --min-freq"
-        print(f"warning: {unknown:.0%} of all tokens are not in the vocabulary: {remedy}", file=sys.stderr)
+    bad.warn(folder, manifest.counts.num_documents)
+    remedy = "count one of its own (without --vocab)" if config.vocab else "raise --max-vocab or lower --min-freq"
+    warn_of_unknown(manifest.figures["unknown_rate"], remedy)
 
 
 def _run_phases(
@@ -218,7 +211,6 @@ def _finish(
     """Check that nothing was lost on the way, write the manifest, and clear away what it makes superfluous."""
     if [receipt.num_tokens for receipt in counted] != [receipt.num_tokens for receipt in written]:
         raise RuntimeError(f"{folder.uri}: phases 1 and 3 counted different tokens; start afresh with --overwrite")
-    num_unknown = sum(receipt.num_unknown for receipt in written)
     manifest = Manifest(
         job="tokenize",
         vocab=types.vocab.fingerprint,
@@ -230,8 +222,7 @@ def _finish(
             "num_bytes": job.corpus.num_bytes,
             "seconds": round(sum(receipt.seconds for receipt in written), 3),
             **types.figures(),
-            "num_unknown": num_unknown,
-            "unknown_rate": round(num_unknown / max(1, sum(receipt.num_tokens for receipt in written)), 6),
+            **unknown_figures(written),
             **_text_bytes(written),
             **corpus_census(folder, written).figures(),
         },

@@ -1,11 +1,11 @@
-"""How the units of a plan become tasks."""
+"""How the units of a plan become tasks of reading."""
 
 from pathlib import Path
 
 from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile
 from ulmfit_ray.corpus.units import MIN_UNIT_BYTES, cut_into_units, units_of, units_table
-from ulmfit_ray.pipelines.tokenize.counting import tasks
+from ulmfit_ray.pipelines.reading import tasks
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import Plan, write_plan
 

@@ -1,7 +1,8 @@
-"""Before the first phase of tokenizing: the input as it is found, and the plan made of it."""
+"""Before a job reads raw text: the input as it is found, and the plan made of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import pyarrow.compute as pc
 
@@ -14,7 +15,7 @@ from ulmfit_ray.corpus.formats.table import detect_format
 from ulmfit_ray.corpus.limit import first_units
 from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, Unit, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
-from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
+from ulmfit_ray.pipelines.options import CorpusRun
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import Plan, read_plan, write_plan
 from ulmfit_ray.storage.receipts import read_receipts
@@ -30,10 +31,12 @@ class Corpus:
     facts: CorpusFacts
 
 
-def look_at_input(config: TokenizeConfig) -> Corpus:
+def look_at_input(config: CorpusRun) -> Corpus:
     """List the files, tell their format, check the columns; everything a person can get wrong is found here."""
     # What is planned has been looked into, and its files are not read again unless they have changed.
     plan = None if config.overwrite else read_plan(Folder(config.output))
+    # A plan that was made of another data set's shards is another job's, which is refused later.
+    plan = None if plan is None or plan.facts.corpus is None else plan
     is_new = plan is None
     try:
         listed = list_inputs(config.input)
@@ -80,11 +83,16 @@ def _planned(files: list[InputFile], plan: Plan) -> list[InputFile]:
     return [file for file in files if file.path in paths] or files
 
 
-def claimed_plan(config: TokenizeConfig, folder: Folder, corpus: Corpus) -> Plan:
-    """Return the plan that is there, checked against the input, or write one."""
+def claimed_plan(
+    config: CorpusRun, folder: Folder, corpus: Corpus, inputs: Mapping[str, str] = MappingProxyType({})
+) -> Plan:
+    """Return the plan that is there, checked against the input, or write one.
+
+    `inputs` are fingerprints of what else the result is made from.
+    """
     plan = read_plan(folder)
     if plan is None:
-        identity = to_dict(config, identity_only=True)
+        identity = to_dict(config, identity_only=True) | dict(inputs)
         table = units_table(corpus.units, corpus.files, hashes_of_ends(corpus.files))
         return write_plan(folder, table, identity=identity, corpus=corpus.facts.to_json())
     _check_classes(plan, corpus)
@@ -100,8 +108,8 @@ def _check_classes(plan: Plan, corpus: Corpus) -> None:
         raise ConfigError(f"{CLASSES} has changed since the plan was made: put it back, or use --overwrite")
 
 
-def planned_work(config: TokenizeConfig, folder: Folder, corpus: Corpus) -> str:
-    """Return what --dry-run says."""
+def planned_work(config: CorpusRun, folder: Folder, corpus: Corpus) -> str:
+    """Return how much there is to do, for --dry-run."""
     plan = None if config.overwrite else read_plan(folder)
     if plan is None:
         num_files, num_units, num_done = corpus.facts.num_files, sum(1 for _ in corpus.units), 0
@@ -109,5 +117,4 @@ def planned_work(config: TokenizeConfig, folder: Folder, corpus: Corpus) -> str:
         num_files = len(pc.unique(plan.table["path"]))
         num_units, num_done = len(plan.units), len(read_receipts(folder, plan.fingerprint))
     what = f"the first {config.limit:,} documents, of " if config.limit else ""
-    work = f"{what}{num_files:,} files in {num_units:,} units, {num_done:,} shards written"
-    return work if config.vocab else f"{work}; disk while it runs: about three times the result"
+    return f"{what}{num_files:,} files in {num_units:,} units, {num_done:,} shards written"

@@ -1,0 +1,68 @@
+"""What `embed` and `classify` say of themselves, and what they read: the two sides of the road in job.py."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from ulmfit_ray.lifecycle import Outcome
+from ulmfit_ray.pipelines.attempts import Phase
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.model_directory import ModelDirectory
+from ulmfit_ray.storage.plan import Plan, PlannedUnit
+from ulmfit_ray.storage.receipts import Receipt
+
+MakeRows = Callable[[pa.Table, np.ndarray, Sequence[Sequence[np.ndarray]]], pa.Table]
+"""(columns of a token shard, its documents' lengths (N,), their ids in the order of the text) -> the shard made of it.
+
+The ids are those of each model; or one list of documents for all models, if they have a common vocabulary."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodingVerb:
+    """What one verb adds to the common road."""
+
+    name: str
+    models: Sequence[ModelDirectory]
+    inputs: Mapping[str, str]
+    """Fingerprints of the weights, by name."""
+    load: Callable[[], MakeRows]
+    """Loads the models, in each actor once."""
+    facts: Mapping[str, Any]
+    """What config.json says beside the config."""
+    pooling: str | None = None
+    """What the manifest says of it."""
+    figures: Callable[[Folder], Mapping[str, object]] = lambda folder: {}
+    """Own rows of the closing summary."""
+
+
+class Source(Protocol):
+    """Where the documents come from: a token dataset, or raw text."""
+
+    inputs: Mapping[str, str]
+    """Fingerprints of what is read, by name."""
+    vocab: str
+    """Fingerprint of the (first) model's vocabulary, and below of its tokenizer."""
+    tokenizer: str
+
+    def work(self, folder: Folder) -> str:
+        """Return how much there is to do, for --dry-run."""
+
+    def claimed_plan(self, folder: Folder, inputs: Mapping[str, str]) -> Plan:
+        """Return the plan that is there, or write one; `inputs` are the fingerprints of all that is read."""
+
+    def place_of(self, plan: Plan, unit: PlannedUnit) -> str:
+        """Return the file that a unit is made from."""
+
+    def outcomes(
+        self, phase: Phase, verb: EncodingVerb, plan: Plan, pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]
+    ) -> Iterator[Outcome]:
+        """Make the missing shards on Ray, and yield what became of each, as they come."""
+
+    def check(self, receipts: Sequence[Receipt]) -> None:
+        """Raise RuntimeError unless all documents are there."""
+
+    def figures(self, receipts: Sequence[Receipt]) -> dict[str, Any]:
+        """Return what the manifest says of the text that was read."""
