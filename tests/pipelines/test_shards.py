@@ -127,3 +127,30 @@ def test_tracebacks_of_an_earlier_run_go_when_their_shards_are_made(phase: Phase
     with pytest.raises(RuntimeError, match="1 units failed"):
         run(phase, lambda shard: Outcome(shard=shard, receipt=make(phase, [], shard)) if shard == "a" else None)
     assert folder.names("failed") == ["b.txt"]
+
+
+def test_what_is_lost_with_nodes_is_run_again_as_long_as_others_are_made(phase: Phase) -> None:
+    calls: list[str] = []
+
+    def one_in_each_pass(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
+        yield Outcome(shard=pending[-1].stem, receipt=make(phase, calls, pending[-1].stem))
+
+    names = [f"part-{number:07d}" for number in range(9)]
+    result = run_phase(phase, whole_units(names), one_in_each_pass, lambda unit: unit.stem)
+    assert [receipt.shard for receipt in result.receipts] == names
+    assert calls == names[::-1]
+
+
+def test_a_unit_is_given_up_when_it_has_failed_twice_or_nothing_is_made_any_more(phase: Phase) -> None:
+    tried: list[str] = []
+
+    def fail_or_lose(shard: str) -> Outcome | None:
+        tried.append(shard)
+        return Outcome(shard="failing-00001", receipt=None, problem="broken") if shard == "failing" else None
+
+    with pytest.raises(RuntimeError, match="2 units failed") as caught:
+        run(phase, fail_or_lose, ["failing", "lost"])
+    assert "failing-00001 (from source of failing): broken" in str(caught.value)
+    assert "lost (from source of lost): no reason is known" in str(caught.value)
+    # Three passes in which it ends its worker, and one in which that is said.
+    assert (tried.count("failing"), tried.count("lost")) == (2, 4)

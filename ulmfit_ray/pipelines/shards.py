@@ -6,6 +6,7 @@ attempts.py has what happens on a worker; one bad shard does not end the job.
     receipts on disk -> pending units -> groups -> map_batches -> outcomes -> tally -> receipts on disk, read again
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,7 +17,7 @@ import ray.data
 from ray.data import ActorPoolStrategy
 
 from ulmfit_ray.lifecycle import Outcome, Tally
-from ulmfit_ray.pipelines.attempts import Phase, attempt
+from ulmfit_ray.pipelines.attempts import STARTS, Phase, attempt
 from ulmfit_ray.pipelines.runtime import blocks_as_they_come, cluster_cpus
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.progress import Bar
@@ -32,6 +33,8 @@ TASK_BYTES, TASKS_PER_CPU = 8 << 20, 4
 cluster gets so many tasks at least."""
 FOR_EVER = -1
 """Ray's retries of tasks and actors whose worker died; attempts.py has the limit."""
+FAILURES = 2
+"""How often a shard may fail before its unit is given up; each time the work was tried three times."""
 RECEIPT_TYPE = pa.struct(
     [
         ("plan", pa.string()),
@@ -79,8 +82,10 @@ Dataflow = Callable[[Sequence[PlannedUnit], dict[str, Receipt]], Iterator[Outcom
 def run_phase(
     phase: Phase, units: Sequence[PlannedUnit], dataflow: Dataflow, source_of: Callable[[PlannedUnit], str]
 ) -> PhaseResult:
-    """Run what is pending, and once more what is still missing; return the receipts of all units.
+    """Run what is pending, and again what is still missing; return the receipts of all units.
 
+    A unit is given up when it has failed twice. One that has no outcome was lost with its worker or node: it is run
+    again as long as others get made, and then until it must have been counted as one that ends its workers.
     At the end the receipts are listed, so that only what is really there counts, and those that no outcome brought are
     read. `source_of` names the file that a unit is made from, for the message about a unit that cannot be made.
 
@@ -98,19 +103,31 @@ def run_phase(
     spans: list[tuple[float, float, int]] = []
     with Bar(phase.stage, total, "shards", done=num_found) as bar:
         tally = Tally(bar, folder, receipts.values(), phase.max_bad_fraction)
-        for _ in range(2):
-            for outcome in dataflow(pending, receipts) if pending else ():
+        failures: Counter[str] = Counter()
+        passes_in_vain = 0
+        while pending and passes_in_vain <= STARTS:
+            num_before = len(receipts)
+            for outcome in dataflow(pending, receipts):
                 tally.add(outcome)
-                if outcome.receipt is not None:
-                    receipts[outcome.shard] = outcome.receipt
-                    spans += [(outcome.began, outcome.ended, outcome.receipt.num_tokens)] if outcome.ended else []
-            pending = pending_units(units, receipts)
+                if outcome.receipt is None:
+                    failures[outcome.shard] += 1
+                    continue
+                receipts[outcome.shard] = outcome.receipt
+                spans += [(outcome.began, outcome.ended, outcome.receipt.num_tokens)] if outcome.ended else []
+            passes_in_vain = 0 if len(receipts) > num_before else passes_in_vain + 1
+            given_up = _units_of(shard for shard, number in failures.items() if number >= FAILURES)
+            pending = [unit for unit in pending_units(units, receipts) if unit.stem not in given_up]
         receipts = read_receipts(folder, phase.plan, phase.where, known=receipts)
         missing = pending_units(units, receipts)
         _forget_failures(folder, missing)
         tally.finish(folder, {unit.stem: source_of(unit) for unit in missing})
     done = [receipts[shard] for unit in units for shard in shards_of(unit, receipts) or ()]
     return PhaseResult(done, num_found, _rate(spans, done), _core_seconds(spans))
+
+
+def _units_of(shards: Iterable[str]) -> set[str]:
+    """Return the stems of the units that shards are of: part-0000001-00003 is of part-0000001, as is that itself."""
+    return {stem for shard in shards for stem in (shard, shard.rpartition("-")[0])}
 
 
 def _forget_failures(folder: Folder, missing: Sequence[PlannedUnit]) -> None:

@@ -137,7 +137,11 @@ def _dataflow(
     pool: Pool,
     tokenizer_cpus: int,
 ) -> Iterator[Outcome]:
-    """(read) | tokenize | score: yield an outcome for each missing shard, as they come."""
+    """(read) | tokenize | score: yield an outcome for each missing shard, as they come.
+
+    Ray must not retry a tokenizer, for then it does not make rows again that are lost with a node either: the actors
+    that wait for such rows may have all CPUs that are left. Shards that are lost come in the next pass.
+    """
     yield from outcomes(
         texts.map_batches(
             partial(tokenize_texts, phase=phase, job=job),
@@ -145,7 +149,7 @@ def _dataflow(
             batch_format="pyarrow",
             num_cpus=tokenizer_cpus,
             compute=TaskPoolStrategy(ANY_NUMBER if tokenizer_cpus else 1),
-            max_retries=FOR_EVER,
+            max_retries=0,
         ).map_batches(
             _TextActor,
             fn_constructor_kwargs={"phase": phase, "make_work": make_work},

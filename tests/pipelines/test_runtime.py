@@ -1,0 +1,43 @@
+"""What is said when a cluster is short of resources, and in which session; Ray's answers are made up."""
+
+import time
+
+import pytest
+import ray
+
+from ulmfit_ray.pipelines import runtime
+from ulmfit_ray.pipelines.options import RayOptions
+
+LACK = "waiting: the encoder pool needs 2 CPUs and 1 GPUs; there are 1 and 0"
+
+
+def output_while_nodes_go(options: RayOptions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> str:
+    resources = {"CPU": 2.0, "GPU": 1.0}
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(runtime, "LINE_SECONDS", 0.01)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    with runtime.watched_resources(options, num_cpus=2, num_gpus=1, what="the encoder pool"):
+        time.sleep(0.1)
+        assert capsys.readouterr().out == ""
+        resources = {"CPU": 1.0}
+        time.sleep(0.5)
+        said: str = capsys.readouterr().out
+        resources = {"CPU": 2.0, "GPU": 1.0}
+        time.sleep(0.1)
+        capsys.readouterr()
+        time.sleep(0.1)
+        assert capsys.readouterr().out == ""
+    return said
+
+
+def test_a_lack_is_said_on_a_cluster_while_it_lasts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    said = output_while_nodes_go(RayOptions(address="somewhere:6379"), monkeypatch, capsys)
+    assert set(said.splitlines()) == {LACK}
+
+
+def test_nothing_is_watched_in_a_session_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert output_while_nodes_go(RayOptions(), monkeypatch, capsys) == ""
