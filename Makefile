@@ -70,7 +70,8 @@ $(FASTAI)/.installed:
 	$(FASTAI)/bin/pip install --quiet --disable-pip-version-check fastai==2.8.12 spacy==3.8.18
 	touch $@
 
-# The last six need the data sets that lie beside the repository, and minutes; the job's own peer is fastai.
+# The last eight need the data sets that lie beside the repository, and minutes, the reviews' recipe an hour; the job's
+# own peer is fastai.
 bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/train_lm.py --keep-memory
@@ -80,6 +81,7 @@ bench: quickstart $(FASTAI)/.installed
 		--steps 1392
 	$(BIN)/python benchmarks/train_overhead.py
 	$(BIN)/python benchmarks/tokenization.py
+	$(BIN)/python benchmarks/long_documents.py
 	$(BIN)/python benchmarks/object_store.py
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/tokenization.py --input $(DATA)/imdb/train.csv.gz --documents 25000
@@ -87,6 +89,8 @@ bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/tokenize_memory.py --input $(REVIEWS)
 	$(BIN)/python benchmarks/recipes.py human_numbers --data $(DATA)/human_numbers
 	$(BIN)/python benchmarks/recipes.py wikitext2 --data $(DATA)/wikitext-2
+	$(BIN)/python benchmarks/recipes.py imdb_small --data $(DATA)/imdb --work build/imdb_small
+	$(BIN)/python benchmarks/classify.py --model build/imdb_small/classifier-0 --tokens build/imdb_small/test.csv.tokens
 
 clean:
 	rm -rf build $(VENV) $(FASTAI)

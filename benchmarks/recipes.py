@@ -100,8 +100,7 @@ def wikitext2(data: Path, work: Path) -> dict[str, Any]:
     train, valid, test = tokenized("wikitext2", files, work, min_freq=1)
     model, config = work / "small", CONFIGS / "wikitext2" / "pretrain_small.toml"
     ulmfit("pretrain", config, "--tokens", train, "--valid", valid, "--output", model)
-    rows = map(json.loads, (model / "training_log.jsonl").read_text().splitlines())
-    result: dict[str, Any] = {"minutes": round(sum(row["seconds"] for row in rows) / 60, 1), **figures(model)}
+    result: dict[str, Any] = {"minutes": training_minutes(model), **figures(model)}
     for name, tokens, columns in (("validation", valid, 10), ("test", test, 1)):
         scores = work / f"{name}.json"
         evaluate("lm", "--model", model, "--tokens", tokens, "--columns", columns, "--output", scores)
@@ -123,26 +122,25 @@ def seed_of_imdb(work: Path, train: Path, test: Path, seed: int) -> dict[str, An
     """Return the figures of all systems on the test reviews, and the minutes of each step."""
     configs, model = CONFIGS / "imdb_small", work / f"lm-{seed}"
     result: dict[str, Any] = {"seed": seed}
-    began = time.monotonic()
     ulmfit("pretrain", configs / "pretrain.toml", "--tokens", train, "--output", model, "--seed", seed)
-    result["language_model_minutes"] = minutes_since(began)
+    result["language_model_minutes"] = training_minutes(model)
     for name, options in (("from_scratch", ("--from-scratch",)), ("classifier", ())):
         output, scores = work / f"{name}-{seed}", work / f"{name}-{seed}.json"
-        began = time.monotonic()
         command = ["--model", model, "--tokens", train, "--output", output, "--seed", seed, *options]
         ulmfit("train-classifier", configs / "classifier.toml", *command)
-        result[f"{name}_minutes"] = minutes_since(began)
+        result[f"{name}_minutes"] = training_minutes(output)
         began = time.monotonic()
         evaluate("classifier", "--model", output, "--tokens", test, "--output", scores)
-        result["evaluation_minutes"] = minutes_since(began)
+        result["evaluation_minutes"] = round((time.monotonic() - began) / 60, 1)
         systems = json.loads(scores.read_text())["systems"]
         result[name] = systems[output.name]
     return result | {"word_pairs": systems["TF-IDF, words and pairs"], "mean_of_both": systems["mean of both"]}
 
 
-def minutes_since(began: float) -> float:
-    """Return minutes since a moment of time.monotonic()."""
-    return round((time.monotonic() - began) / 60, 1)
+def training_minutes(model: Path) -> float:
+    """Return the minutes of a model's steps and validations, those of a run that was interrupted, too."""
+    rows = map(json.loads, (model / "training_log.jsonl").read_text().splitlines())
+    return round(sum(row["seconds"] for row in rows) / 60, 1)
 
 
 def main() -> None:

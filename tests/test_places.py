@@ -27,6 +27,13 @@ def test_local_places_are_made_absolute_and_nothing_else(tmp_path: Path, monkeyp
     assert config.name == "n"
 
 
+@pytest.mark.parametrize("given", ["a/m", "./a/m", "a/../a/m/"])
+def test_an_output_that_is_read_too_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"--output and --input are both {tmp_path}/a/m: name another output"):
+        settled(parsed("--input", "other", given, "--output", "a/m", "--name", "n"))
+
+
 @dataclass(frozen=True)
 class Inner:
     model: str | None = "m"

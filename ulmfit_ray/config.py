@@ -278,13 +278,14 @@ def differences(
 ) -> list[str]:
     """Return "field: old -> new" for each identity field that differs from a previous job's resolved config.
 
-    A field that the previous job did not know, because it was of an earlier version, had its default.
+    A field that the previous job did not know, because it was of an earlier version, had its default; and one value
+    is the same as a list of it, as some fields take several values now.
     """
     before = flatten(defaults or {}) | flatten(previous)
     return [
         f"{name}: {before.get(name)!r} -> {value!r}"
         for name, value in sorted(flatten(identity).items())
-        if before.get(name) != value
+        if before.get(name) != value and [before.get(name)] != value
     ]
 
 

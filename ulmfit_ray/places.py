@@ -1,6 +1,7 @@
 """The paths and URIs in a config: made absolute, and looked at before any work."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -22,8 +23,8 @@ def settled(config: Config, table: str = "") -> Config:
     Workers have other working directories. `table` stands in front of the names of its options ("tokenizer.").
 
     Raises:
-        ConfigError: a path is relative in a submitted job, whose working directory Ray deletes; or there is no such
-            bucket, or we may not use it.
+        ConfigError: a path is relative in a submitted job, whose working directory Ray deletes; there is no such
+            bucket, or we may not use it; or the output is also an input.
         ConnectionError: a store does not answer.
     """
     changes: dict[str, Any] = {}
@@ -35,7 +36,19 @@ def settled(config: Config, table: str = "") -> Config:
             changes[item.name] = tuple(_settled_place(name, place) for place in value)
         elif item.name in PLACES and value is not None:
             changes[item.name] = _settled_place(name, value)
+    if not table:
+        _refuse_output_among(changes)
     return replace(config, **changes)  # type: ignore[type-var]
+
+
+def _refuse_output_among(places: Mapping[str, Any]) -> None:
+    """Raise ConfigError if the output is also something that is read: --overwrite would delete it."""
+    for name, value in places.items():
+        given = value if isinstance(value, tuple) else (value,)
+        if name != "output" and places.get("output") in given:
+            raise ConfigError(
+                f"--output and --{name.replace('_', '-')} are both {places['output']}: name another output"
+            )
 
 
 def _settled_place(name: str, place: str) -> str:

@@ -73,6 +73,7 @@ def test_scores_and_features_are_those_of_the_plain_computation(head: Classifier
 def test_a_score_is_the_same_to_the_last_bit_in_whatever_company(
     head: ClassifierHead, documents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(classifier, "BLOCK", 20)
     scorer = DocumentScorer(random_classifier(head, SHAPE))
     alone = np.concatenate([scorer.score([document]).probabilities for document in documents])
     order = np.random.default_rng(3).permutation(len(documents))

@@ -1,10 +1,19 @@
-"""How the units of a plan become tasks of reading."""
+"""How the units of a plan become tasks of reading, and what becomes of a file that cannot be read to its end."""
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
+from ulmfit_ray.corpus.documents import Columns
+from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.formats.table import make_format
 from ulmfit_ray.corpus.listing import InputFile
-from ulmfit_ray.corpus.units import MIN_UNIT_BYTES, cut_into_units, units_of, units_table
+from ulmfit_ray.corpus.reading import StreamedText
+from ulmfit_ray.corpus.units import MIN_UNIT_BYTES, CorpusFacts, Piece, Unit, cut_into_units, units_of, units_table
+from ulmfit_ray.pipelines import reading
+from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.reading import tasks
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import Plan, write_plan
@@ -35,3 +44,64 @@ def test_only_pending_units_are_in_tasks_with_the_parts_that_are_done(tmp_path: 
     assert streamed["finished_parts"].to_pylist() == [[0, 2]]
     assert others["unit"].to_pylist() == [0, 0, 4]
     assert others["finished_parts"].to_pylist() == [[], [], []]
+
+
+FACTS = CorpusFacts(
+    format="lines", options=ReadingOptions(), columns=Columns(), num_files=1, num_bytes=9, text_bytes=36, unit_bytes=9
+)
+NUM_PARTS = 5
+Fault = Callable[[int], None]
+"""Is told which part is about to be read."""
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], list[tuple[int | None, str]]]:
+    """Reads a file of five parts; returns of each row that goes on its part and the problem."""
+    phase = Phase(job="tokenize", stage="1", output=str(tmp_path), plan="p")
+    unit = Unit(7, (Piece("in.gz", "in.gz", 0, 9, 9),), is_streamed=True)
+    monkeypatch.setattr(reading.time, "sleep", lambda seconds: None)
+
+    def run(fault: Fault) -> list[tuple[int | None, str]]:
+        def stream(*arguments: object) -> Iterator[StreamedText]:
+            for part in range(NUM_PARTS):
+                fault(part)
+                yield StreamedText(part, 0, [], b"text", is_last=part == NUM_PARTS - 1)
+
+        monkeypatch.setattr(reading, "stream_shards", stream)
+        rows = reading._read_streamed(phase, FACTS, unit, set())
+        return [(None if row.streamed is None else row.streamed.part, row.problem or "") for row in rows]
+
+    return run
+
+
+def test_a_shard_that_ends_its_reader_again_and_again_is_told_wherever_it_lies_in_the_file(read) -> None:
+    def die(part: int) -> None:
+        if part == 2:
+            os._exit(1)
+
+    for _ in range(3):
+        child = os.fork()
+        if not child:
+            read(die)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] != 0
+    *before, told = read(lambda part: None)
+    assert before == [(0, ""), (1, "")]
+    assert told == (None, "it ended its worker 3 times (killed, out of memory, or crashed), while the file was read")
+
+
+def test_errors_count_from_the_last_shard_on(read) -> None:
+    failures = [0] * NUM_PARTS
+
+    def twice(part: int) -> None:
+        failures[part] += 1
+        if failures[part] in (1, 2) and part in (1, 3, 4):
+            raise ConnectionError(f"part {part}")
+
+    assert read(twice) == [(part, "") for part in range(NUM_PARTS)]
+
+    def always(part: int) -> None:
+        if part == 3:
+            raise ConnectionError("gone")
+
+    assert read(always) == [(0, ""), (1, ""), (2, ""), (None, "ConnectionError: gone")]

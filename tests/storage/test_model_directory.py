@@ -54,7 +54,7 @@ def test_everything_that_was_written_is_read_back(folder: Folder, tmp_path: Path
     assert (directory.tokenizer, read_job(directory.folder).verb) == ({"kind": "spacy"}, "pretrain")
     assert directory.manifest.vocab == "v" * 64
     with directory.weights() as path:
-        assert directory.fingerprint == sha256_file(path)
+        assert directory.manifest.files["model.safetensors"] == sha256_file(path)
     assert folder.read_bytes("training_log.jsonl") == b'{"step": 1}\n{"step": 2}\n'
     assert folder.read_bytes("README.md") == b"# A model\n"
 
@@ -63,6 +63,24 @@ def test_the_manifest_has_the_hash_of_every_other_file(folder: Folder, tmp_path:
     manifest = write(folder, tmp_path)
     assert manifest.files == {name: folder.sha256(name) for name in folder.names() if name != "manifest.json"}
     assert len(manifest.files) == 6
+
+
+def test_the_same_weights_with_another_meaning_are_another_model(folder: Folder, tmp_path: Path) -> None:
+    head = ClassifierHead(objective="single-label", labels=("neg", "pos"))
+    variants = [
+        MODEL,
+        replace(MODEL, direction="backward"),
+        replace(MODEL, pooling="last"),
+        replace(MODEL, head=head),
+        replace(MODEL, head=replace(head, labels=("pos", "neg"))),
+        replace(MODEL, head=replace(head, objective="multi-label")),
+    ]
+    found = []
+    for model in [*variants, replace(MODEL, precision="bfloat16")]:
+        write(folder, tmp_path, model=model)
+        found.append(ModelDirectory(folder.uri).fingerprint)
+    assert len(set(found)) == len(variants)
+    assert found[-1] == found[0]
 
 
 def test_a_tokenizers_own_model_is_kept_beside_it_and_hashed(folder: Folder, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A file that can only be read from the front is read by one task, and its shards'
 Of any other unit only its place goes on, and whoever makes the shard reads it.
 """
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -132,10 +133,14 @@ def _read_units(group: pa.Table, phase: Phase, corpus: CorpusFacts) -> Iterator[
 
 
 def _read_streamed(phase: Phase, corpus: CorpusFacts, unit: Unit, finished: set[int]) -> Iterator[ShardText]:
-    """Yield the missing shards of a file that is read from its front; after an error it is read again."""
-    next_part, problem = 0, ""
-    for number in range(ATTEMPTS):
-        time.sleep(number)
+    """Yield the missing shards of a file that is read from its front; after an error it is read again.
+
+    Errors count from the last shard on: a file that is read for hours may see several.
+    """
+    next_part, num_errors, problem = 0, 0, ""
+    while num_errors < ATTEMPTS:
+        time.sleep(num_errors)
+        before = next_part
         try:
             for streamed in _streamed(phase, corpus, unit):
                 if streamed.part >= next_part:
@@ -147,6 +152,7 @@ def _read_streamed(phase: Phase, corpus: CorpusFacts, unit: Unit, finished: set[
             break
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
+            num_errors = 1 if next_part > before else num_errors + 1
         else:
             return
     # The shards before this place are good; the next stage puts the failure where all failures go.
@@ -154,14 +160,14 @@ def _read_streamed(phase: Phase, corpus: CorpusFacts, unit: Unit, finished: set[
 
 
 def _streamed(phase: Phase, corpus: CorpusFacts, unit: Unit) -> Iterator[StreamedText]:
-    """Yield a file's shards. What is counted is a worker that ends before the next shard is there.
+    """Yield a file's shards. What is counted is a worker that ends before the next shard is there, for each shard.
 
     Between two shards the reader waits for the tokenizers, for hours perhaps: a node that is lost then says nothing
     about the file.
     """
     shards = stream_shards(unit.pieces[0], corpus.file_format(), corpus.columns, corpus.unit_bytes)
-    while True:
-        with counted_start(phase, f"{unit.stem}-reader"):
+    for part in itertools.count():
+        with counted_start(phase, f"{unit.stem}-{part:05d}-reader"):
             streamed = next(shards, None)
         if streamed is None:
             return

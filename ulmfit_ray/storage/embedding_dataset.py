@@ -30,7 +30,7 @@ class EmbeddingDataset(ParquetDataset):
     def check_model(self, fingerprint: str, model_uri: str) -> None:
         """Raise ValueError if queries would be encoded by another model than the documents were."""
         if self.manifest.model != fingerprint:
-            raise ValueError(f"{self.folder.uri} was not made by {model_uri}: their weights' fingerprints differ")
+            raise ValueError(f"{self.folder.uri} was not made by {model_uri}: their fingerprints differ")
 
     @property
     def blocks(self) -> list[Block]:

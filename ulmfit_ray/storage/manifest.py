@@ -96,7 +96,7 @@ class Manifest:
     plan: str | None = None
     """Of a data set: the fingerprint that its receipts carry."""
     model: str | None = None
-    """Of embeddings and predictions: the fingerprint of the weights that made them; of several models joined by "+"."""
+    """Of embeddings and predictions: the fingerprint of the model that made them; of several joined by "+"."""
     pooling: str | None = None
     """Of embeddings: how outputs became vectors; "head": they are inputs of the last block of a classifier's head."""
     totals: Totals | None = None

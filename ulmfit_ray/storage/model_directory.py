@@ -1,5 +1,6 @@
 """The model directory: everything needed to use a model, nothing pickled, the manifest last."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,8 +43,16 @@ class ModelDirectory:
 
     @property
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the weights."""
-        return self.manifest.files["model.safetensors"]
+        """Return a SHA-256 of the weights and of what they mean: the direction of reading, the pooling, the labels."""
+        head = self.description.head
+        meaning = {
+            "weights": self.manifest.files["model.safetensors"],
+            "direction": self.description.direction,
+            "pooling": self.description.pooling,
+            "objective": head.objective if head else "",
+            "labels": head.labels if head else (),
+        }
+        return hashlib.sha256(to_json_bytes(meaning)).hexdigest()
 
     def check_tokens(self, vocab_fingerprint: str, tokens_uri: str, *, or_text: bool = False) -> None:
         """Raise ValueError if token ids of another vocabulary are about to be fed to this model.

@@ -16,6 +16,8 @@ from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.pipelines.encode import classify, embed
 from ulmfit_ray.pipelines.encode.config import ClassifyConfig, EmbedConfig
 from ulmfit_ray.pipelines.encode.over_text import TextSource
+from ulmfit_ray.pipelines.encode.over_tokens import OverTokens
+from ulmfit_ray.pipelines.encode.verb import UnchangedModels
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.plan import write_plan
 from ulmfit_ray.storage.receipts import Receipt
@@ -63,6 +65,53 @@ def test_tokens_of_other_words_are_refused_with_both_ways_out(model: str, tokens
     told = refused(model, tokens)
     assert "does not fit model" in told
     assert told.endswith(f"ulmfit-ray tokenize ... --vocab {model}, or give the raw text")
+
+
+def test_options_that_name_nothing_or_a_model_twice_are_refused(model: str, text: str) -> None:
+    assert refused(model) == "--input needs a token dataset, or at least one file, folder, glob or URI of raw text"
+    with pytest.raises(ConfigError, match="--model names a classifier twice: its probabilities would count double"):
+        ClassifyConfig(model=(model, model), input=(text,), output="out")
+
+
+def test_an_output_that_was_begun_with_one_input_is_gone_on_with_by_the_same_as_a_list(
+    model: str, tokens: str, tmp_path: Path
+) -> None:
+    config = ClassifyConfig(model=(model,), input=(tokens,), output=str(tmp_path / "out"))
+    folder, _ = claim_output("classify", config)
+    written = folder.read_json("config.json")
+    assert written["job"]["input"] == [tokens]
+    written["job"]["input"] = tokens
+    folder.publish_json(written, "config.json")
+    claim_output("classify", config)
+    with pytest.raises(ConfigError, match="belongs to another config"):
+        claim_output("classify", replace(config, input=(f"{tokens}-other",)))
+
+
+def test_models_of_several_vocabularies_are_told_to_take_raw_text(model: str, tokens: str, tmp_path: Path) -> None:
+    ones = np.ones(len(SPECIAL_TOKENS) + 1, np.int64)
+    shape = Architecture(vocab_size=len(ones), embedding_dim=4, hidden_size=6, num_layers=1)
+    vocab = Vocab([*SPECIAL_TOKENS, "more"], ones, ones, num_documents=9, num_tokens=99)
+    tokenizer = make_tokenizer(TokenizerSettings(kind="whitespace", rules=NONE)).to_json()
+    other = write_classifier(tmp_path / "other", random_classifier(SENTIMENT, shape), vocab, tokenizer)
+    with pytest.raises(ConfigError, match="these models have several: give the raw text"):
+        classify.run(ClassifyConfig(model=(model, other), input=(tokens,), output=str(tmp_path / "out")))
+
+
+def test_a_model_that_is_made_again_while_an_actor_starts_makes_no_shard(model: str) -> None:
+    def rows(*shard: object) -> str:
+        return "rows"
+
+    uri, seen = model, ModelDirectory(model).fingerprint
+    assert UnchangedModels(lambda: rows, {uri: seen})(None, None, []) == "rows"
+    with pytest.raises(RuntimeError, match=f"model {model} has changed since this job began"):
+        UnchangedModels(lambda: rows, {uri: "another"})(None, None, [])
+
+
+def test_tokens_that_are_made_again_while_an_actor_starts_make_no_shard(tokens: str) -> None:
+    config = ClassifyConfig(model=("m",), input=(tokens,), output="out")
+    work = OverTokens(lambda: None, config, tokens=tokens, fingerprint="another", plan="p")
+    with pytest.raises(RuntimeError, match=f"tokens {tokens} have changed since this job began"):
+        work("part-0000000")
 
 
 def test_a_token_dataset_among_other_inputs_is_refused(model: str, tokens: str, text: str) -> None:

@@ -18,6 +18,11 @@ class EncodingRun(CorpusRun):
     """Of raw text: put `xxfld n` in front of each field (auto: if the model's tokenizer does)."""
     actors: Actors = operational(default_factory=Actors)
 
+    def __post_init__(self) -> None:
+        CorpusRun.__post_init__(self)
+        if not self.input:
+            raise ConfigError("--input needs a token dataset, or at least one file, folder, glob or URI of raw text")
+
     def about_text(self) -> list[str]:
         """Return the options given that say something of raw text, as a person writes them."""
         return CorpusRun.about_text(self) + (["--mark-fields"] if self.mark_fields != "auto" else [])
@@ -59,3 +64,5 @@ class ClassifyConfig(EncodingRun):
         EncodingRun.__post_init__(self)
         if not self.model:
             raise ConfigError("--model needs the directory of at least one classifier")
+        if len(set(self.model)) < len(self.model):
+            raise ConfigError("--model names a classifier twice: its probabilities would count double")

@@ -60,6 +60,10 @@ def token_input(config: EncodingRun, models: Sequence[ModelDirectory]) -> TokenD
     if config.about_text():
         raise ConfigError(f"{config.about_text()[0]} is for raw text, and --input {ours[0]} is not: leave it out")
     tokens = TokenDataset(ours[0])
+    if len({model.manifest.vocab for model in models}) > 1:
+        raise ConfigError(
+            f"--input {ours[0]} has the tokens of one vocabulary, and these models have several: give the raw text"
+        )
     for model in models:
         model.check_tokens(tokens.manifest.vocab, ours[0], or_text=True)
     return tokens
@@ -79,7 +83,7 @@ def _run(config: EncodingRun, verb: EncodingVerb, source: Source) -> Manifest | 
     inputs = {**source.inputs, **verb.inputs}
     folder, manifest = claim_output(verb.name, config, inputs=inputs, facts=verb.facts)
     if manifest is not None:
-        print_summary("complete, nothing to do", _summary(folder, manifest, verb))
+        print_summary("complete, nothing to do", _summary(folder, manifest))
         return manifest
     if config.dry_run:
         print_dry_run(config, source.work(folder))
@@ -102,7 +106,7 @@ def _run(config: EncodingRun, verb: EncodingVerb, source: Source) -> Manifest | 
     folder.delete("started")
     for name in ("", "shards", "done", "quarantine"):
         folder.sweep(name)
-    print_summary(verb.name, _summary(folder, manifest, verb, {"shards found done": made.num_found}))
+    print_summary(verb.name, _summary(folder, manifest, {"shards found done": made.num_found}, verb.figures(folder)))
     _warn(folder, manifest, made.receipts)
     shards = f"{folder.uri}/shards"
     print(f'open it: pandas.read_parquet("{shards}") or polars.read_parquet("{shards}/*.parquet")')
@@ -133,7 +137,10 @@ def _warn(folder: Folder, manifest: Manifest, receipts: Sequence[Receipt]) -> No
 
 
 def _summary(
-    folder: Folder, manifest: Manifest, verb: EncodingVerb, found: Mapping[str, object] | None = None
+    folder: Folder,
+    manifest: Manifest,
+    found: Mapping[str, object] | None = None,
+    of_verb: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     counts, figures = manifest.counts, manifest.figures
     of_text: dict[str, object] = {}
@@ -145,7 +152,7 @@ def _summary(
         **of_text,
         "shards": counts.num_shards,
         **(found or {}),
-        **verb.figures(folder),
+        **(of_verb or {}),
         "tokens per second": figures["tokens_per_second"],
         "output": folder.uri,
     }

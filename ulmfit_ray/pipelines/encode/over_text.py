@@ -93,7 +93,7 @@ class TextSource:
         # How many shards a streamed file has is not known before its end.
         num_shards = max(len(pending), corpus.text_bytes // corpus.unit_bytes)
         pool = actor_pool(self._config, num_shards, tokenizer_cpus=tokenizer_cpus)
-        make_work = partial(OverText, verb.load, self._config, self._of_models)
+        make_work = partial(OverText, verb.load_unchanged, self._config, self._of_models)
         with (
             blocks_of(BLOCK_BYTES),
             watched_resources(

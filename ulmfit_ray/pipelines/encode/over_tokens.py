@@ -58,7 +58,14 @@ class TokenSource:
         yield from map_shards_in_actors(
             phase,
             pending,
-            partial(OverTokens, verb.load, self._config, self._tokens.folder.uri, plan.fingerprint),
+            partial(
+                OverTokens,
+                verb.load_unchanged,
+                self._config,
+                tokens=self._tokens.folder.uri,
+                fingerprint=self._tokens.fingerprint,
+                plan=plan.fingerprint,
+            ),
             pool=pool.strategy,
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,
@@ -80,12 +87,23 @@ class TokenSource:
 class OverTokens:
     """The work of an actor."""
 
-    def __init__(self, load: Callable[[], MakeRows], config: EncodingRun, tokens: str, plan: str) -> None:
+    def __init__(
+        self, load: Callable[[], MakeRows], config: EncodingRun, *, tokens: str, fingerprint: str, plan: str
+    ) -> None:
         self._plan, self._tokens = plan, TokenDataset(tokens)
+        self._has_changed = self._tokens.fingerprint != fingerprint
         self._maker = ShardMaker(load, config)
 
     def __call__(self, shard: str) -> Receipt:
-        """Make and commit the shard of one token shard."""
+        """Make and commit the shard of one token shard.
+
+        Raises:
+            RuntimeError: the token dataset has been made again since the job began.
+        """
+        if self._has_changed:
+            raise RuntimeError(
+                f"tokens {self._tokens.folder.uri} have changed since this job began; --overwrite starts afresh"
+            )
         began = time.monotonic()
         table = self._tokens.read(shard)
         num_tokens = len(flat_tokens(table["tokens"])[0])

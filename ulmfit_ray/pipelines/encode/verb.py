@@ -20,6 +20,29 @@ MakeRows = Callable[[pa.Table, np.ndarray, Sequence[Sequence[np.ndarray]]], pa.T
 The ids are those of each model; or one list of documents for all models, if they have a common vocabulary."""
 
 
+class UnchangedModels:
+    """Makes rows with models that are still those which the driver saw when an actor has loaded them."""
+
+    def __init__(self, load: Callable[[], MakeRows], fingerprints: Mapping[str, str]) -> None:
+        """Load the models; `fingerprints` are those that the driver saw, by directory."""
+        self._make_rows = load()
+        # An error here would end the actor, and Ray would start another for ever.
+        self._changed = [uri for uri, seen in fingerprints.items() if ModelDirectory(uri).fingerprint != seen]
+
+    def __call__(self, tokens: pa.Table, num_tokens: np.ndarray, documents: Sequence[Sequence[np.ndarray]]) -> pa.Table:
+        """Make the rows of a shard.
+
+        Raises:
+            RuntimeError: a model has been made again since the job began.
+        """
+        if self._changed:
+            raise RuntimeError(
+                f"model {self._changed[0]} has changed since this job began: its shards would be of two models;"
+                " --overwrite starts afresh with the new one"
+            )
+        return self._make_rows(tokens, num_tokens, documents)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodingVerb:
     """What one verb adds to the common road."""
@@ -27,7 +50,7 @@ class EncodingVerb:
     name: str
     models: Sequence[ModelDirectory]
     inputs: Mapping[str, str]
-    """Fingerprints of the weights, by name."""
+    """Fingerprints of the models, by name."""
     load: Callable[[], MakeRows]
     """Loads the models, in each actor once."""
     facts: Mapping[str, Any]
@@ -35,7 +58,11 @@ class EncodingVerb:
     pooling: str | None = None
     """What the manifest says of it."""
     figures: Callable[[Folder], Mapping[str, object]] = lambda folder: {}
-    """Own rows of the closing summary."""
+    """Own rows of the summary when the last shard is made."""
+
+    def load_unchanged(self) -> MakeRows:
+        """Load the models in an actor; see UnchangedModels."""
+        return UnchangedModels(self.load, {model.folder.uri: model.fingerprint for model in self.models})
 
 
 class Source(Protocol):
