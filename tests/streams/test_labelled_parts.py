@@ -76,7 +76,9 @@ def test_labels_are_ordered_as_they_are_given(make_tokens: MakeTokens) -> None:
         ([f"text {number}" for number in range(9)], {}, r"9 labels in 9 documents: is it a column of labels"),
         (["a", "b"] * 5, {"labels": ("a", "b", "c")}, r"label 'c' of column 'label' has 0 training documents"),
         (["a", "b"] * 5, {"labels": ("a", "a")}, r"--labels names 'a' twice"),
-        (["a", "b", "c"] * 5, {"labelled_documents": 2}, r"2 documents with a label are too few for 3 labels"),
+        (["a", "b", "c"] * 5, {"labelled_documents": 2}, r"^2 training documents .* are too few: each of the 3 "),
+        (["a", "b", "c"] * 5, {"labelled_documents": 3}, r"^3 training documents .* are too few: each of the 3 "),
+        (["1", "2"] * 5, {"objective": "regression", "labelled_documents": 1}, r"^1 training documents .* too few$"),
         (["a", "b"] * 5, {"label": "stars"}, r"no kept column 'stars' \(it has label\): .*--keep-columns stars"),
         (["3", "3", "3"], {"objective": "regression"}, r"holds the same number in all documents"),
         (["a", "b"] * 5, {"valid_fraction": 1e-9}, r"no validation document has a label"),
@@ -88,6 +90,15 @@ def test_what_cannot_be_learned_is_refused_in_a_line(
     with pytest.raises(ValueError, match=problem) as refused:
         parts(make_tokens(values), **options)
     assert "\n" not in str(refused.value)
+
+
+def test_a_validation_column_of_another_type_is_read_as_the_training_one_is(make_tokens: MakeTokens) -> None:
+    numbers = make_tokens([0.5, 1.5, 2.5, 3.5], pa.float64())
+    whole = parts(numbers, make_tokens([1, 2, None], pa.int64(), "valid"))
+    assert (whole.objective, whole.valid.targets.values.tolist()) == ("regression", [1, 2])
+    stars = make_tokens([1, 2] * 5, pa.int64(), "stars")
+    with pytest.raises(ValueError, match=r"validation documents: .* holds double, but single-label takes"):
+        parts(stars, make_tokens([1.0, None], pa.float64(), "other"))
 
 
 def test_a_validation_label_that_training_does_not_know_is_named(make_tokens: MakeTokens) -> None:

@@ -88,7 +88,7 @@ def test_training_is_over_after_so_many_epochs_without_a_better_one():
     found = []
     for loss in (3.0, 2.0, 2.5, 1.9, 2.2, 1.9):
         judge.add({"loss": loss}, nn.Linear(1, 1))
-        found.append(judge.is_over)
+        found.append(judge.is_over(0))
     assert found == [False, False, False, False, False, True]
 
 

@@ -19,7 +19,7 @@ def kept_epoch(judge_by: str, patience: int = 0) -> tuple[float, int]:
         with torch.no_grad():
             model.weight.fill_(epoch)
         judge.add({"loss": loss, "accuracy": accuracy}, model)
-        if judge.is_over:
+        if judge.is_over(0):
             break
     return float(judge.best["weight"]), epoch
 
@@ -37,6 +37,16 @@ def kept_epoch(judge_by: str, patience: int = 0) -> tuple[float, int]:
 )
 def test_the_best_epoch_is_kept_and_patience_counts_those_that_are_no_better(judge_by, patience, expected):
     assert kept_epoch(judge_by, patience) == expected
+
+
+def test_patience_counts_from_the_last_stage_on():
+    judge = Judge(TrainingConfig(patience=2))
+    over = []
+    for loss in (0.5, 0.6, 0.7, 0.6, 0.55, 0.4, 0.45, 0.45):
+        judge.add({"loss": loss}, nn.Linear(1, 1))
+        over.append(judge.is_over(first_epoch=3))
+    # The first epoch is the best of the first five: the second of the last stage ends it, and so does the last one.
+    assert over == [False, False, False, False, True, False, False, True]
 
 
 def test_a_figure_that_the_validation_does_not_have_is_named():

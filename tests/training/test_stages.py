@@ -73,6 +73,30 @@ def test_fine_tuning_has_enough_epochs_for_its_stages_unless_they_were_given():
 
 def test_a_classifier_of_few_labels_makes_300_steps_unless_its_epochs_were_given():
     open_ended = ClassifierTraining(num_epochs=0, global_batch_size=64)
-    assert [open_ended.chosen_for(count).num_epochs for count in (100, 1_000, 25_000)] == [150, 19, 5]
-    assert ClassifierTraining(num_epochs=0, unfreeze=(0,), stage_rates=()).chosen_for(25_000).num_epochs == 2
-    assert ClassifierTraining(num_epochs=7).chosen_for(100).num_epochs == 7
+    chosen = [open_ended.chosen_for(count, 5) for count in (100, 1_000, 25_000)]
+    assert [(*found.stage_epochs, found.num_epochs) for found in chosen] == [
+        (38, 38, 38, 150),
+        (5, 5, 5, 19),
+        (1, 1, 1, 5),
+    ]
+    assert all(len(stages_of(found, 5)) == 4 for found in chosen)
+    at_once = ClassifierTraining(num_epochs=0, unfreeze=(0,)).chosen_for(25_000, 5)
+    assert (at_once.num_epochs, at_once.stage_epochs) == (2, ())
+    assert ClassifierTraining(num_epochs=0, stage_epochs=(1, 2, 3, 4)).chosen_for(100, 5).num_epochs == 10
+    assert ClassifierTraining(num_epochs=0, stage_epochs=(1, 2, 3)).chosen_for(100, 5).num_epochs == 150
+    given = ClassifierTraining(num_epochs=7).chosen_for(100, 5)
+    assert (given.num_epochs, given.stage_epochs) == (7, ())
+
+
+def test_a_classifiers_rates_follow_the_one_that_is_given_and_all_stages_can_be_chosen_by_one_option():
+    gradual = ClassifierTraining(learning_rate=4e-2).chosen_for(25_000, 5)
+    assert [stage.learning_rate for stage in stages_of(gradual, 5)] == [4e-2, 2e-2, 1e-2, 2e-3]
+    recipe = ClassifierTraining().chosen_for(25_000, 5)
+    assert [stage.learning_rate for stage in stages_of(recipe, 5)] == [2e-2, 1e-2, 5e-3, 1e-3]
+    said = ClassifierTraining(stage_rates=(4.0, 3.0, 2.0, 1.0)).chosen_for(25_000, 5)
+    assert [stage.learning_rate for stage in stages_of(said, 5)] == [4, 3, 2, 1]
+    at_once = ClassifierTraining(unfreeze=(0,), learning_rate=3e-3).chosen_for(25_000, 5)
+    assert [stage.learning_rate for stage in stages_of(at_once, 5)] == [3e-3]
+    thawed = ClassifierTraining(chain_thaw=True, num_epochs=0).chosen_for(25_000, 5)
+    assert [list(stage.groups) for stage in stages_of(thawed, 5)] == [[4], [0], [1], [2], [3], [0, 1, 2, 3, 4]]
+    assert {stage.learning_rate for stage in stages_of(thawed, 5)} == {2e-2}

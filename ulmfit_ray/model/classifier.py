@@ -159,7 +159,8 @@ class Scorer:
         rows = torch.from_numpy(np.ascontiguousarray(pooled)).double()
         outputs = self._head(rows)
         if self._objective == "regression":
-            found = (outputs * self._std + self._mean).float().double()
+            # Rounded before the mean is added: next to a large mean, small differences would be lost.
+            found = outputs.float().double() * self._std + self._mean
         else:
             found = (outputs.softmax(1) if self._objective == "single-label" else outputs.sigmoid()).float()
         return Scored(found.numpy(), self._head.features(rows).float().numpy())

@@ -51,7 +51,7 @@ def labelled_parts(tokens: TokenDataset, valid: TokenDataset | None, options: La
         ValueError: there is no such column of labels, they cannot be learned from, or one of the validation's is not
             known in training.
     """
-    column = _column(tokens, options)
+    column = _column(tokens, options, options.objective)
     train_selection = everything(tokens)
     valid_selection: Selection | None = None
     if valid is None and options.valid_fraction:
@@ -61,16 +61,13 @@ def labelled_parts(tokens: TokenDataset, valid: TokenDataset | None, options: La
         )
     labels = () if column.objective == "regression" else _labels(column, train_selection, options)
     train = Examples(tokens, column, labels, train_selection, at_most=options.labelled_documents, seed=options.seed)
-    if len(train) < max(2, len(labels)):
-        raise ValueError(
-            f"{len(train):,} documents with a label are too few for {len(labels)} labels: each needs two at least"
-        )
+    _check_size(train, column, labels)
     if column.objective == "regression" and len(np.unique(train.targets.values)) == 1:
         raise ValueError(f"column {options.label!r} holds the same number in all documents: nothing can be learned")
     judged = None
     try:
         if valid is not None:
-            judged = Examples(valid, _column(valid, options), labels, everything(valid))
+            judged = Examples(valid, _column(valid, options, column.objective), labels, everything(valid))
         elif valid_selection is not None:
             judged = Examples(tokens, column, labels, valid_selection)
     except ValueError as error:
@@ -80,8 +77,8 @@ def labelled_parts(tokens: TokenDataset, valid: TokenDataset | None, options: La
     return LabelledParts(column.objective, labels, train, judged)
 
 
-def _column(tokens: TokenDataset, options: LabelOptions) -> LabelColumn:
-    return LabelColumn(tokens, options.label, objective=options.objective, separator=options.label_separator)
+def _column(tokens: TokenDataset, options: LabelOptions, objective: str) -> LabelColumn:
+    return LabelColumn(tokens, options.label, objective=objective, separator=options.label_separator)
 
 
 def _labels(column: LabelColumn, selection: Selection, options: LabelOptions) -> tuple[str, ...]:
@@ -94,6 +91,14 @@ def _labels(column: LabelColumn, selection: Selection, options: LabelOptions) ->
     labels = options.labels or ordered(counts)
     _check_counts(column, counts, labels)
     return labels
+
+
+def _check_size(train: Examples, column: LabelColumn, labels: Sequence[str]) -> None:
+    """Raise ValueError if the training documents, of which --labelled-documents may have left few, are too few."""
+    least = 2 * len(labels) if column.objective == "single-label" else 2
+    if len(train) < least:
+        each = f": each of the {len(labels)} labels needs two at least" if labels else ""
+        raise ValueError(f"{len(train):,} training documents with a label are too few{each}")
 
 
 def _refuse_twice(labels: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
 """Labels of documents: a kept column of a token dataset, read as what a classifier learns to say.
 
 A label is its name, a string, wherever it is shown; inside, it is its place in `labels`, the names in the order of the
-model's outputs. A null is no label: such a document is left out and counted.
+model's outputs. A null is no label, nor is text of nothing but blanks, which is what csv has in place of a null: such a
+document is left out and counted. Only where a separator cuts text into several labels, empty text says: none of them.
 """
 
 from collections import Counter
@@ -60,9 +61,9 @@ class Targets:
         return Targets(self.objective, self.values[places], offsets, self.labelled[index])
 
     def dense(self, num_labels: int) -> np.ndarray:
-        """Return int64 (N,) of labels, float32 (N, num_labels) of 0 and 1, or float32 (N,) of numbers, by objective."""
+        """Return int64 (N,) of labels, float32 (N, num_labels) of 0 and 1, or float64 (N,) of numbers, by objective."""
         if self.objective == "regression":
-            return self.values.astype(np.float32)
+            return self.values
         if self.offsets is None:
             return self.values.astype(np.int64)
         dense = np.zeros((len(self), num_labels), np.float32)
@@ -161,7 +162,9 @@ class LabelColumn:
         array = column.combine_chunks()
         is_labelled = array.is_valid().to_numpy(zero_copy_only=False)
         if self.objective == "single-label":
-            return np.flatnonzero(is_labelled), array.drop_null().cast(pa.string()), is_labelled
+            names = array.cast(pa.string())
+            is_labelled &= ~_is_blank(names)
+            return np.flatnonzero(is_labelled), names.filter(pa.array(is_labelled)), is_labelled
         if self._separator:
             array = pc.split_pattern(array, self._separator)
         rows = np.repeat(np.arange(len(array)), pc.list_value_length(array).fill_null(0).to_numpy())
@@ -178,7 +181,7 @@ class LabelColumn:
         if types.is_string(array.type):
             numbers = np.full(len(array), np.nan)
             for row, text in enumerate(array.to_pylist()):
-                if text is not None:
+                if text and not text.isspace():
                     number = _number(text)
                     numbers[row] = np.inf if number is None else float(number)
         else:
@@ -192,6 +195,12 @@ class LabelColumn:
                 f" and {self.objective} takes {TAKES[self.objective]}"
             )
         return numbers
+
+
+def _is_blank(names: pa.Array) -> np.ndarray:
+    """Return which of these are text of nothing but blanks, or of nothing, (N,) bool."""
+    blank = pc.equal(pc.utf8_trim_whitespace(names), "").fill_null(False)
+    return np.asarray(blank.to_numpy(zero_copy_only=False))
 
 
 def _suited(kind: pa.DataType, separator: str) -> tuple[Objective, ...]:

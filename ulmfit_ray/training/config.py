@@ -33,7 +33,7 @@ class TrainingConfig:
     stage_rates: tuple[float, ...] = ()
     """Highest learning rate of each stage (default: learning_rate for all)."""
     chain_thaw: bool = False
-    """Instead of unfreeze: the last group, then each group alone from the first one on, then all."""
+    """In place of unfreeze: the last group, then each group alone from the first one on, then all."""
     optimizer: Optimizer = "adamw"
     """adamw; adam (weight decay is added to the gradient); nt-asgd: plain gradient descent that averages the weights
     once the validation loss has stopped falling (Merity et al. 2017; with schedule constant)."""
@@ -50,7 +50,8 @@ class TrainingConfig:
     keep_best: bool = False
     """Keep the weights of the epoch that is best on the validation documents instead of the last ones."""
     patience: int = 0
-    """End the training after so many epochs that are no better on the validation documents than the best (0: never)."""
+    """End the training after so many epochs of the last stage that are no better on the validation documents than the
+    best one (0: never)."""
     judge_by: JudgeBy = "loss"
     """Figure by which keep-best and patience judge an epoch: the lowest loss, the highest accuracy or (of a classifier)
     macro F1."""
@@ -76,10 +77,14 @@ class TrainingConfig:
         for name, lowest in (("unfreeze", 0), ("stage_epochs", 1)):
             if any(number < lowest for number in getattr(self, name)):
                 raise ValueError(f"training.{name} must be at least {lowest} in each stage")
-        if not self.unfreeze or (self.chain_thaw and self.unfreeze != (0,)):
+        if not self.unfreeze or (self.chain_thaw and self.unfreeze != type(self)().unfreeze):
             raise ValueError("training.unfreeze names the groups of each stage; with chain_thaw it must be left out")
         if not all(rate > 0 for rate in self.stage_rates):
             raise ValueError("training.stage_rates must be over 0 in each stage")
+
+    def num_stages(self, num_groups: int) -> int:
+        """Return the number of stages in the training of a model with so many layer groups."""
+        return num_groups + 1 if self.chain_thaw else len(self.unfreeze)
 
     @property
     def needs_validation(self) -> bool:
@@ -179,6 +184,8 @@ class RetrieverTraining(TrainingConfig):
 
 
 CLASSIFIER_STEPS, LEAST_LAST_EPOCHS = 300, 2
+GRADUALLY, GRADUAL_RATES = (1, 2, 3, 0), (1.0, 0.5, 0.25, 0.05)
+"""fastai's stages, and their rates as multiples of the first one's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,18 +193,17 @@ class ClassifierTraining(TrainingConfig):
     """How a classifier is trained; the defaults are fastai's for a good language model (fastbook, chapter 10)."""
 
     num_epochs: int = 5
-    """Passes over the labelled documents, over all stages (0: as many as make 300 steps, 2 in the last stage at least:
-    few labels want many)."""
-    learning_rate: float = 1e-2
-    """Highest learning rate of the schedule, where stage_rates has none."""
+    """Passes over the labelled documents, over all stages (0: as many as make 300 steps, each stage its share, 2 in the
+    last at least: few labels want many)."""
+    learning_rate: float = 2e-2
+    """Highest learning rate of the schedule; where unfreeze is 1 2 3 0 that of the first stage, as the others have 1/2,
+    1/4 and 1/20 of it. See stage_rates."""
     discriminative_decay: float = 2.6
     """The rate of each layer group is that of the group above it divided by this (ULMFiT: 2.6; 1: all alike). Over a
     language model of little text use 1."""
-    unfreeze: tuple[int, ...] = (1, 2, 3, 0)
+    unfreeze: tuple[int, ...] = GRADUALLY
     """Layer groups that are trained in each stage, counted from the last one, the head; 0: all. Each stage runs through
     the schedule anew."""
-    stage_rates: tuple[float, ...] = (2e-2, 1e-2, 5e-3, 1e-3)
-    """Highest learning rate of each stage (none given: learning_rate for all)."""
     bptt: int = 72
     """Tokens of a document that are computed at once: memory and time alone, unless truncate_at_windows is on."""
     gradient_tokens: int = 0
@@ -212,8 +218,8 @@ class ClassifierTraining(TrainingConfig):
     temporal_activation_reg: float = 1.0
     """Temporal AR (TAR, beta): factor of the mean square of these outputs' change from token to token."""
     class_weights: tuple[str, ...] = ("none",)
-    """Weights of the labels in the loss: none; balanced (a label with half as many documents weighs twice as much); or
-    a number for each label, in the order of labels."""
+    """Weights of documents in the loss, by label: none; balanced (those of each label weigh as much in all as those of
+    another; of several labels, as those without it); or a number for each label, in the order of labels."""
     label_smoothing: float = 0.0
     """Part of a document's own label that is shared out over all labels in the loss."""
 
@@ -230,9 +236,17 @@ class ClassifierTraining(TrainingConfig):
             if not numbers or not all(0 < number < math.inf for number in numbers):
                 raise ValueError("training.class_weights must be none, balanced, or a number over 0 for each label")
 
-    def chosen_for(self, num_documents: int) -> "ClassifierTraining":
-        """Return the config with the epochs chosen for so many labelled documents, where they were left open."""
-        before = sum(self.stage_epochs[: len(self.unfreeze) - 1] or (1,) * (len(self.unfreeze) - 1))
-        steps = -(-num_documents // self.global_batch_size)
-        epochs = self.num_epochs or max(before + LEAST_LAST_EPOCHS, -(-CLASSIFIER_STEPS // steps))
-        return replace(self, num_epochs=epochs)
+    def chosen_for(self, num_documents: int, num_groups: int) -> "ClassifierTraining":
+        """Return the config with what was left open: the epochs for so many labelled documents, and the rates."""
+        rates, stage_epochs, num_epochs = self.stage_rates, self.stage_epochs, self.num_epochs
+        if not rates and self.unfreeze == GRADUALLY and not self.chain_thaw:
+            rates = tuple(self.learning_rate * multiple for multiple in GRADUAL_RATES)
+        if not num_epochs:
+            num_stages, steps = self.num_stages(num_groups), -(-num_documents // self.global_batch_size)
+            stage_epochs = stage_epochs or (math.ceil(CLASSIFIER_STEPS / num_stages / steps),) * (num_stages - 1)
+            before = sum(stage_epochs[: num_stages - 1])
+            last = stage_epochs[num_stages - 1 :] or (
+                max(LEAST_LAST_EPOCHS, math.ceil(CLASSIFIER_STEPS / steps) - before),
+            )
+            num_epochs = before + sum(last)
+        return replace(self, num_epochs=num_epochs, stage_epochs=stage_epochs, stage_rates=rates)

@@ -37,11 +37,16 @@ class Judge:
         if self._config.keep_best and self.scores[-1] == max(self.scores):
             self.best = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
-    @property
-    def is_over(self) -> bool:
-        """Tell whether no epoch was better than the best for `patience` epochs."""
-        since_best = len(self.scores) - 1 - self.scores.index(max(self.scores)) if self.scores else 0
-        return 0 < self._config.patience <= since_best
+    def is_over(self, first_epoch: int) -> bool:
+        """Tell whether for `patience` epochs none was better than the best, counted from the epoch `first_epoch` on.
+
+        That is the first of the last stage: to end earlier would leave groups untrained, and each stage begins with a
+        warm-up, after which a worse epoch says nothing.
+        """
+        if not self.scores:
+            return False
+        best = self.scores.index(max(self.scores))
+        return 0 < self._config.patience <= len(self.scores) - 1 - max(best, first_epoch - 1)
 
     @property
     def wants_average(self) -> bool:

@@ -158,7 +158,7 @@ class _Run:
             self.now.judge.add(figures, self.task.model)
         # Not after every short epoch: a checkpoint is three times as large as the model.
         is_due = self.now.step - self._state_step >= max(1, self.config.checkpoint_every_steps // 4)
-        is_last = self.now.step == self.num_steps or self.now.judge.is_over
+        is_last = self.now.step == self.num_steps or self.now.judge.is_over(self._stages[-1].first_epoch)
         answer = _Answer.GO_ON if is_last else self._answer(patience=0.25)
         return Report(
             *(self.now.step, self.num_steps, epoch, figures),

@@ -15,9 +15,10 @@ def one_cycle(step: int, num_steps: int, *, warm_up: float = 0.25) -> tuple[floa
     """Return the learning-rate multiplier and Adam's first beta at `step` of `num_steps`.
 
     fastai's `fit_one_cycle` (after Smith 2018): the rate climbs on a cosine from 1/25 to 1 during the first
-    quarter and falls to 1e-5; beta1 falls from 0.8 to 0.7 and rises to 0.8 again.
+    quarter and falls towards 1e-5, which would be the rate of the step after the last; beta1 falls from 0.8 to 0.7 and
+    rises to 0.8 again.
     """
-    position = step / max(1, num_steps - 1)
+    position = step / num_steps
     if position < warm_up:
         fraction = position / warm_up
         return _cosine(1 / 25, 1.0, fraction), _cosine(0.8, 0.7, fraction)

@@ -161,6 +161,12 @@ def test_the_loss_of_several_labels_and_of_numbers(plain_task):
     one = first_batch(task)
     expected = F.binary_cross_entropy_with_logits(outputs_of(task, one), torch.from_numpy(one.targets))
     assert_close(task.loss(task.model, one, None, 0)[0], expected)
+    # A weight is that of the documents which have the label, and those without it weigh 1.
+    weights = torch.arange(1.0, 1.0 + one.targets.shape[1])
+    task = plain_task("multi-label", class_weights=weights.numpy())
+    outputs, targets = outputs_of(task, one), torch.from_numpy(one.targets)
+    terms = weights * targets * F.softplus(-outputs) + (1 - targets) * F.softplus(outputs)
+    assert_close(task.loss(task.model, one, None, 0)[0], terms.mean())
     task = plain_task("regression")
     one = first_batch(task)
     wanted = (torch.from_numpy(one.targets) - 120) / 15

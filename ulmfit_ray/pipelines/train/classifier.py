@@ -55,7 +55,10 @@ def run(config: TrainClassifierConfig) -> Manifest | None:
         if dataset is not None:
             directory.check_tokens(dataset.manifest.vocab, str(uri))
     parts = labelled_parts(tokens, valid, label_options(config))
-    config = replace(config, training=config.training.chosen_for(len(parts.train)))
+    architecture = _architecture(config, directory)
+    # The embedding, each LSTM layer, and the head are a group.
+    chosen = config.training.chosen_for(len(parts.train), architecture.num_layers + 2)
+    config = replace(config, training=chosen)
     batches = _batches(config, parts, backward=False)
     _check(config, parts, batches)
     head = _head(config, parts)
@@ -66,7 +69,7 @@ def run(config: TrainClassifierConfig) -> Manifest | None:
         tokens=tokens,
         steps_per_epoch=batches.num_batches,
         make_task=partial(make_task, config=replace(config, objective=head.objective, labels=head.labels)),
-        new_model=partial(_new_classifier, _architecture(config, directory), head),
+        new_model=partial(_new_classifier, architecture, head),
         direction=directory.description.direction,
         pooling=POOLING,
         vocab=directory.vocab,
@@ -121,6 +124,8 @@ def _check(config: TrainClassifierConfig, parts: LabelledParts, batches: Labelle
             f"--training.judge-by {config.training.judge_by}: {parts.objective} has {', '.join(judged_by)}"
         )
     given = config.training.class_weights
+    if parts.objective == "regression" and (given != ("none",) or config.training.label_smoothing):
+        raise ConfigError("--training.class-weights and --training.label-smoothing are for labels, not for numbers")
     if given not in (("none",), ("balanced",)) and len(given) != len(parts.labels):
         raise ConfigError(
             f"--training.class-weights has {len(given)} numbers for the {len(parts.labels)} labels"
@@ -195,6 +200,8 @@ def make_task(
 def _class_weights(training: ClassifierTraining, parts: LabelledParts) -> np.ndarray | None:
     if training.class_weights == ("none",) or parts.objective == "regression":
         return None
+    if training.class_weights == ("balanced",) and parts.objective == "multi-label":
+        return (len(parts.train) - parts.counts) / np.maximum(parts.counts, 1)
     if training.class_weights == ("balanced",):
         return len(parts.train) / (len(parts.labels) * np.maximum(parts.counts, 1))
     return np.array([float(word) for word in training.class_weights])
@@ -226,7 +233,8 @@ def judge(outputs: np.ndarray, targets: np.ndarray, *, objective: str, mean: flo
 
 def _figures_of(parts: LabelledParts, base: str) -> Figures:
     """Return what the manifest says of the documents, and what a model must be better than."""
-    figures: Figures = {"base": base, "num_train": len(parts.train), "num_unlabelled": parts.train.num_unlabelled}
+    num_unlabelled = sum(part.num_unlabelled for part in (parts.train, parts.valid) if part is not None)
+    figures: Figures = {"base": base, "num_train": len(parts.train), "num_unlabelled": num_unlabelled}
     if parts.objective != "regression":
         figures["label_counts"] = dict(zip(parts.labels, parts.counts.tolist(), strict=True))
     if parts.valid is None:
@@ -254,6 +262,6 @@ def _warning(figures: Figures) -> str:
                 f"the classifier has learned nothing: its {name.replace('rmse', 'root mean square error')} is"
                 f" {figures[name]:.3f}, and {figures[of_none]:.3f} without looking at the documents.\n    Over a"
                 " language model of little text use --training.unfreeze 0 --training.discriminative-decay 1 and a"
-                " --training.stage-rates of about 4e-3"
+                " --training.learning-rate of about 1e-2"
             )
     return ""

@@ -127,7 +127,7 @@ class ClassifierTask(IndependentBatches):
             return F.cross_entropy(outputs, targets, self._weights, label_smoothing=smoothing)
         if objective == "multi-label":
             smoothed = targets * (1 - smoothing) + smoothing / 2
-            return F.binary_cross_entropy_with_logits(outputs, smoothed, self._weights)
+            return F.binary_cross_entropy_with_logits(outputs, smoothed, pos_weight=self._weights)
         wanted = (targets - self.model.target_mean) / self.model.target_std
         return F.mse_loss(outputs[:, 0], wanted.float())
 
