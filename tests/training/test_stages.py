@@ -23,6 +23,7 @@ ALL = range(4)
             ],
         ),
         ({"unfreeze": (1,)}, [Stage(0, 7, range(3, 4), 0.1)]),
+        ({"unfreeze": (1, 0), "stage_rates": (0.3,)}, [Stage(0, 1, range(3, 4), 0.3), Stage(1, 6, ALL, 0.3)]),
     ],
 )
 def test_stages_follow_a_table_worked_out_by_hand(options: dict, expected: list[Stage]):
@@ -42,7 +43,7 @@ def test_chain_thaw_trains_the_last_group_then_each_alone_from_the_first_then_al
         ({"unfreeze": (5, 0)}, r"unfreeze 5: the model has 4 layer groups"),
         ({"unfreeze": (1, 0), "stage_epochs": (1, 1, 1)}, r"stage-epochs has 3 numbers for 2 stages"),
         ({"unfreeze": (1, 0), "stage_epochs": (1, 5)}, r"stage-epochs add up to 6, but .*num-epochs is 7"),
-        ({"unfreeze": (1, 0), "stage_rates": (0.1,)}, r"stage-rates has 1 rates for 2 stages"),
+        ({"unfreeze": (1, 2, 0), "stage_rates": (0.1, 0.2)}, r"stage-rates has 2 rates for 3 stages"),
     ],
 )
 def test_stages_that_do_not_fit_the_model_or_the_epochs_are_refused(options: dict, problem: str):
@@ -95,6 +96,8 @@ def test_a_classifiers_rates_follow_the_one_that_is_given_and_all_stages_can_be_
     assert [stage.learning_rate for stage in stages_of(recipe, 5)] == [2e-2, 1e-2, 5e-3, 1e-3]
     said = ClassifierTraining(stage_rates=(4.0, 3.0, 2.0, 1.0)).chosen_for(25_000, 5)
     assert [stage.learning_rate for stage in stages_of(said, 5)] == [4, 3, 2, 1]
+    alike = ClassifierTraining(stage_rates=(4e-3,)).chosen_for(25_000, 5)
+    assert [stage.learning_rate for stage in stages_of(alike, 5)] == [4e-3] * 4
     at_once = ClassifierTraining(unfreeze=(0,), learning_rate=3e-3).chosen_for(25_000, 5)
     assert [stage.learning_rate for stage in stages_of(at_once, 5)] == [3e-3]
     thawed = ClassifierTraining(chain_thaw=True, num_epochs=0).chosen_for(25_000, 5)

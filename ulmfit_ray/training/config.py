@@ -31,7 +31,7 @@ class TrainingConfig:
     stage_epochs: tuple[int, ...] = ()
     """Epochs of each stage but the last, which has those that are left (default: 1 each)."""
     stage_rates: tuple[float, ...] = ()
-    """Highest learning rate of each stage (default: learning_rate for all)."""
+    """Highest learning rate of each stage, or one of all (default: learning_rate)."""
     chain_thaw: bool = False
     """In place of unfreeze: the last group, then each group alone from the first one on, then all."""
     optimizer: Optimizer = "adamw"
@@ -77,7 +77,7 @@ class TrainingConfig:
         for name, lowest in (("unfreeze", 0), ("stage_epochs", 1)):
             if any(number < lowest for number in getattr(self, name)):
                 raise ValueError(f"training.{name} must be at least {lowest} in each stage")
-        if not self.unfreeze or (self.chain_thaw and self.unfreeze != type(self)().unfreeze):
+        if not self.unfreeze or (self.chain_thaw and self.unfreeze not in ((0,), type(self)().unfreeze)):
             raise ValueError("training.unfreeze names the groups of each stage; with chain_thaw it must be left out")
         if not all(rate > 0 for rate in self.stage_rates):
             raise ValueError("training.stage_rates must be over 0 in each stage")

@@ -36,7 +36,9 @@ def stages_of(config: TrainingConfig, num_groups: int) -> list[Stage]:
     else:
         groups = [_from_the_top(count, num_groups) for count in config.unfreeze]
     epochs = _epochs(config, len(groups))
-    rates = config.stage_rates or (config.learning_rate,) * len(groups)
+    rates = config.stage_rates or (config.learning_rate,)
+    if len(rates) == 1:
+        rates *= len(groups)
     if len(rates) != len(groups):
         raise ValueError(f"--training.stage-rates has {len(rates)} rates for {len(groups)} stages")
     firsts = [sum(epochs[:number]) for number in range(len(groups))]
