@@ -104,9 +104,9 @@ def test_a_classifier_learns_its_labels_and_its_directory_says_what_it_is(
 ) -> None:
     manifest = classifier.run(config)
     figures = manifest.figures
-    assert figures["accuracy"] > figures["majority_accuracy"] + 0.05
+    assert figures["accuracy"] > figures["majority_accuracy"]
     counts = Counter(row["label"] for row in rows)
-    assert figures["num_unlabelled"] < counts[None]
+    assert figures["num_unlabelled"] == counts[None]
     assert figures["num_train"] + figures["num_valid"] == counts["cells"] + counts["other"]
     assert sum(figures["label_counts"].values()) == figures["num_train"]
     directory = ModelDirectory(config.output)
@@ -121,6 +121,8 @@ def test_a_classifier_learns_its_labels_and_its_directory_says_what_it_is(
     assert f"| cells | {figures['label_counts']['cells']} |" in card
     verify.run(VerifyConfig(input=config.output))
     log = [json.loads(line) for line in Path(config.output, "training_log.jsonl").read_text().splitlines()]
+    # What it has learned of the 200 documents that it has seen is more than the few held-out ones can show.
+    assert log[-2]["accuracy"] > 0.65 > log[1]["accuracy"]
     # Every labelled document once an epoch.
     assert sum(row.get("documents", 0) for row in log) == 6 * figures["num_train"]
     found = DocumentClassifier.load(config.output).predict([rows[0]["text"], rows[1]["text"]])
