@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from ulmfit_ray.model import pooled_gradient
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.dropout import DropoutMasks, draw_masks
@@ -145,6 +146,25 @@ def test_a_gradient_through_the_last_tokens_alone_leaves_earlier_words_untouched
     assert moved == list(range(26, 42))
     whole, _ = pooled_with_activity(backbone, ids, torch.tensor([40]), masks, replace(reach, num_tokens=0))
     assert_close(vectors, whole)
+
+
+@pytest.mark.parametrize(("tokens_in_memory", "again"), [(16, []), (8, [4]), (0, [4, 3])])
+def test_what_lies_before_the_reach_is_neither_kept_nor_computed_again(
+    backbone, tokens_in_memory: int, again: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    computed: list[int] = []
+    compute = pooled_gradient._Documents.compute
+
+    def note(documents, number: int, state, *, with_graph: bool):
+        computed.append(number)
+        return compute(documents, number, state, with_graph=with_graph)
+
+    monkeypatch.setattr(pooled_gradient._Documents, "compute", note)
+    reach = GradientReach(window=8, num_tokens=10, tokens_in_memory=tokens_in_memory)
+    vectors, _ = pooled_with_activity(backbone, torch.arange(2, 42)[None], torch.tensor([40]), DropoutMasks(), reach)
+    assert computed == [0, 1, 2, 3, 4]
+    vectors.sum().backward()
+    assert computed[5:] == again
 
 
 def test_rows_in_several_parts_give_what_they_give_together(backbone, documents):

@@ -98,11 +98,13 @@ class _Documents:
         self._starts = range(0, lengths[0], reach.window)
         self.active = [sum(length > start for length in lengths) for start in self._starts]
         """Of each window the number of documents that run in it."""
-        sums = list(accumulate(rows * reach.window for rows in self.active))
-        self._num_kept = sum(total <= tokens_in_memory for total in sums)
-        self.tokens_kept = sums[self._num_kept - 1] if self._num_kept else 0
         self._first_in_reach = (num_tokens - (reach.num_tokens or lengths[0])).clamp(min=0) // reach.window
         """Of each document the first window with gradient, (B,)."""
+        self.first = int(self._first_in_reach.min())
+        """The first window with gradient of any document."""
+        sums = list(accumulate(rows * reach.window for rows in self.active[self.first :]))
+        self._num_kept = sum(total <= tokens_in_memory for total in sums)
+        self.tokens_kept = sums[self._num_kept - 1] if self._num_kept else 0
         is_trained = [any(parameter.requires_grad for parameter in layer.parameters()) for layer in backbone.layers]
         self._lowest = 0 if backbone.embedding.weight.requires_grad else [*is_trained, True].index(True)
         """The first layer whose state has a gradient."""
@@ -111,7 +113,7 @@ class _Documents:
 
     def is_kept(self, number: int) -> bool:
         """Tell whether a window's graph is kept in memory."""
-        return number < self._num_kept
+        return 0 <= number - self.first < self._num_kept
 
     def run(self, *, with_graph: bool) -> tuple[list[State], list[_Computed], State]:
         """Compute all windows; return the states in front of them, those kept with graph, and all pools at the end."""
@@ -232,7 +234,7 @@ class _Recomputed(torch.autograd.Function):
         layers = [parameter for parameter in ctx.trained if parameter is not table]
         of_pools = _of_pools(ctx.pooled, grads)
         of_state: list[Tensor | None] = []
-        for number in reversed(range(len(documents.active))):
+        for number in reversed(range(documents.first, len(documents.active))):
             before = ctx.states.pop()
             is_kept = documents.is_kept(number)
             computed = ctx.kept.pop() if is_kept else documents.compute(number, before, with_graph=True)
