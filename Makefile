@@ -70,8 +70,8 @@ $(FASTAI)/.installed:
 	$(FASTAI)/bin/pip install --quiet --disable-pip-version-check fastai==2.8.12 spacy==3.8.18
 	touch $@
 
-# The last eight need the data sets that lie beside the repository, and minutes, the reviews' recipe an hour; the job's
-# own peer is fastai.
+# The last nine need the data sets that lie beside the repository, and minutes, the reviews' recipes hours; the job's own
+# peer is fastai.
 bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/train_lm.py --keep-memory
@@ -90,6 +90,7 @@ bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/recipes.py human_numbers --data $(DATA)/human_numbers
 	$(BIN)/python benchmarks/recipes.py wikitext2 --data $(DATA)/wikitext-2
 	$(BIN)/python benchmarks/recipes.py imdb_small --data $(DATA)/imdb --work build/imdb_small
+	$(BIN)/python benchmarks/recipes.py imdb_both_directions --data $(DATA)/imdb
 	$(BIN)/python benchmarks/classify.py --model build/imdb_small/classifier-0 --tokens build/imdb_small/test.csv.tokens
 
 clean:
