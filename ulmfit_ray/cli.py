@@ -93,6 +93,11 @@ VERBS = {
         "ulmfit_ray.pipelines.encode.classify:run",
         "classifiers + token dataset, or raw text -> prediction dataset",
     ),
+    "index": Verb(
+        "ulmfit_ray.commands.index:IndexConfig",
+        "ulmfit_ray.commands.index:run",
+        "embedding dataset -> an index for searches over millions",
+    ),
     "search": Verb(
         "ulmfit_ray.commands.search:SearchConfig", "ulmfit_ray.commands.search:run", "a query -> the nearest documents"
     ),

@@ -15,6 +15,7 @@ from ulmfit_ray.commands.evaluate.retrieval import score_all
 from ulmfit_ray.commands.search import SearchConfig
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.retrieval.bm25 import BM25Options
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset
 
@@ -152,7 +153,7 @@ def test_a_hybrid_search_ranks_by_the_scores_that_evaluation_calls_bm25_and_vect
 ) -> None:
     texts = [row["title"] for row in abstracts[::50]]
     datasets = EmbeddingDataset(embeddings), TokenDataset(tokens)
-    scores = score_all(*datasets, DocumentEncoder.load(retriever, "cpu"), texts)["bm25 + vectors"]
+    scores = score_all(*datasets, DocumentEncoder.load(retriever, "cpu"), texts, BM25Options())["bm25 + vectors"]
     doc_ids = [doc_id for table in datasets[0].tables() for doc_id in table["doc_id"].to_pylist()]
     config = SearchConfig(
         embeddings=embeddings, model=retriever, query=tuple(texts), k=k, hybrid=True, tokens=tokens, json=True
@@ -184,6 +185,8 @@ def test_a_hybrid_search_needs_the_tokens_of_the_same_documents(
     [
         ({"hybrid": True}, "--hybrid and --tokens DIR together"),
         ({"tokens": "t"}, "--hybrid and --tokens DIR together"),
+        ({"index": "i", "hybrid": True, "tokens": "t"}, "an index has its own words"),
+        ({"index": "i", "bm25": BM25Options(k1=1.2)}, "an index has its own words"),
         ({"snippet": 0}, "--snippet must be at least 1"),
         ({"json": True, "output": "hits.jsonl"}, "--output FILE or --json"),
     ],

@@ -1,4 +1,4 @@
-"""TF-IDF and BM25 against loops over dictionaries."""
+"""TF-IDF against loops over dictionaries."""
 
 import math
 from collections import Counter
@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ulmfit_ray.retrieval.lexical import LexicalIndex, standardize
+from ulmfit_ray.retrieval.lexical import LexicalIndex
 
 VOCAB_SIZE = 12
 Corpus = list[list[list[int]]]
@@ -51,20 +51,6 @@ def slow_tf_idf(documents: list[list[int]], query: list[int]) -> list[float]:
     return scores
 
 
-def slow_bm25(documents: list[list[int]], query: list[int], k1: float, b: float) -> list[float]:
-    df = Counter(word for document in documents for word in set(document))
-    mean_length = sum(map(len, documents)) / len(documents)
-    scores = []
-    for document in documents:
-        counts, score = Counter(document), 0.0
-        for word in query:
-            idf = math.log(1 + (len(documents) - df[word] + 0.5) / (df[word] + 0.5))
-            norm = k1 * (1 - b + b * len(document) / mean_length)
-            score += idf * counts[word] / (counts[word] + norm)
-        scores.append(score)
-    return scores
-
-
 QUERIES = [[1, 2, 3], [4, 4, 4, 5], [VOCAB_SIZE - 1], [], [0, VOCAB_SIZE - 1, 7]]
 
 
@@ -77,21 +63,10 @@ def test_tf_idf_is_the_cosine_of_weighted_counts(seed: int) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.2, 0.75), (2.0, 0.0)])
-def test_bm25_is_the_sum_over_the_querys_words(seed: int, k1: float, b: float) -> None:
-    corpus = random_corpus(seed)
-    documents = [document for shard in corpus for document in shard]
-    expected = [slow_bm25(documents, query, k1, b) for query in QUERIES]
-    found = index_of(corpus).bm25([np.array(query, np.int64) for query in QUERIES], k1=k1, b=b)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
 def test_how_documents_are_cut_into_shards_changes_nothing() -> None:
     documents = [document for shard in random_corpus(1) for document in shard]
     whole, parts = index_of([documents]), index_of([[document] for document in documents])
     queries = [np.array(query, np.int64) for query in QUERIES]
-    np.testing.assert_array_equal(whole.bm25(queries), parts.bm25(queries))
     np.testing.assert_array_equal(whole.tf_idf(queries), parts.tf_idf(queries))
     assert whole.num_documents == parts.num_documents == len(documents)
 
@@ -106,16 +81,6 @@ def test_a_values_array_with_more_than_the_documents_own_tokens_is_cut_by_its_of
     documents = [[1, 2], [3]]
     whole = index_of([documents])
     values, offsets = np.array([1, 2, 3], np.uint16), np.array([0, 2, 3])
-    np.testing.assert_array_equal(
-        LexicalIndex([(values, offsets)], VOCAB_SIZE).bm25([np.array([3])]), whole.bm25([np.array([3])])
-    )
+    found = LexicalIndex([(values, offsets)], VOCAB_SIZE).tf_idf([np.array([3])])
+    np.testing.assert_array_equal(found, whole.tf_idf([np.array([3])]))
     assert [values[start:stop].tolist() for start, stop in pairwise(offsets)] == documents
-
-
-def test_standardized_scores_have_mean_0_and_deviation_1_for_each_query() -> None:
-    scores = np.array([[1.0, 2.0, 6.0], [5.0, 5.0, 5.0]])
-    found = standardize(scores)
-    np.testing.assert_allclose(found.mean(axis=1), 0, atol=1e-12)
-    np.testing.assert_allclose(found[0].std(), 1)
-    assert found[1].tolist() == [0, 0, 0]
-    assert np.argsort(found[0]).tolist() == [0, 1, 2]

@@ -1,42 +1,31 @@
 """Scores of all queries against all documents: what `evaluate retrieval` compares and `search --hybrid` ranks by.
 
-All of it is held in memory: the vectors, the index of the words, and a number for each query and document.
+All of it is held in memory: the vectors, the index of the words, and a number for each query and document. What a
+search index does instead stands in indexed.py.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ulmfit_ray.commands.shards import shard_tables
+from ulmfit_ray.commands.shards import same_documents, shard_tables, vector_blocks
 from ulmfit_ray.config import ConfigError
-from ulmfit_ray.retrieval.lexical import LexicalIndex, standardize
+from ulmfit_ray.retrieval.bm25 import BM25Index, BM25Options
 from ulmfit_ray.retrieval.search import normalize_rows
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
 
-if TYPE_CHECKING:
-    from ulmfit_ray.document_encoder import DocumentEncoder
 
-
-def fitting_documents(embeddings: EmbeddingDataset, tokens: TokenDataset, encoder: "DocumentEncoder") -> list[str]:
-    """Return the ids of the documents, in their order.
-
-    Raises:
-        ConfigError: the tokens are of other documents than the vectors.
-        ValueError: the tokens are of another vocabulary than the model's.
-    """
-    encoder.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
-    doc_ids = [str(doc_id) for table in shard_tables(tokens) for doc_id in table["doc_id"]]
-    if doc_ids != [str(doc_id) for table in shard_tables(embeddings) for doc_id in table["doc_id"]]:
+def check_documents(embeddings: EmbeddingDataset, tokens: TokenDataset) -> None:
+    """Raise ConfigError if the tokens are of other documents than the vectors."""
+    if not same_documents(tokens, embeddings):
         raise ConfigError(f"{embeddings.folder.uri} was not made from {tokens.folder.uri}: their documents differ")
-    return doc_ids
 
 
 def all_vectors(embeddings: EmbeddingDataset) -> np.ndarray:
     """Return the vectors of all documents, (N, D)."""
-    return np.concatenate([vectors_of(table) for table in shard_tables(embeddings)])
+    return np.concatenate(list(vector_blocks(embeddings)))
 
 
 def cosines(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
@@ -45,9 +34,14 @@ def cosines(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
     return scores
 
 
-def index_words(tokens: TokenDataset, vocab_size: int) -> LexicalIndex:
+def index_words(tokens: TokenDataset, options: BM25Options) -> BM25Index:
     """Return the index of the words of all documents."""
-    return LexicalIndex((flat_tokens(table["tokens"]) for table in shard_tables(tokens)), vocab_size)
+    return BM25Index.of(
+        lambda: (flat_tokens(table["tokens"]) for table in shard_tables(tokens)),
+        tokens.manifest.counts.num_documents,
+        len(tokens.folder.read_json("vocab.json")["tokens"]),
+        options,
+    )
 
 
 def known_words(ids: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -58,8 +52,3 @@ def known_words(ids: Sequence[np.ndarray]) -> list[np.ndarray]:
 def says_something(ids: np.ndarray) -> bool:
     """Tell whether a query has at least one word of the vocabulary; marks of our own like xxmaj are no words."""
     return bool((ids >= len(SPECIAL_TOKENS)).any())
-
-
-def together(bm25: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the hybrid scores (Q, N): the sum of both, each standardized over all documents."""
-    return standardize(bm25) + standardize(vectors)

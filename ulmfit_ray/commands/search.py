@@ -1,9 +1,9 @@
-"""Queries -> the best documents of an embedding dataset, exactly, in one process."""
+"""Queries -> the best documents of an embedding dataset, exactly or by an index, in one process."""
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,24 +11,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
+from ulmfit_ray.commands.indexed import indexed_hits
 from ulmfit_ray.commands.result_file import place_of, refuse_existing
 from ulmfit_ray.commands.scoring import (
     all_vectors,
+    check_documents,
     cosines,
-    fitting_documents,
     index_words,
     known_words,
     says_something,
-    together,
 )
-from ulmfit_ray.commands.shards import shard_tables
+from ulmfit_ray.commands.shards import documents_at, vector_blocks
 from ulmfit_ray.config import ConfigError, Run, operational
 from ulmfit_ray.corpus.judgments import Query, read_queries
 from ulmfit_ray.reporting.tables import print_table
+from ulmfit_ray.retrieval.bm25 import BM25Options
+from ulmfit_ray.retrieval.faiss_index import require_faiss
+from ulmfit_ray.retrieval.hybrid import together
 from ulmfit_ray.retrieval.search import Hits, best, nearest
 from ulmfit_ray.retrieval.snippet import snippet
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import scratch_directory
+from ulmfit_ray.storage.search_index import SearchIndex
 from ulmfit_ray.storage.token_dataset import TokenDataset
 
 if TYPE_CHECKING:
@@ -53,11 +57,15 @@ class SearchConfig(Run):
     """File of queries: BEIR's jsonl (_id, text), or text with one query in each line."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """Number of documents to find for each query."""
+    index: str | None = None
+    """Index of the embedding dataset, made by `index`: a query does not look at every vector then."""
     hybrid: bool = False
     """Rank by words and vectors together: BM25 plus cosine, each with mean 0 and deviation 1 over all documents (the
-    row "bm25 + vectors" of `evaluate retrieval`). Needs --tokens; holds the tokens and all scores in memory."""
+    row "bm25 + vectors" of `evaluate retrieval`). With an index that has words, only the thousand best documents by
+    either are compared; else it needs --tokens, and holds the vectors and all scores in memory."""
     tokens: str | None = None
-    """Token dataset of the documents, for --hybrid."""
+    """Token dataset of the documents, for --hybrid without an index."""
+    bm25: BM25Options = field(default_factory=BM25Options)
     snippet: int | None = operational(None)
     """Show kept texts in one line and at most this many characters of each, around a word of the query."""
     output: str | None = operational(None)
@@ -76,8 +84,10 @@ class SearchConfig(Run):
             raise ConfigError(f"--output {self.output} must end in .jsonl or .parquet")
         if self.output is not None and self.json:
             raise ConfigError("name --output FILE or --json, one of the two")
-        if self.hybrid != (self.tokens is not None):
-            raise ConfigError("name --hybrid and --tokens DIR together, or neither")
+        if self.index is None and self.hybrid != (self.tokens is not None):
+            raise ConfigError("name --hybrid and --tokens DIR together, or neither; or an --index that has words")
+        if self.index is not None and (self.tokens is not None or self.bm25 != BM25Options()):
+            raise ConfigError("--tokens and --bm25.* are for a search without --index: an index has its own words")
         if self.snippet is not None and self.snippet < 1:
             raise ConfigError("--snippet must be at least 1")
 
@@ -88,6 +98,8 @@ def run(config: SearchConfig) -> list[Row]:
     from ulmfit_ray.document_encoder import DocumentEncoder
 
     refuse_existing(config.output, config.overwrite)
+    if config.index is not None:
+        require_faiss()
     embeddings = EmbeddingDataset(config.embeddings)
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
@@ -118,9 +130,13 @@ def _hits(
     config: SearchConfig, embeddings: EmbeddingDataset, encoder: "DocumentEncoder", queries: Sequence[Query]
 ) -> Hits:
     """Return the best documents; warn of queries that cannot find anything."""
+    index = None if config.index is None else SearchIndex(config.index)
+    if index is not None:
+        index.check_embeddings(embeddings)
     tokens = None if config.tokens is None else TokenDataset(config.tokens)
     if tokens is not None:
-        fitting_documents(embeddings, tokens, encoder)
+        encoder.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
+        check_documents(embeddings, tokens)
     texts = [query.text for query in queries]
     ids = encoder.numericalize(texts)
     for query, query_ids in zip(queries, ids, strict=True):
@@ -128,28 +144,24 @@ def _hits(
             what = f"query {query.query_id} ({query.text!r}) has no word that the model knows"
             print(f"warning: {what}: its hits mean nothing", file=sys.stderr)
     vectors = encoder.encode(texts, embeddings.pooling)
+    if index is not None:
+        return indexed_hits(index, vectors, known_words(ids) if config.hybrid else None, config.k)
     if tokens is None:
-        return nearest(vectors, map(vectors_of, shard_tables(embeddings)), config.k)
-    bm25 = index_words(tokens, len(encoder.vocab)).bm25(known_words(ids))
+        return nearest(vectors, vector_blocks(embeddings), config.k)
+    bm25 = index_words(tokens, config.bm25).all_scores(known_words(ids))
     return best(together(bm25, cosines(vectors, all_vectors(embeddings))), config.k)
 
 
 def _rows(embeddings: EmbeddingDataset, queries: Sequence[Query], hits: Hits) -> list[Row]:
     """Return one row for each hit. A kept column that is called like one of a hit's own gets `document_` before it."""
-    wanted = sorted({int(row) for row in hits.rows.flat})
-    found: dict[int, Row] = {}
-    first = 0
-    for table in shard_tables(embeddings):
-        own = [row for row in wanted if first <= row < first + table.num_rows]
-        names = [name for name in table.schema.names if name not in ("num_tokens", "embedding")]
-        values = table.select(names).take(pa.array([row - first for row in own], pa.int64()))
-        values = values.rename_columns([f"document_{name}" if name in HIT_COLUMNS else name for name in names])
-        found |= dict(zip(own, values.to_pylist(), strict=True))
-        first += table.num_rows
+    wanted = [row for row in hits.rows.ravel().tolist() if row >= 0]
+    found = documents_at(embeddings, wanted, without=("num_tokens", "embedding"))
     return [
-        {"query_id": query.query_id, "query": query.text, "rank": rank + 1, "score": float(score)} | found[int(row)]
+        {"query_id": query.query_id, "query": query.text, "rank": rank + 1, "score": float(score)}
+        | {f"document_{name}" if name in HIT_COLUMNS else name: value for name, value in found[int(row)].items()}
         for query, rows, scores in zip(queries, hits.rows, hits.scores, strict=True)
         for rank, (row, score) in enumerate(zip(rows, scores, strict=True))
+        if row >= 0
     ]
 
 

@@ -1,9 +1,15 @@
 """The shards of a data set as a command reads them: one that cannot be read is named, with what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
+from ulmfit_ray.storage.manifest import ShardRow
 from ulmfit_ray.storage.parquet_dataset import ParquetDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset
 
@@ -18,18 +24,100 @@ def shard_tables(dataset: TokenDataset | ParquetDataset) -> Iterator[pa.Table]:
     Raises:
         DamagedError: a shard is missing, cannot be read, or has another number of documents than was written.
     """
-    uri, tables = dataset.folder.uri, dataset.tables()
+    tables = dataset.tables()
     for row in dataset.shards:
-        try:
+        with _named_if_damaged(dataset, row):
             table = next(tables)
-        except FileNotFoundError as error:
-            raise _damaged(uri, row.file, "is missing") from error
-        except (OSError, pa.ArrowException) as error:
-            reason, *_ = str(error).split("\n", maxsplit=1)
-            raise _damaged(uri, row.file, f"cannot be read ({reason})") from error
-        if table.num_rows != row.num_documents:
-            raise _damaged(uri, row.file, f"has {table.num_rows:,} documents, not {row.num_documents:,}")
+        _check_rows(dataset, row, table.num_rows)
         yield table
+
+
+def vector_blocks(embeddings: EmbeddingDataset) -> Iterator[np.ndarray]:
+    """Yield the vectors of all documents in order, float32 (N, D), some thousands at a time.
+
+    Raises:
+        DamagedError: as `shard_tables` does.
+        ValueError: a vector has a number that is infinite or none; the document is named.
+    """
+    for row in embeddings.shards:
+        blocks, num_rows = embeddings.row_blocks(row, ["doc_id", "embedding"]), 0
+        while True:
+            with _named_if_damaged(embeddings, row):
+                block = next(blocks, None)
+            if block is None:
+                break
+            vectors = vectors_of(block)
+            is_finite = np.isfinite(vectors).all(axis=1)
+            if not is_finite.all():
+                doc_id = block["doc_id"][int(is_finite.argmin())].as_py()
+                raise ValueError(
+                    f"the vector of document {doc_id!r} in {row.file} of {embeddings.folder.uri} has a number that is"
+                    " not finite: embed the text again, in float32"
+                )
+            num_rows += len(vectors)
+            yield vectors
+        _check_rows(embeddings, row, num_rows)
+
+
+def documents_at(dataset: ParquetDataset, rows: Sequence[int], without: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """Return the columns of some documents, given by their numbers, but those in `without`; only their shards are read.
+
+    Raises:
+        DamagedError: as `shard_tables` does.
+    """
+    wanted = np.unique(np.array(rows, np.int64))
+    found: dict[int, dict[str, Any]] = {}
+    first = 0
+    for row in dataset.shards:
+        own = wanted[(wanted >= first) & (wanted < first + row.num_documents)]
+        if len(own):
+            with _named_if_damaged(dataset, row):
+                table = dataset.read(row, [name for name in dataset.columns(row) if name not in without])
+            _check_rows(dataset, row, table.num_rows)
+            found |= dict(zip(own.tolist(), table.take(pa.array(own - first)).to_pylist(), strict=True))
+        first += row.num_documents
+    return found
+
+
+def same_documents(dataset: TokenDataset, other: ParquetDataset) -> bool:
+    """Tell whether two data sets have the same documents in the same order, however they are cut into shards."""
+    if dataset.manifest.counts.num_documents != other.manifest.counts.num_documents:
+        return False
+    theirs = _ids_of(other)
+    rest = pa.chunked_array([[]], pa.string())
+    for table in shard_tables(dataset):
+        own = table["doc_id"]
+        while len(rest) < len(own):
+            rest = pa.chunked_array([*rest.chunks, *next(theirs).chunks])
+        if not own.equals(rest.slice(0, len(own))):
+            return False
+        rest = rest.slice(len(own))
+    return True
+
+
+def _ids_of(dataset: ParquetDataset) -> Iterator[pa.ChunkedArray]:
+    for row in dataset.shards:
+        with _named_if_damaged(dataset, row):
+            ids = dataset.read(row, ["doc_id"])["doc_id"]
+        _check_rows(dataset, row, len(ids))
+        yield pc.cast(ids, pa.string())
+
+
+@contextmanager
+def _named_if_damaged(dataset: TokenDataset | ParquetDataset, row: ShardRow) -> Iterator[None]:
+    uri = dataset.folder.uri
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _damaged(uri, row.file, "is missing") from error
+    except (OSError, pa.ArrowException) as error:
+        reason, *_ = str(error).split("\n", maxsplit=1)
+        raise _damaged(uri, row.file, f"cannot be read ({reason})") from error
+
+
+def _check_rows(dataset: TokenDataset | ParquetDataset, row: ShardRow, num_rows: int) -> None:
+    if num_rows != row.num_documents:
+        raise _damaged(dataset.folder.uri, row.file, f"has {num_rows:,} documents, not {row.num_documents:,}")
 
 
 def _damaged(uri: str, file: str, what: str) -> DamagedError:

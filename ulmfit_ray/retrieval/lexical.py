@@ -1,4 +1,4 @@
-"""TF-IDF and BM25 from token ids: the baselines that vectors are compared with."""
+"""TF-IDF from token ids: a baseline that vectors are compared with."""
 
 from collections.abc import Iterable, Sequence
 
@@ -57,25 +57,3 @@ class LexicalIndex:
                 row[documents] += weight * (1 + np.log(tf)) * idf[word]
             row[:] /= max(float(np.linalg.norm(weights)), 1e-12)
         return scores / self._tf_idf_norms
-
-    def bm25(self, queries: Sequence[np.ndarray], *, k1: float = 0.9, b: float = 0.4) -> np.ndarray:
-        """Return BM25 scores (queries, documents) with Lucene's idf, ln(1 + (N - df + 0.5) / (df + 0.5))."""
-        df = self.document_frequency
-        idf = np.log(1 + (self.num_documents - df + 0.5) / (df + 0.5))
-        saturation = k1 * (1 - b + b * self.lengths / self.lengths.mean())
-        scores = np.zeros((len(queries), self.num_documents))
-        for row, query in zip(scores, queries, strict=True):
-            for word in query:
-                documents, tf = self._postings(word)
-                row[documents] += idf[word] * tf / (tf + saturation[documents])
-        return scores
-
-
-def standardize(scores: np.ndarray) -> np.ndarray:
-    """Return scores (queries, documents) with mean 0 and standard deviation 1 in each row.
-
-    So the scores of two systems can be added.
-    """
-    deviation = scores.std(axis=1, keepdims=True)
-    centred: np.ndarray = scores - scores.mean(axis=1, keepdims=True)
-    return centred / np.where(deviation > 0, deviation, 1.0)

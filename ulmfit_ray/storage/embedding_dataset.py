@@ -6,6 +6,7 @@ Columns: `doc_id`, `num_tokens`, the kept columns of the token dataset, and
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ulmfit_ray.model.description import Block
 from ulmfit_ray.storage.parquet_dataset import ParquetDataset, column_of_rows, document_columns, rows_of_column
@@ -36,6 +37,13 @@ class EmbeddingDataset(ParquetDataset):
     def blocks(self) -> list[Block]:
         """Return the blocks that lie side by side in a vector (none but for a retriever's)."""
         return [Block(**block) for block in self.job.config["blocks"]]
+
+    @property
+    def dimension(self) -> int:
+        """Return how many numbers a vector has."""
+        with self.folder.open(self.shards[0].file) as source:
+            size: int = pq.read_schema(source).field("embedding").type.list_size
+        return size
 
     @property
     def pooling(self) -> str:

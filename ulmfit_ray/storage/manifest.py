@@ -3,7 +3,8 @@
 A directory without `manifest.json` is unfinished work; readers refuse it and say how to finish it.
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -189,3 +190,8 @@ def read_shards(folder: Folder) -> list[ShardRow]:
     """Return the rows of shards.parquet, in the order of the shards."""
     with folder.filesystem.open_input_file(folder.path("shards.parquet")) as source:
         return [ShardRow(**row) for row in pq.read_table(source).to_pylist()]
+
+
+def shards_fingerprint(rows: Sequence[ShardRow]) -> str:
+    """Return the SHA-256 over the SHA-256 of all shards: equal shards give an equal fingerprint."""
+    return hashlib.sha256("".join(row.sha256 for row in rows).encode()).hexdigest()

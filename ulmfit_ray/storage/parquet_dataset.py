@@ -3,7 +3,7 @@
 They open as they are in pandas, polars, DuckDB and Spark. A shard is named like the token shard it was made from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
-from ulmfit_ray.storage.manifest import read_manifest, read_shards
+from ulmfit_ray.storage.manifest import ShardRow, read_manifest, read_shards, shards_fingerprint
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS
+
+BLOCK_ROWS = 8192
+"""Of 512 numbers each, 16 MB."""
 
 
 def document_columns(tokens: pa.Table, num_tokens: np.ndarray) -> dict[str, Any]:
@@ -56,8 +59,30 @@ class ParquetDataset:
         self.job = read_job(self.folder)
         self.shards = read_shards(self.folder)
 
+    @property
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the SHA-256 of all shards: equal shards give an equal fingerprint."""
+        return shards_fingerprint(self.shards)
+
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""
         for row in self.shards:
             with self.folder.filesystem.open_input_file(self.folder.path(row.file)) as source:
                 yield pq.read_table(source)
+
+    def row_blocks(self, row: ShardRow, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield some columns of a shard, `BLOCK_ROWS` rows at a time: no more of a long shard is held."""
+        with self.folder.open(row.file) as source:
+            for batch in pq.ParquetFile(source).iter_batches(BLOCK_ROWS, columns=list(columns)):
+                yield pa.Table.from_batches([batch])
+
+    def columns(self, row: ShardRow) -> list[str]:
+        """Return the names of a shard's columns."""
+        with self.folder.open(row.file) as source:
+            names: list[str] = pq.read_schema(source).names
+        return names
+
+    def read(self, row: ShardRow, columns: Sequence[str]) -> pa.Table:
+        """Return some columns of a shard."""
+        with self.folder.open(row.file) as source:
+            return pq.read_table(source, columns=list(columns))

@@ -5,7 +5,6 @@ several text columns, `field_starts` and `field_ends` (where the tokens of each 
 then the kept columns. Beside each shard lies its census, a small Parquet file (see text.census).
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
-from ulmfit_ray.storage.manifest import FORMAT_VERSION, read_manifest, read_shards
+from ulmfit_ray.storage.manifest import FORMAT_VERSION, read_manifest, read_shards, shards_fingerprint
 
 FIELD_COLUMNS = ("field_starts", "field_ends")
 
@@ -79,7 +78,7 @@ class TokenDataset:
     @property
     def fingerprint(self) -> str:
         """Return the SHA-256 over the SHA-256 of all shards: equal shards give an equal fingerprint."""
-        return hashlib.sha256("".join(row.sha256 for row in self.shards).encode()).hexdigest()
+        return shards_fingerprint(self.shards)
 
     @property
     def text_columns(self) -> list[str]:

@@ -4,7 +4,7 @@ All scores of all queries against all documents are held in memory: meant for ju
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,19 +12,22 @@ import numpy as np
 from ulmfit_ray.commands.result_file import place_of, refuse_existing
 from ulmfit_ray.commands.scoring import (
     all_vectors,
+    check_documents,
     cosines,
-    fitting_documents,
     index_words,
     known_words,
     says_something,
-    together,
 )
+from ulmfit_ray.commands.shards import shard_tables
 from ulmfit_ray.config import ConfigError, Run, operational
 from ulmfit_ray.corpus.judgments import read_qrels, read_queries
 from ulmfit_ray.evaluation.ranking import Metric, evaluate_scores
 from ulmfit_ray.reporting.tables import print_table
+from ulmfit_ray.retrieval.bm25 import BM25Options
+from ulmfit_ray.retrieval.hybrid import together
+from ulmfit_ray.retrieval.lexical import LexicalIndex
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
-from ulmfit_ray.storage.token_dataset import TokenDataset
+from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 
 if TYPE_CHECKING:
     from ulmfit_ray.document_encoder import DocumentEncoder
@@ -47,6 +50,7 @@ class EvaluateRetrievalConfig(Run):
     """Queries in BEIR's layout: jsonl with _id and text."""
     qrels: str
     """Judgments in BEIR's layout: query-id, corpus-id, score, tab-separated. Only judged queries count."""
+    bm25: BM25Options = field(default_factory=BM25Options)
     output: str | None = operational(None)
     """Write the figures to this JSON file too."""
     overwrite: bool = operational(False)
@@ -66,10 +70,12 @@ def run(config: EvaluateRetrievalConfig) -> FigureTable:
     queries = [query for query in read_queries(config.queries) if query.query_id in qrels]
     if not queries:
         raise ConfigError(f"no query of {config.queries} is judged in {config.qrels}")
-    doc_ids = fitting_documents(embeddings, tokens, encoder)
+    encoder.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
+    check_documents(embeddings, tokens)
+    doc_ids = [str(doc_id) for table in shard_tables(tokens) for doc_id in table["doc_id"]]
     judgments = [qrels[query.query_id] for query in queries]
     _check_judged_documents(config, judgments, doc_ids)
-    scores = score_all(embeddings, tokens, encoder, [query.text for query in queries])
+    scores = score_all(embeddings, tokens, encoder, [query.text for query in queries], config.bm25)
     figures = {name: evaluate_scores(matrix, doc_ids, judgments) for name, matrix in scores.items()}
     _print(figures, len(queries), len(doc_ids))
     result = {name: {metric: asdict(value) for metric, value in row.items()} for name, row in figures.items()}
@@ -95,7 +101,11 @@ def _check_judged_documents(
 
 
 def score_all(
-    embeddings: EmbeddingDataset, tokens: TokenDataset, encoder: "DocumentEncoder", texts: list[str]
+    embeddings: EmbeddingDataset,
+    tokens: TokenDataset,
+    encoder: "DocumentEncoder",
+    texts: list[str],
+    options: BM25Options,
 ) -> dict[str, np.ndarray]:
     """Return a score matrix (queries, documents) for each system: vectors, their blocks, TF-IDF, BM25, both."""
     documents, queries = all_vectors(embeddings), encoder.encode(texts, embeddings.pooling)
@@ -108,8 +118,10 @@ def score_all(
     num_unknown = sum(not says_something(query) for query in ids)
     if num_unknown:
         print(f"{num_unknown:,} of {len(ids):,} queries have no word that the model knows")
-    index, words = index_words(tokens, len(encoder.vocab)), known_words(ids)
-    scores["tfidf"], scores["bm25"] = index.tf_idf(words), index.bm25(words)
+    words = known_words(ids)
+    shards = (flat_tokens(table["tokens"]) for table in shard_tables(tokens))
+    scores["tfidf"] = LexicalIndex(shards, len(encoder.vocab)).tf_idf(words)
+    scores["bm25"] = index_words(tokens, options).all_scores(words)
     scores["bm25 + vectors"] = together(scores["bm25"], scores["vectors"])
     return scores
 
