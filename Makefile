@@ -84,6 +84,7 @@ bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/long_documents.py
 	$(BIN)/python benchmarks/object_store.py
 	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/search_index.py
 	$(BIN)/python benchmarks/tokenization.py --input $(DATA)/imdb/train.csv.gz --documents 25000
 	$(BIN)/python benchmarks/tokenize_job.py --input $(REVIEWS) --fastai $(FASTAI)/bin/python
 	$(BIN)/python benchmarks/tokenize_memory.py --input $(REVIEWS)

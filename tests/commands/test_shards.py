@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_ray.cli import main
-from ulmfit_ray.commands.shards import DamagedError, shard_tables
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
+from ulmfit_ray.commands.shards import DamagedError, documents_at, same_documents, shard_tables, vector_blocks
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
 from ulmfit_ray.storage.token_dataset import TokenDataset
 
 
@@ -67,6 +69,7 @@ def test_a_damaged_shard_of_vectors_is_named_by_every_command_that_reads_it(
     embeddings = [f"--embeddings={vectors}", f"--model={retriever}"]
     for command in (
         ["search", *embeddings, "--query", "brown fat"],
+        ["index", f"--embeddings={vectors}", f"--output={vectors.parent}/index"],
         ["evaluate", "retrieval", *embeddings, f"--tokens={tokens}", *judged],
         ["inspect", str(vectors), "-n", "60"],
     ):
@@ -104,3 +107,37 @@ def test_a_shard_with_fewer_documents_than_were_written_is_damaged(vectors: Path
     drop_a_row(vectors / "shards/part-0000003.parquet")
     with pytest.raises(DamagedError, match=r"part-0000003.parquet of .* has 49 documents, not 50"):
         list(shard_tables(EmbeddingDataset(str(vectors))))
+
+
+def test_vectors_come_in_order_however_few_are_read_at_once(embeddings: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = EmbeddingDataset(embeddings)
+    expected = np.concatenate([vectors_of(table) for table in dataset.tables()])
+    monkeypatch.setattr("ulmfit_ray.storage.parquet_dataset.BLOCK_ROWS", 7)
+    blocks = list(vector_blocks(dataset))
+    assert max(map(len, blocks)) == 7
+    np.testing.assert_array_equal(np.concatenate(blocks), expected)
+
+
+def test_documents_are_read_by_their_numbers(embeddings: str) -> None:
+    dataset = EmbeddingDataset(embeddings)
+    rows = [row for table in dataset.tables() for row in table.drop_columns(["num_tokens", "embedding"]).to_pylist()]
+    found = documents_at(dataset, [199, 3, 50, 3], without=("num_tokens", "embedding"))
+    assert found == {number: rows[number] for number in (3, 50, 199)}
+
+
+def test_the_same_documents_are_the_same_in_other_shards(tokens: str, vectors: Path) -> None:
+    assert same_documents(TokenDataset(tokens), EmbeddingDataset(str(vectors)))
+    shards = pq.read_table(vectors / "shards.parquet")
+    paths = [vectors / file for file in shards["file"].to_pylist()]
+    rows = pa.concat_tables(map(pq.read_table, paths))
+    for path, first, size in zip(paths, (0, 10, 130, 130), (10, 120, 0, 70), strict=True):
+        pq.write_table(rows.slice(first, size), path)
+    place = shards.schema.get_field_index("num_documents")
+    pq.write_table(shards.set_column(place, "num_documents", [[10, 120, 0, 70]]), vectors / "shards.parquet")
+    assert same_documents(TokenDataset(tokens), EmbeddingDataset(str(vectors)))
+    pq.write_table(rows.slice(131, 69), paths[3])
+    pq.write_table(rows.slice(130, 1), paths[2])
+    pq.write_table(shards.set_column(place, "num_documents", [[10, 120, 1, 69]]), vectors / "shards.parquet")
+    assert same_documents(TokenDataset(tokens), EmbeddingDataset(str(vectors)))
+    pq.write_table(rows.slice(131, 1), paths[2])
+    assert not same_documents(TokenDataset(tokens), EmbeddingDataset(str(vectors)))

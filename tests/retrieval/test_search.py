@@ -32,6 +32,22 @@ def test_hits_are_those_of_a_ranking_of_all_documents_however_they_are_sharded(c
     np.testing.assert_allclose(hits.scores, np.take_along_axis(cosines, hits.rows, 1))
 
 
+def test_blocks_of_rows_and_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, documents = vectors(5, 1), vectors(40, 2)
+    whole = nearest(queries, [documents], 7)
+    monkeypatch.setattr("ulmfit_ray.retrieval.search.QUERIES_AT_ONCE", 2)
+    monkeypatch.setattr("ulmfit_ray.retrieval.search.ROWS_AT_ONCE", 3)
+    parts = nearest(queries, [documents], 7)
+    np.testing.assert_array_equal(parts.rows, whole.rows)
+    np.testing.assert_allclose(parts.scores, whole.scores)
+
+
+@pytest.mark.parametrize("k", [1, 5, 50, 51])
+def test_the_best_of_random_scores_with_many_ties_are_those_of_a_stable_sort(k: int) -> None:
+    scores = np.random.default_rng(0).integers(0, 4, (8, 50)).astype(np.float32)
+    np.testing.assert_array_equal(best(scores, k).rows, np.argsort(-scores, axis=1, kind="stable")[:, :k])
+
+
 def test_ties_go_to_the_first_document_within_and_across_shards() -> None:
     query = np.array([[1.0, 0.0]])
     same = np.array([[2.0, 0.0]])
