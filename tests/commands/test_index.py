@@ -215,7 +215,7 @@ def test_a_recall_that_no_effort_reaches_is_said(
 ) -> None:
     monkeypatch.setattr("ulmfit_ray.retrieval.recall.TIE", -1.0)
     index_command.run(IndexConfig(embeddings=embeddings, output=str(tmp_path / "index")))
-    assert "warning: recall@10 is 0.000 at the largest effort, less than --recall 0.95" in capsys.readouterr().out
+    assert "warning: recall@10 is 0.000 at the largest effort, less than --recall 0.95" in capsys.readouterr().err
 
 
 def test_tokens_of_other_documents_or_words_are_refused(

@@ -1,5 +1,6 @@
 """Embedding dataset -> an index that answers a query without a look at every vector, in one process."""
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -175,7 +176,8 @@ class _Build:
         exact = without_own(nearest(queries, self._blocks("exact search"), NUM_HITS + 1), own, NUM_HITS)
         reached = choose_effort(index, queries, own, exact, self.config.recall)
         if reached < self.config.recall:
-            print(f"warning: recall@10 is {reached:.3f} at the largest effort, less than --recall {self.config.recall}")
+            found = f"recall@10 is {reached:.3f} at the largest effort"
+            print(f"warning: {found}, less than --recall {self.config.recall}", file=sys.stderr)
         return {
             "kind": self.kind,
             "num_documents": self.num_documents,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ulmfit_ray.config import ConfigError
 from ulmfit_ray.retrieval.bm25 import BM25Index
 from ulmfit_ray.retrieval.faiss_index import VectorIndex
 from ulmfit_ray.retrieval.hybrid import Moments, fused
@@ -26,14 +25,8 @@ def open_vectors(index: SearchIndex, place: Path) -> VectorIndex:
 def indexed_hits(index: SearchIndex, queries: np.ndarray, words: Sequence[np.ndarray] | None, k: int) -> Hits:
     """Return the k best documents of each query (Q, D), by vectors, or by vectors and `words` (each query's token ids).
 
-    Raises:
-        ConfigError: there are words, but none in the index.
+    With words, the index must have some.
     """
-    if words is not None and not index.has_words:
-        raise ConfigError(
-            f"index {index.folder.uri} has no words for --hybrid: make it with `ulmfit-ray index --tokens DIR`, or"
-            " leave it out and name --tokens DIR here"
-        )
     with index.files() as place:
         vectors = open_vectors(index, place)
         if words is None:

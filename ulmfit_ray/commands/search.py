@@ -94,17 +94,18 @@ class SearchConfig(Run):
 
 def run(config: SearchConfig) -> list[Row]:
     """Search, print or write the hits, and return them as rows."""
-    # torch comes with it, which --help can do without.
-    from ulmfit_ray.document_encoder import DocumentEncoder
-
     refuse_existing(config.output, config.overwrite)
     if config.index is not None:
         require_faiss()
+    # torch comes with it, which --help can do without.
+    from ulmfit_ray.document_encoder import DocumentEncoder
+
     embeddings = EmbeddingDataset(config.embeddings)
+    index = None if config.index is None else _opened(config.index, embeddings, config.hybrid)
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
     queries = _queries(config)
-    rows = _rows(embeddings, queries, _hits(config, embeddings, encoder, queries))
+    rows = _rows(embeddings, queries, _hits(config, embeddings, index, encoder, queries))
     if config.snippet is not None:
         rows = [_shortened(row, config.snippet) for row in rows]
     if config.output is not None:
@@ -126,13 +127,26 @@ def _queries(config: SearchConfig) -> list[Query]:
     return queries
 
 
+def _opened(uri: str, embeddings: EmbeddingDataset, needs_words: bool) -> SearchIndex:
+    """Return the index, if it is of these embeddings and has the words that are needed."""
+    index = SearchIndex(uri)
+    index.check_embeddings(embeddings)
+    if needs_words and not index.has_words:
+        raise ConfigError(
+            f"index {index.folder.uri} has no words for --hybrid: make it with `ulmfit-ray index --tokens DIR`, or"
+            " leave it out and name --tokens DIR here"
+        )
+    return index
+
+
 def _hits(
-    config: SearchConfig, embeddings: EmbeddingDataset, encoder: "DocumentEncoder", queries: Sequence[Query]
+    config: SearchConfig,
+    embeddings: EmbeddingDataset,
+    index: SearchIndex | None,
+    encoder: "DocumentEncoder",
+    queries: Sequence[Query],
 ) -> Hits:
     """Return the best documents; warn of queries that cannot find anything."""
-    index = None if config.index is None else SearchIndex(config.index)
-    if index is not None:
-        index.check_embeddings(embeddings)
     tokens = None if config.tokens is None else TokenDataset(config.tokens)
     if tokens is not None:
         encoder.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
