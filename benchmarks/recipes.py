@@ -30,6 +30,13 @@ from ulmfit_ray.storage.model_directory import ModelDirectory
 
 CONFIGS = Path(__file__).parents[1] / "jobs" / "configs"
 SEEDS = range(5)
+FROM_SCRATCH = (
+    *("--from-scratch", "--training.learning-rate", 4e-3, "--training.activation-reg", 2.0),
+    *("--training.temporal-activation-reg", 1.0, "--architecture.input-dropout", 0.2),
+    *("--architecture.hidden-dropout", 0.15, "--architecture.weight-dropout", 0.1),
+)
+"""What suits imdb_small's classifier best when there is no language model: .908 on 2,516 held-out training reviews.
+With the recipe's dropouts it reaches .902, and at the recipe's rate, 1e-2, .888."""
 PUBLISHED = {
     "human_numbers": "fastai book, chapter 12: 0.8241 after the last epoch, 0.8284 at best",
     "imdb_both_directions": "Howard and Ruder 2018: 0.947 forward, 0.954 in both directions, after WikiText-103",
@@ -127,7 +134,7 @@ def seed_of_imdb(work: Path, train: Path, test: Path, seed: int) -> dict[str, An
     result: dict[str, Any] = {"seed": seed}
     ulmfit("pretrain", configs / "pretrain.toml", "--tokens", train, "--output", model, "--seed", seed)
     result["language_model_minutes"] = training_minutes(model)
-    for name, options in (("from_scratch", ("--from-scratch",)), ("classifier", ())):
+    for name, options in (("from_scratch", FROM_SCRATCH), ("classifier", ())):
         output, scores = work / f"{name}-{seed}", work / f"{name}-{seed}.json"
         command = ["--model", model, "--tokens", train, "--output", output, "--seed", seed, *options]
         ulmfit("train-classifier", configs / "classifier.toml", *command)
