@@ -111,6 +111,11 @@ VERBS = {
         "ulmfit_ray.commands.evaluate.retrieval:run",
         "nDCG, recall, MRR against judgments",
     ),
+    "evaluate similarity": Verb(
+        "ulmfit_ray.commands.evaluate.similarity:EvaluateSimilarityConfig",
+        "ulmfit_ray.commands.evaluate.similarity:run",
+        "rank correlation with the scores of pairs of sentences",
+    ),
     "evaluate classifier": Verb(
         "ulmfit_ray.commands.evaluate.classifier:EvaluateClassifierConfig",
         "ulmfit_ray.commands.evaluate.classifier:run",

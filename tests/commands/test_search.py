@@ -11,7 +11,7 @@ import pytest
 
 from ulmfit_ray.cli import main
 from ulmfit_ray.commands import search
-from ulmfit_ray.commands.evaluate.retrieval import score_all
+from ulmfit_ray.commands.evaluate.retrieval_systems import Systems
 from ulmfit_ray.commands.search import SearchConfig
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.document_encoder import DocumentEncoder
@@ -153,7 +153,8 @@ def test_a_hybrid_search_ranks_by_the_scores_that_evaluation_calls_bm25_and_vect
 ) -> None:
     texts = [row["title"] for row in abstracts[::50]]
     datasets = EmbeddingDataset(embeddings), TokenDataset(tokens)
-    scores = score_all(*datasets, DocumentEncoder.load(retriever, "cpu"), texts, BM25Options())["bm25 + vectors"]
+    systems = Systems(*datasets, DocumentEncoder.load(retriever, "cpu"), BM25Options())
+    scores = systems.scores(texts)["bm25 + vectors"]
     doc_ids = [doc_id for table in datasets[0].tables() for doc_id in table["doc_id"].to_pylist()]
     config = SearchConfig(
         embeddings=embeddings, model=retriever, query=tuple(texts), k=k, hybrid=True, tokens=tokens, json=True

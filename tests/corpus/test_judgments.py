@@ -1,4 +1,4 @@
-"""Queries and judgments in BEIR's layout."""
+"""Queries and judgments in BEIR's layout, and in TREC's."""
 
 import gzip
 from pathlib import Path
@@ -53,10 +53,17 @@ def test_a_file_without_header_loses_no_judgment(tmp_path: Path) -> None:
     assert read_qrels(written(tmp_path / "test.tsv", "q1\td1\t1\n")) == {"q1": {"d1": 1.0}}
 
 
-@pytest.mark.parametrize("line", ["q1\td1", "q1\td1\thigh", "q1 d1 1", "q1\t0\td1\t1"])
-def test_a_line_without_the_three_columns_is_named(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("separator", [" ", "\t", "  "])
+def test_judgments_of_trec_have_a_column_that_says_nothing(tmp_path: Path, separator: str) -> None:
+    rows = [("q1", "0", "d1", "1"), ("q1", "Q0", "d2", "-1")]
+    content = "".join(separator.join(row) + "\n" for row in rows)
+    assert read_qrels(written(tmp_path / "qrels.txt", content + "\n")) == {"q1": {"d1": 1.0, "d2": -1.0}}
+
+
+@pytest.mark.parametrize("line", ["q1\td1", "q1\td1\thigh", "q1 d1 1", "q1 0 d1 high", "q1 0 d1 1 more"])
+def test_a_line_without_the_columns_is_named(tmp_path: Path, line: str) -> None:
     path = written(tmp_path / "test.tsv", f"query-id\tcorpus-id\tscore\nq1\td1\t1\n{line}\n")
-    with pytest.raises(ValueError, match=r"test\.tsv, line 3: expected query-id, corpus-id and score"):
+    with pytest.raises(ValueError, match=r"test\.tsv, line 3: expected query-id, corpus-id and score \(or TREC"):
         read_qrels(path)
 
 

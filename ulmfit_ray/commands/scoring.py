@@ -15,6 +15,8 @@ from ulmfit_ray.retrieval.search import normalize_rows
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
+from ulmfit_ray.text.stop_words import silent_ids
+from ulmfit_ray.text.vocab import Vocab
 
 
 def check_documents(embeddings: EmbeddingDataset, tokens: TokenDataset) -> None:
@@ -36,12 +38,22 @@ def cosines(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
 
 def index_words(tokens: TokenDataset, options: BM25Options) -> BM25Index:
     """Return the index of the words of all documents."""
+    vocab = Vocab.from_json(tokens.folder.read_json("vocab.json"))
+    is_silent = np.zeros(len(vocab), bool)
+    if options.stop_words:
+        is_silent = silent_ids(vocab, tokens.folder.read_json("tokenizer.json")["lang"])
     return BM25Index.of(
-        lambda: (flat_tokens(table["tokens"]) for table in shard_tables(tokens)),
+        lambda: (_telling(*flat_tokens(table["tokens"]), is_silent) for table in shard_tables(tokens)),
         tokens.manifest.counts.num_documents,
-        len(tokens.folder.read_json("vocab.json")["tokens"]),
+        len(vocab),
         options,
     )
+
+
+def _telling(values: np.ndarray, offsets: np.ndarray, is_silent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return documents, as (values, offsets), without words that say nothing."""
+    is_telling = ~is_silent[values]
+    return values[is_telling], np.concatenate([[0], is_telling.cumsum()])[offsets]
 
 
 def known_words(ids: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -1,7 +1,6 @@
-"""Queries and relevance judgments in BEIR's layout: queries.jsonl (`_id`, `text`), qrels.tsv, plain or compressed."""
+"""Queries and judgments: BEIR's queries.jsonl (`_id`, `text`); qrels of BEIR and TREC; plain or compressed."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ulmfit_ray.corpus.open_text import base_extension, open_text
@@ -49,24 +48,32 @@ def _query(line: str, path: str, number: int) -> Query:
 
 
 def read_qrels(path: str) -> dict[str, dict[str, float]]:
-    """Return for each query the grades of its judged documents, from tab-separated query-id, corpus-id, score.
+    """Return for each query the grades of its judged documents.
+
+    A line is query-id, corpus-id and score, separated by tabs (BEIR), or query-id, a column that says nothing, doc-id
+    and grade, separated by tabs or spaces (TREC). Blank lines are skipped.
 
     Raises:
-        ValueError: a line does not have these three columns; the message names it.
+        ValueError: a line does not have these columns; the message names it.
     """
     judgments: dict[str, dict[str, float]] = {}
-    for number, cells in _rows(path):
-        if number == 1 and cells[-1] == "score":
-            continue
-        try:
-            query_id, doc_id, grade = cells
-            judgments.setdefault(query_id, {})[doc_id] = float(grade)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: expected query-id, corpus-id and score") from error
+    with open_text(path) as stream:
+        for number, raw in enumerate(stream, 1):
+            line = raw.decode("utf-8").rstrip("\r\n")
+            if not line.strip() or (number == 1 and line.endswith("\tscore")):
+                continue
+            try:
+                query_id, doc_id, grade = _judgment(line)
+                judgments.setdefault(query_id, {})[doc_id] = float(grade)
+            except ValueError as error:
+                columns = "query-id, corpus-id and score (or TREC's four columns)"
+                raise ValueError(f"{path}, line {number}: expected {columns}") from error
     return judgments
 
 
-def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    with open_text(path) as stream:
-        for number, raw in enumerate(stream, 1):
-            yield number, raw.decode("utf-8").rstrip("\r\n").split("\t")
+def _judgment(line: str) -> list[str]:
+    cells = line.split("\t")
+    if len(cells) == 3:
+        return cells
+    query_id, _, doc_id, grade = line.split()
+    return [query_id, doc_id, grade]

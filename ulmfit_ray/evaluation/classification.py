@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ulmfit_ray.evaluation.similarity import ranks
+
 LEAST = float(np.finfo(np.float32).tiny)
 """Probabilities below this count as this in a log loss: one document of probability 0 costs 87 nats, not infinity."""
 CALIBRATION_BINS = 15
@@ -191,14 +193,8 @@ def figures_of_numbers(targets: np.ndarray, predicted: np.ndarray) -> dict[str, 
     if np.ptp(targets) > 0:
         figures["r2"] = 1 - (rmse / rmse_of_mean) ** 2
         if np.ptp(predicted) > 0:
-            figures["spearman"] = float(np.corrcoef(_ranks(targets), _ranks(predicted))[0, 1])
+            figures["spearman"] = float(np.corrcoef(ranks(targets), ranks(predicted))[0, 1])
     return figures
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the rank of each value from 1 on; equals have the mean of their ranks."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[places]
 
 
 def _counts(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

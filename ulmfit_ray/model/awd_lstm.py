@@ -169,6 +169,10 @@ class LanguageModel(nn.Module):
         """Return D for a pooling."""
         return pooled_width(pooling, self.architecture.embedding_dim)
 
+    def word_table(self) -> Tensor:
+        """Return the vectors of single words (rows, E): see model.kinds.VectorModel."""
+        return self.backbone.embedding.weight
+
     def layer_groups(self) -> list[LayerGroup]:
         """Return the LSTM layers, lowest first, then the embedding with the decoder: fastai's split."""
         return [*self.backbone.layer_groups()[1:], ("decoder", [self.backbone.embedding.weight, self.decoder_bias])]

@@ -111,6 +111,10 @@ class Classifier(nn.Module):
         """Return D for a pooling."""
         return pooled_width(pooling, self.backbone.architecture.embedding_dim)
 
+    def word_table(self) -> Tensor:
+        """Return the vectors of single words (rows, E): see model.kinds.VectorModel."""
+        return self.backbone.embedding.weight
+
     def layer_groups(self) -> list[LayerGroup]:
         """Return the embedding, the LSTM layers, and the head: fastai's split."""
         return [*self.backbone.layer_groups(), ("head", list(self.head.parameters()))]

@@ -35,6 +35,9 @@ class VectorModel(Protocol):
     def vector_width(self, pooling: str) -> int:
         """Return D for a pooling."""
 
+    def word_table(self) -> Tensor:
+        """Return the vectors of single words that the model has, (rows, their width); ids beyond have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:

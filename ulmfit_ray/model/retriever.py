@@ -113,6 +113,12 @@ class Retriever(nn.Module):
         widths = self.block_widths()
         return sum(pooled_width(pooling, width) if name == "context" else width for name, width in widths.items())
 
+    def word_table(self) -> Tensor:
+        """Return the words block's own vectors, else the backbone's: see model.kinds.VectorModel."""
+        if self.backbone is None or "words" in self.block_names:
+            return self.word_vectors
+        return self.backbone.embedding.weight
+
     def layer_groups(self) -> list[LayerGroup]:
         """Return the backbone's groups, then what is the retriever's own."""
         own = [parameter for name, parameter in self.named_parameters() if not name.startswith("backbone.")]

@@ -1,7 +1,7 @@
 """BM25 from token ids: bm25s, which computes the score of every word in every document when the index is made.
 
 The score is Lucene's: of each word of the query, idf = ln(1 + (N - df + 0.5) / (df + 0.5)) times
-tf / (tf + k1 (1 - b + b length / mean length)). There are no stop words. N documents.
+tf / (tf + k1 (1 - b + b length / mean length)). Stop words are left out by who gives the documents. N documents.
 """
 
 import logging
@@ -26,6 +26,8 @@ class BM25Options:
     """How much a word counts that is repeated in a document: with 0 it counts once."""
     b: float = 0.4
     """How much longer documents are held back: from 0 (not at all) to 1."""
+    stop_words: bool = False
+    """Leave out stop words of the language, punctuation and marks."""
 
     def __post_init__(self) -> None:
         if self.k1 < 0:

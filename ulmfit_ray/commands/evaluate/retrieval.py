@@ -1,39 +1,30 @@
 """How well vectors find what judgments say is relevant, beside TF-IDF and BM25 of the same token ids.
 
-All scores of all queries against all documents are held in memory: meant for judged collections, which are small.
+Queries are scored block by block against all documents at once, whose vectors and words are held in memory: meant for
+judged collections.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from ulmfit_ray.commands.evaluate.retrieval_files import check_runs, write_per_query, write_runs
+from ulmfit_ray.commands.evaluate.retrieval_systems import BM25, TUNED_BM25, Found, Systems, find
 from ulmfit_ray.commands.result_file import place_of, refuse_existing
-from ulmfit_ray.commands.scoring import (
-    all_vectors,
-    check_documents,
-    cosines,
-    index_words,
-    known_words,
-    says_something,
-)
-from ulmfit_ray.commands.shards import shard_tables
 from ulmfit_ray.config import ConfigError, Run, operational
-from ulmfit_ray.corpus.judgments import read_qrels, read_queries
-from ulmfit_ray.evaluation.ranking import Metric, evaluate_scores
+from ulmfit_ray.corpus.judgments import Query, read_qrels, read_queries
+from ulmfit_ray.evaluation.ranking import Estimate, estimate, judge, measure_at
 from ulmfit_ray.reporting.tables import print_table
 from ulmfit_ray.retrieval.bm25 import BM25Options
-from ulmfit_ray.retrieval.hybrid import together
-from ulmfit_ray.retrieval.lexical import LexicalIndex
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
-from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
+from ulmfit_ray.storage.token_dataset import TokenDataset
 
-if TYPE_CHECKING:
-    from ulmfit_ray.document_encoder import DocumentEncoder
-
-FigureTable = dict[str, dict[str, dict[str, float]]]
-"""System -> metric -> mean and standard_error."""
+Values = dict[str, dict[str, np.ndarray]]
+"""System -> metric -> its value for each query (Q,)."""
+RUN_DEPTH = 1000
+"""Results of each query in a run file, as is the custom at TREC."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,40 +40,86 @@ class EvaluateRetrievalConfig(Run):
     queries: str
     """Queries in BEIR's layout: jsonl with _id and text."""
     qrels: str
-    """Judgments in BEIR's layout: query-id, corpus-id, score, tab-separated. Only judged queries count."""
+    """Judgments: BEIR's query-id, corpus-id, score, with tabs, or TREC's four columns. Only judged queries count."""
+    metrics: tuple[str, ...] = ("ndcg@10", "recall@100", "mrr@10")
+    """Any of ndcg, recall, precision, map, mrr, success, each with @ and how many results count; the first is the one
+    that systems are compared by."""
     bm25: BM25Options = field(default_factory=BM25Options)
+    """Other constants get a row of their own beside the usual ones."""
+    against: str = BM25
+    """The system that all others are compared with, query by query."""
     output: str | None = operational(None)
     """Write the figures to this JSON file too."""
+    per_query: str | None = operational(None)
+    """Write every metric of every system and query to this Parquet file."""
+    runs: str | None = operational(None)
+    """Write each system's results to a file of its own in this folder, in the layout that trec_eval reads."""
     overwrite: bool = operational(False)
-    """Replace the file --output if it is there."""
+    """Replace the files --output, --per-query and those of --runs if they are there."""
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            raise ConfigError("--metrics must name at least one metric")
+        for metric in self.metrics:
+            try:
+                measure_at(metric)
+            except ValueError as error:
+                raise ConfigError(f"--metrics: {error}") from None
 
 
-def run(config: EvaluateRetrievalConfig) -> FigureTable:
-    """Print a table of figures and return them."""
+def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
+    """Print a table of figures and one of differences, write the files that are asked for, and return the figures."""
     # torch comes with it, which --help can do without.
     from ulmfit_ray.document_encoder import DocumentEncoder
 
     refuse_existing(config.output, config.overwrite)
+    refuse_existing(config.per_query, config.overwrite, "--per-query")
     embeddings, tokens = EmbeddingDataset(config.embeddings), TokenDataset(config.tokens)
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
+    queries, judgments = _judged_queries(config)
+    systems = Systems(embeddings, tokens, encoder, config.bm25)
+    if config.against not in systems.names:
+        raise ConfigError(f"--against {config.against} is none of the systems: {', '.join(systems.names)}")
+    _check_judged_documents(config, judgments, systems.doc_ids)
+    if config.runs is not None:
+        ids = [*(query.query_id for query in queries), *systems.doc_ids]
+        check_runs(config.runs, systems.names, ids, overwrite=config.overwrite)
+    texts = [query.text for query in queries]
+    num_silent = systems.num_silent(texts)
+    if num_silent:
+        print(f"{num_silent:,} of {len(texts):,} queries have no word that the model knows")
+    depth = max(measure_at(metric)[1] for metric in config.metrics)
+    found = find(systems, texts, max(depth, RUN_DEPTH) if config.runs else depth)
+    values = _judge(found, systems.doc_ids, judgments, config.metrics)
+    figures = {name: {metric: estimate(own) for metric, own in row.items()} for name, row in values.items()}
+    differences = _differences(values, config.against, config.metrics[0])
+    _print(figures, f"{len(queries):,} queries, {len(systems.doc_ids):,} documents")
+    _print_differences(differences, config)
+    result = {
+        "num_queries": len(queries),
+        "systems": {name: {metric: asdict(own) for metric, own in row.items()} for name, row in figures.items()},
+        "against": {config.against: {name: asdict(difference) for name, difference in differences.items()}},
+    }
+    if config.bm25 != BM25Options():
+        result[TUNED_BM25] = asdict(config.bm25)
+    if config.output is not None:
+        folder, name = place_of(config.output)
+        folder.publish_json(result, name)
+    if config.per_query is not None:
+        write_per_query(config.per_query, values, queries)
+    if config.runs is not None:
+        write_runs(config.runs, found, queries, systems.doc_ids)
+    return result
+
+
+def _judged_queries(config: EvaluateRetrievalConfig) -> tuple[list[Query], list[dict[str, float]]]:
+    """Return the queries that are judged, and the grades of each one's judged documents."""
     qrels = read_qrels(config.qrels)
     queries = [query for query in read_queries(config.queries) if query.query_id in qrels]
     if not queries:
         raise ConfigError(f"no query of {config.queries} is judged in {config.qrels}")
-    encoder.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
-    check_documents(embeddings, tokens)
-    doc_ids = [str(doc_id) for table in shard_tables(tokens) for doc_id in table["doc_id"]]
-    judgments = [qrels[query.query_id] for query in queries]
-    _check_judged_documents(config, judgments, doc_ids)
-    scores = score_all(embeddings, tokens, encoder, [query.text for query in queries], config.bm25)
-    figures = {name: evaluate_scores(matrix, doc_ids, judgments) for name, matrix in scores.items()}
-    _print(figures, len(queries), len(doc_ids))
-    result = {name: {metric: asdict(value) for metric, value in row.items()} for name, row in figures.items()}
-    if config.output is not None:
-        folder, name = place_of(config.output)
-        folder.publish_json({"num_queries": len(queries), "systems": result}, name)
-    return result
+    return queries, [qrels[query.query_id] for query in queries]
 
 
 def _check_judged_documents(
@@ -100,40 +137,41 @@ def _check_judged_documents(
         print(f"{len(missing):,} of {len(judged):,} judged documents are not in the corpus: no system can find them")
 
 
-def score_all(
-    embeddings: EmbeddingDataset,
-    tokens: TokenDataset,
-    encoder: "DocumentEncoder",
-    texts: list[str],
-    options: BM25Options,
-) -> dict[str, np.ndarray]:
-    """Return a score matrix (queries, documents) for each system: vectors, their blocks, TF-IDF, BM25, both."""
-    documents, queries = all_vectors(embeddings), encoder.encode(texts, embeddings.pooling)
-    scores = {"vectors": cosines(queries, documents)}
-    if len(embeddings.blocks) > 1:
-        for block in embeddings.blocks:
-            part = slice(block.start, block.stop)
-            scores[block.name] = cosines(queries[:, part], documents[:, part])
-    ids = encoder.numericalize(texts)
-    num_unknown = sum(not says_something(query) for query in ids)
-    if num_unknown:
-        print(f"{num_unknown:,} of {len(ids):,} queries have no word that the model knows")
-    words = known_words(ids)
-    shards = (flat_tokens(table["tokens"]) for table in shard_tables(tokens))
-    scores["tfidf"] = LexicalIndex(shards, len(encoder.vocab)).tf_idf(words)
-    scores["bm25"] = index_words(tokens, options).all_scores(words)
-    scores["bm25 + vectors"] = together(scores["bm25"], scores["vectors"])
-    return scores
+def _judge(
+    found: Found, doc_ids: Sequence[str], judgments: Sequence[dict[str, float]], metrics: Sequence[str]
+) -> Values:
+    return {
+        name: judge([[doc_ids[row] for row in rows] for rows in hits.rows], judgments, metrics)
+        for name, hits in found.items()
+    }
 
 
-def _print(figures: dict[str, dict[str, Metric]], num_queries: int, num_documents: int) -> None:
+def _differences(values: Values, against: str, metric: str) -> dict[str, Estimate]:
+    """Return each other system's paired difference from one of them."""
+    return {name: estimate(row[metric] - values[against][metric]) for name, row in values.items() if name != against}
+
+
+def _print(figures: dict[str, dict[str, Estimate]], title: str) -> None:
     metrics = list(next(iter(figures.values())))
     print_table(
-        f"{num_queries:,} queries, {num_documents:,} documents (± standard error)",
+        f"{title} (± standard error)",
         ["system", *metrics],
         [
-            [system, *(f"{metric.mean:.3f} ± {metric.standard_error:.3f}" for metric in row.values())]
-            for system, row in figures.items()
+            [name, *(f"{own.mean:.3f} ± {own.standard_error:.3f}" for own in row.values())]
+            for name, row in figures.items()
         ],
         right=metrics,
+    )
+
+
+def _print_differences(differences: dict[str, Estimate], config: EvaluateRetrievalConfig) -> None:
+    column = f"{config.metrics[0]} minus that of {config.against}"
+    print_table(
+        "query by query (± standard error of the paired difference)",
+        ["system", column, ""],
+        [
+            [name, f"{own.mean:+.3f} ± {own.standard_error:.3f}", "within the noise" if own.is_noise else ""]
+            for name, own in differences.items()
+        ],
+        right=(column,),
     )
