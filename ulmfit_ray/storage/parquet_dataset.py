@@ -3,6 +3,7 @@
 They open as they are in pandas, polars, DuckDB and Spark. A shard is named like the token shard it was made from.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ class ParquetDataset:
         self.manifest = read_manifest(self.folder, [verb])
         self.job = read_job(self.folder)
         self.shards = read_shards(self.folder)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the SHA-256 of all shards: equal shards give an equal fingerprint."""
+        return hashlib.sha256("".join(row.sha256 for row in self.shards).encode()).hexdigest()
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""
