@@ -62,46 +62,65 @@ class MapConfig(OutputRun):
             raise ConfigError("--seed must lie between 0 and 4294967295")
 
 
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a map is made from."""
+
+    embeddings: EmbeddingDataset
+    tokens: TokenDataset | None
+    columns: MapColumns
+
+    @classmethod
+    def of(cls, config: MapConfig) -> "_Inputs":
+        """Open what the options name.
+
+        Raises:
+            ConfigError: there are no documents, or a column is not there.
+        """
+        embeddings = EmbeddingDataset(config.embeddings)
+        tokens = None if config.tokens is None else TokenDataset(config.tokens)
+        if not embeddings.manifest.counts.num_documents:
+            raise ConfigError(f"{embeddings.folder.uri} has no documents: there is nothing to draw")
+        return cls(embeddings, tokens, MapColumns.chosen(embeddings, title=config.title, color=config.color))
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return what the output is refused by when it is made from something else."""
+        own = {} if self.tokens is None else {"tokens": self.tokens.fingerprint}
+        return {"embeddings": self.embeddings.fingerprint} | own
+
+
 def run(config: MapConfig) -> Manifest | None:
     """Make the map, print what it shows, and return the manifest (None after --dry-run)."""
     require_open_tsne()
+    inputs = _Inputs.of(config)
+    is_finished = Folder(config.output).exists("manifest.json") and not config.overwrite
+    # Before the output is claimed: tokens of other documents leave nothing there.
+    order = None if is_finished else shuffled(inputs.embeddings, inputs.tokens, config.seed)
     with output_lease(VERB, config):
-        return _run(config)
-
-
-def _run(config: MapConfig) -> Manifest | None:
-    embeddings = EmbeddingDataset(config.embeddings)
-    tokens = None if config.tokens is None else TokenDataset(config.tokens)
-    num_documents = embeddings.manifest.counts.num_documents
-    if not num_documents:
-        raise ConfigError(f"{embeddings.folder.uri} has no documents: there is nothing to draw")
-    columns = MapColumns.chosen(embeddings, title=config.title, color=config.color)
-    inputs = {"embeddings": embeddings.fingerprint} | ({} if tokens is None else {"tokens": tokens.fingerprint})
-    folder, manifest = claim_output(VERB, config, inputs=inputs)
-    if manifest is not None:
-        _print("complete, nothing to do", manifest, folder)
-        return manifest
-    if config.dry_run:
-        num_sampled = min(config.sample, num_documents)
-        print_dry_run(config, f"{num_documents:,} documents, {num_sampled:,} of them in the sample")
-        return None
-    manifest = _make(config, embeddings, tokens, columns, folder)
+        folder, manifest = claim_output(VERB, config, inputs=inputs.fingerprints())
+        if manifest is not None:
+            _print("complete, nothing to do", manifest, folder)
+            return manifest
+        assert order is not None
+        if config.dry_run:
+            num_sampled = min(config.sample, len(order))
+            print_dry_run(config, f"{len(order):,} documents, {num_sampled:,} of them in the sample")
+            return None
+        manifest = _make(config, inputs, order, folder)
     _print(VERB, manifest, folder)
     return manifest
 
 
-def _make(
-    config: MapConfig, embeddings: EmbeddingDataset, tokens: TokenDataset | None, columns: MapColumns, folder: Folder
-) -> Manifest:
-    """Make the files of the map, publish them, and return the manifest."""
+def _make(config: MapConfig, inputs: _Inputs, order: np.ndarray, folder: Folder) -> Manifest:
+    """Make the files of the map, publish them, and return the manifest; `order` has all documents, the sample first."""
     began = time.monotonic()
-    order = shuffled(embeddings, tokens, config.seed)
+    embeddings, columns = inputs.embeddings, inputs.columns
     sample = order[: config.sample]
     layout = lay_out(embeddings, sample, num_clusters=config.clusters, perplexity=config.perplexity, seed=config.seed)
-    if tokens is None:
+    if inputs.tokens is None:
         names = names_by_titles(embeddings, columns.title, layout.clusters)
     else:
-        names = names_by_tokens(tokens, layout.clusters)
+        names = names_by_tokens(inputs.tokens, layout.clusters)
     clusters = Groups("cluster", tuple(names), layout.clusters.astype(np.uint8))
     with scratch_directory() as scratch:
         on_page = np.sort(order[:MOST_ON_PAGE])

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ulmfit_ray.commands.shards import shard_tables
 from ulmfit_ray.config import ConfigError
-from ulmfit_ray.reporting.map_colors import Groups, Scale, coloring_of
+from ulmfit_ray.reporting.map_colors import Groups, coloring_of
 from ulmfit_ray.reporting.map_page import map_page, page_texts
 from ulmfit_ray.reporting.map_plot import map_png
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
@@ -80,14 +80,13 @@ def write_files(
     assert writer is not None
     writer.close()
     by_column = [] if columns.color is None else [coloring_of(columns.color, pa.chunked_array(colors))]
-    colorings: list[Groups | Scale] = [*by_column, clusters]
-    picture = map_png(positions, colorings[0], names_on_map=not by_column)
+    picture = map_png(positions, [*by_column, clusters][0], names_on_map=not by_column)
     (scratch / PICTURE).write_bytes(picture)
     page = map_page(
         positions[on_page],
         texts,
-        [coloring.at(on_page) for coloring in colorings],
-        names=clusters.at(on_page),
+        [coloring.at(on_page) for coloring in by_column],
+        clusters.at(on_page),
         num_documents=len(positions),
     )
     (scratch / PAGE).write_bytes(page)

@@ -80,8 +80,8 @@ class Scale:
         finite = self.values[np.isfinite(self.values)]
         if not len(finite):
             return 0.0, 1.0
-        low, high = np.percentile(finite, BEYOND, method="nearest").tolist()
-        return low, high
+        low, high = BEYOND
+        return float(np.percentile(finite, low, method="lower")), float(np.percentile(finite, high, method="higher"))
 
     @property
     def is_beyond(self) -> tuple[bool, bool]:

@@ -1,7 +1,8 @@
 """The page of a map: one HTML file with everything in it, which asks no server for anything.
 
-The template is map_page.html beside this file, with map_page.css and two scripts. Places and colours are typed arrays in base64, texts are JSON. 100,000
-documents are drawn once into a layer, which is moved and stretched while the map moves.
+The template is map_page.html beside this file, with map_page.css and two scripts. Places and colours are typed arrays
+in base64, texts are JSON. 100,000 documents are drawn once into a layer, which is moved and stretched while the map
+moves.
 
 N documents.
 """
@@ -32,14 +33,15 @@ def map_page(
     positions: np.ndarray,
     columns: Mapping[str, Sequence[str]],
     colorings: Sequence[Groups | Scale],
+    clusters: Groups,
     *,
-    names: Groups | None,
     num_documents: int,
 ) -> bytes:
     """Return the page of documents at their places (N, 2).
 
-    `columns` have the texts of each document, by their names, the title first. The first of `colorings` is shown first;
-    `names` are groups whose names stand on the map. `num_documents` says how many there are, if not all are given.
+    `columns` have the texts of each document, by their names, the title first. Colors can be chosen among `colorings`
+    and `clusters`; the names of the clusters stand on the map. `num_documents` says how many documents there are, if
+    not all of them are given.
     """
     low, high = positions.min(axis=0), positions.max(axis=0)
     size = float((high - low).max()) or 1.0
@@ -50,8 +52,8 @@ def map_page(
         "places": _base64(places.astype("<f4")),
         "extent": [float(number) for number in (high - low) / size],
         "columns": [{"name": name, "values": list(values)} for name, values in columns.items()],
-        "colorings": [_coloring(coloring) for coloring in colorings],
-        "names": [] if names is None else _names(places, names),
+        "colorings": [_coloring(coloring) for coloring in (*colorings, clusters)],
+        "names": _names(places, clusters),
         "note": f"{len(positions):,} of them shown, drawn at random" if is_part else "",
     }
     page = _part("map_page.html").replace("{{heading}}", html.escape(f"{num_documents:,} documents"))

@@ -9,6 +9,7 @@ function zoom(factor, px, py) {
 
 function move(to) {
   view = to;
+  isWhole = false;
   hover(-1);
   draw(true);
 }
@@ -167,7 +168,7 @@ byId("by").addEventListener("change", (event) => colorBy(Number(event.target.val
 // --- begin ----------------------------------------------------------------------------------------------------------
 
 darkness.addEventListener("change", () => colorBy(colorings.indexOf(coloring)));
-new ResizeObserver(() => { showAll(); draw(false); }).observe(stage);
+new ResizeObserver(() => { if (isWhole) showAll(); draw(false); }).observe(stage);
 showAll();
 colorBy(0);
 searchAsLinked();

@@ -19,6 +19,7 @@ let matches = null; // Uint8Array of 0 and 1 while something is searched for
 let hovered = -1;
 let view = { scale: 1, x: 0, y: 0 }; // pixels of a place p: p * scale + x
 let base = 1; // the scale at which all is seen
+let isWhole = true; // whether nobody has moved the map since
 let drawn = null; // the view that `layer` shows
 
 // --- what is to be seen -------------------------------------------------------------------------------------------
@@ -33,6 +34,7 @@ function showAll() {
   const [right, down] = data.extent;
   const fit = Math.min((width - 2 * pad) / right, (height - 2 * pad) / down, 4 * scale);
   base = fit;
+  isWhole = true;
   view = { scale: fit, x: (width - fit * right) / 2, y: (height - fit * down) / 2 };
 }
 

@@ -32,11 +32,13 @@ RINGS = 40
 def map_png(positions: np.ndarray, coloring: Groups | Scale, *, names_on_map: bool) -> bytes:
     """Return a PNG of documents at their places (N, 2); groups have their names on the map, or in a legend."""
     file = io.BytesIO()
-    _draw(positions, coloring, names_on_map).savefig(file, format="png", bbox_inches="tight", pad_inches=0.1)
+    _draw(positions, coloring, names_on_map=names_on_map).savefig(
+        file, format="png", bbox_inches="tight", pad_inches=0.1
+    )
     return file.getvalue()
 
 
-def _draw(positions: np.ndarray, coloring: Groups | Scale, names_on_map: bool) -> "Figure":
+def _draw(positions: np.ndarray, coloring: Groups | Scale, *, names_on_map: bool) -> "Figure":
     # Where HOME cannot be written, it would tell whoever looks where it keeps its list of fonts.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.figure import Figure
