@@ -175,7 +175,7 @@ def test_a_finished_map_is_complete_and_another_config_is_refused(
 
 
 def test_overwrite_removes_what_was_there_and_a_dry_run_writes_nothing(
-    embeddings: str, tmp_path: Path, command: Command
+    embeddings: str, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "map"
     arguments = ["map", "--embeddings", embeddings, "--output", str(output)]
@@ -187,7 +187,9 @@ def test_overwrite_removes_what_was_there_and_a_dry_run_writes_nothing(
     assert command(*arguments, "--clusters", "3", "--overwrite").status == 0
     assert len(read_manifest(Folder(str(output))).figures["clusters"]) == 3
     assert main(["verify", str(output)]) == 0
+    capsys.readouterr()
     assert main(["inspect", str(output)]) == 0
+    assert next(iter(read_manifest(Folder(str(output))).figures["clusters"])) in capsys.readouterr().out
 
 
 def test_tokens_of_other_documents_are_refused(embeddings: str, tokens: str, tmp_path: Path) -> None:

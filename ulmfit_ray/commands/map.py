@@ -15,7 +15,7 @@ from ulmfit_ray.commands.map_words import names_by_titles, names_by_tokens
 from ulmfit_ray.config import ConfigError, OutputRun, operational
 from ulmfit_ray.lifecycle import claim_output, output_lease, print_dry_run
 from ulmfit_ray.reporting.map_colors import COLORS, Groups
-from ulmfit_ray.reporting.tables import print_summary, print_table
+from ulmfit_ray.reporting.tables import print_clusters, print_summary
 from ulmfit_ray.retrieval.map import require_open_tsne
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder, scratch_directory, sha256_file
@@ -150,6 +150,5 @@ def _make(config: MapConfig, inputs: _Inputs, order: np.ndarray, folder: Folder)
 
 def _print(title: str, manifest: Manifest, folder: Folder) -> None:
     figures = dict(manifest.figures)
-    rows = [[name, f"{size:,}"] for name, size in figures.pop("clusters").items()]
-    print_table("clusters", ["typical words", "documents"], rows, right=["documents"])
+    print_clusters(figures.pop("clusters"))
     print_summary(title, figures | {"output": folder.uri})

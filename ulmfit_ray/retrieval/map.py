@@ -8,6 +8,7 @@ nearest neighbours, as many as 250 steps of openTSNE's own descent from there (.
 S documents in the sample, N others, D numbers in a vector.
 """
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -52,7 +53,6 @@ class FittedMap:
         Neighbours are exact, by cosine. A perplexity is the number of neighbours that count; it is at most a third of
         the other documents. The same vectors in the same order give the same map on the same machine.
         """
-        from joblib import cpu_count
         from openTSNE import TSNE
 
         self.principal = principal_components(vectors)
@@ -74,7 +74,7 @@ class FittedMap:
             # Of vectors of length 1 it orders documents as the cosine does.
             metric="euclidean",
             neighbors="exact",
-            n_jobs=cpu_count(),
+            n_jobs=_num_threads(),
             random_state=seed,
             callbacks=count,
             callbacks_every_iters=STEPS_AT_ONCE,
@@ -93,6 +93,17 @@ class FittedMap:
             )
             places[part] = partial
         return places
+
+
+def _num_threads() -> int:
+    """Return how many threads t-SNE may use; it does not read OMP_NUM_THREADS itself.
+
+    On a busy machine threads that wait for each other in every step take ten times as long as one.
+    """
+    from joblib import cpu_count
+
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) else cpu_count()
 
 
 def principal_components(vectors: np.ndarray) -> np.ndarray:
