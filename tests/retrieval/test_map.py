@@ -5,8 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from joblib import cpu_count
 
-from ulmfit_ray.retrieval.map import STEPS, FittedMap, neighbors_kept, principal_components, require_open_tsne
+from ulmfit_ray.retrieval.map import (
+    STEPS,
+    FittedMap,
+    _num_threads,
+    neighbors_kept,
+    principal_components,
+    require_open_tsne,
+)
 from ulmfit_ray.retrieval.search import normalize_rows
 
 
@@ -110,6 +118,12 @@ def test_principal_components_are_those_of_a_singular_value_decomposition() -> N
     vectors = groups(30, 20, 10)
     left, values, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
     np.testing.assert_allclose(np.abs(principal_components(vectors)), np.abs(left * values)[:, :2], atol=1e-5)
+
+
+@pytest.mark.parametrize(("said", "expected"), [("3", 3), ("0", cpu_count()), ("", cpu_count()), ("4,2", cpu_count())])
+def test_it_uses_as_many_threads_as_are_said(monkeypatch: pytest.MonkeyPatch, said: str, expected: int) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert _num_threads() == expected
 
 
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

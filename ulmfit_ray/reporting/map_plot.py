@@ -130,7 +130,7 @@ def _write_names(figure: "Figure", axes: "Axes", positions: np.ndarray, groups: 
             textcoords="offset points",
             ha="center",
             va="center",
-            fontsize=8.5,
+            fontsize=7.5,
             fontweight="bold",
             linespacing=1.05,
             color="#111111",
