@@ -7,9 +7,10 @@ INSTALLED = $(VENV)/.installed
 FASTAI ?= .venv-fastai
 OUTPUT ?= build/quickstart
 DATA ?= ../shared/data
+CHROMIUM ?= chromium
 REVIEWS = $(addprefix $(DATA)/imdb/,train.csv.gz test.csv.gz unsup.csv.gz)
 
-.PHONY: install quickstart test test-data test-cluster chaos conformance lint bench clean
+.PHONY: install quickstart test test-data test-cluster test-browser chaos conformance lint bench clean
 
 install: $(INSTALLED)
 
@@ -26,8 +27,8 @@ quickstart: install
 
 # First what needs no Ray, in two processes; then what shares one Ray of two cores.
 test: install
-	$(BIN)/python -m pytest -n 2 -m "not ray and not cluster and not data"
-	$(BIN)/python -m pytest -m "ray and not cluster and not data"
+	$(BIN)/python -m pytest -n 2 -m "not ray and not cluster and not data and not browser"
+	$(BIN)/python -m pytest -m "ray and not cluster and not data and not browser"
 
 # What needs a data set that lies beside the repository.
 test-data: install
@@ -42,6 +43,10 @@ chaos: install
 # Several Ray nodes on this machine, killed and added in the middle of jobs; every fault in every phase: minutes.
 test-cluster: install
 	$(BIN)/python -m pytest -m cluster
+
+# The page of a map in headless Chromium: `apt install chromium`, or CHROMIUM=/path/of/chrome where it has another name.
+test-browser: install
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest -m browser
 
 lint: install
 	$(BIN)/ruff check .

@@ -101,6 +101,9 @@ VERBS = {
     "search": Verb(
         "ulmfit_ray.commands.search:SearchConfig", "ulmfit_ray.commands.search:run", "a query -> the nearest documents"
     ),
+    "map": Verb(
+        "ulmfit_ray.commands.map:MapConfig", "ulmfit_ray.commands.map:run", "embedding dataset -> a map to look at"
+    ),
     "evaluate lm": Verb(
         "ulmfit_ray.commands.evaluate.language_model:EvaluateLanguageModelConfig",
         "ulmfit_ray.commands.evaluate.language_model:run",

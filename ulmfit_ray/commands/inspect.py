@@ -10,7 +10,7 @@ from rich.console import Console
 from ulmfit_ray.commands.shards import shard_tables
 from ulmfit_ray.config import ConfigError, Run
 from ulmfit_ray.reporting.corpus import print_corpus, visible
-from ulmfit_ray.reporting.tables import print_summary
+from ulmfit_ray.reporting.tables import print_clusters, print_summary
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
@@ -22,7 +22,7 @@ from ulmfit_ray.streams.language_model import LMStream
 from ulmfit_ray.streams.selection import everything
 from ulmfit_ray.text.decode import text_of
 
-NOT_SHOWN = ("files", "job", "format_version", "document_lengths", "most_frequent_tokens")
+NOT_SHOWN = ("files", "job", "format_version", "document_lengths", "most_frequent_tokens", "clusters")
 SHOWN_TOKENS = 100
 SHOWN_NUMBERS = 6
 SHOWN_LABELS = 5
@@ -30,7 +30,7 @@ SHOWN_LABELS = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InspectConfig(Run):
-    """Show the manifest of a token dataset, a model, embeddings or predictions, and a few of its documents."""
+    """Show the manifest of a token dataset, a model, embeddings, predictions or a map, and a few of its documents."""
 
     input: Annotated[str, tyro.conf.Positional]
     """Directory or URI to show."""
@@ -67,6 +67,8 @@ def run(config: InspectConfig) -> Manifest:
         _show_vectors(console, EmbeddingDataset(config.input), config.rows)
     elif manifest.job == "classify":
         _show_predictions(console, PredictionDataset(config.input), config.rows)
+    elif manifest.job == "map":
+        print_clusters(manifest.figures["clusters"])
     elif manifest.job.startswith("sweep "):
         console.print(folder.read_bytes("sweep.csv").decode(), soft_wrap=True)
     elif "model" in (content := folder.read_json("config.json")):

@@ -28,6 +28,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     _print(table)
 
 
+def print_clusters(clusters: Mapping[str, int]) -> None:
+    """Print the clusters of a map: their names, and how many documents each has."""
+    rows = [[name, f"{size:,}"] for name, size in clusters.items()]
+    print_table("clusters", ["typical words", "documents"], rows, right=["documents"])
+
+
 def _print(table: Table) -> None:
     # Markup off: brackets in titles and paths are text. Not a terminal: wide enough that nothing is cut.
     Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120).print(table)
