@@ -98,6 +98,11 @@ VERBS = {
         "ulmfit_ray.commands.index:run",
         "embedding dataset -> an index for searches over millions",
     ),
+    "neighbours": Verb(
+        "ulmfit_ray.pipelines.neighbours.config:NeighboursConfig",
+        "ulmfit_ray.pipelines.neighbours.job:run",
+        "embedding dataset -> the nearest documents of each, and near-duplicates",
+    ),
     "search": Verb(
         "ulmfit_ray.commands.search:SearchConfig", "ulmfit_ray.commands.search:run", "a query -> the nearest documents"
     ),

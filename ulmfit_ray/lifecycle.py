@@ -26,7 +26,7 @@ LAYOUT = (
     *("manifest.json", "shards.parquet", "done", "work/done", "work", "checkpoints", "plan.json", "plan.arrow"),
     *("started", "shards", "census", "quarantine", "failed", "vocab.json", "tokenizer.json", "tokenizer.model"),
     *("model.safetensors", "training_log.jsonl", "curves.png", "tensorboard", "lr_find.csv", "lr_find.png"),
-    *("index.faiss", "vectors.npy", "moments.npy", "bm25", "map.parquet", "map.png", "map.html"),
+    *("index.faiss", "vectors.npy", "moments.npy", "bm25", "groups.parquet", "map.parquet", "map.png", "map.html"),
     *("trials", "ray-tune", "sweep.parquet", "sweep.csv", "sweep.png", "README.md", "config.json"),
 )
 """Every name that a job of ours writes into its output; --overwrite deletes these and nothing else, in this order.

@@ -15,6 +15,7 @@ from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
+from ulmfit_ray.storage.neighbour_dataset import NeighbourDataset
 from ulmfit_ray.storage.parquet_dataset import ParquetDataset
 from ulmfit_ray.storage.prediction_dataset import PredictionDataset
 from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS, TokenDataset
@@ -67,6 +68,8 @@ def run(config: InspectConfig) -> Manifest:
         _show_vectors(console, EmbeddingDataset(config.input), config.rows)
     elif manifest.job == "classify":
         _show_predictions(console, PredictionDataset(config.input), config.rows)
+    elif manifest.job == "neighbours":
+        _show_neighbours(console, NeighbourDataset(config.input), config.rows)
     elif manifest.job == "map":
         print_clusters(manifest.figures["clusters"])
     elif manifest.job.startswith("sweep "):
@@ -124,6 +127,14 @@ def _show_vectors(console: Console, dataset: EmbeddingDataset, num_rows: int) ->
         numbers = ", ".join(f"{value:.4f}" for value in vector[:SHOWN_NUMBERS])
         console.print(row)
         console.print(f"    [{numbers}, ...] ({len(vector)} numbers)")
+
+
+def _show_neighbours(console: Console, dataset: NeighbourDataset, num_rows: int) -> None:
+    for row in _first_rows(dataset, num_rows):
+        found = zip(*(row.pop(name) for name in ("neighbours", "cosines", "rows")), strict=True)
+        console.print(row)
+        for doc_id, cosine, _ in found:
+            console.print(f"    {cosine:.3f}  {doc_id}")
 
 
 def _show_predictions(console: Console, dataset: PredictionDataset, num_rows: int) -> None:

@@ -196,11 +196,24 @@ class _ShardCheck:
             return table, len(values), "holds ids beyond the vocabulary" if is_beyond else ""
         with self._folder.filesystem.open_input_file(self._folder.path(file)) as source:
             table = pq.read_table(source)
+        if self._manifest.job == "neighbours":
+            return table, self._receipts[shard].num_tokens, _wrong_neighbours(table, self._manifest)
         num_tokens = int(np.sum(table["num_tokens"].to_numpy()))
         if self._manifest.job == "classify":
             return table, num_tokens, _wrong_predictions(table, self._predictions)
         is_finite = np.isfinite(vectors_of(table)).all()
         return table, num_tokens, "" if is_finite else "holds vectors that are not finite"
+
+
+def _wrong_neighbours(table: pa.Table, manifest: Manifest) -> str:
+    """Return what is wrong with the lists of a shard ("" if nothing)."""
+    rows, cosines = (table[name].combine_chunks().flatten().to_numpy() for name in ("rows", "cosines"))
+    num_documents = manifest.counts.num_documents
+    if len(rows) != table.num_rows * min(manifest.figures["k"], num_documents - 1):
+        return "holds lists of another length than k"
+    if ((rows < 0) | (rows >= num_documents)).any():
+        return "holds rows beyond the documents"
+    return "" if np.isfinite(cosines).all() else "holds cosines that are not finite"
 
 
 def _wrong_predictions(table: pa.Table, dataset: PredictionDataset) -> str:
