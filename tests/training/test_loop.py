@@ -252,6 +252,20 @@ def test_validation_changes_nothing_of_the_training(make_task, training):
     assert [report.metrics for report in without if report.is_epoch_end] == [{}, {}]
 
 
+def test_validation_may_come_after_every_few_epochs_and_comes_after_the_last(make_task, training):
+    often = replace(training, num_epochs=5)
+    seldom = replace(often, validate_every_epochs=2)
+    all_of_them, some = (figures(run(make_task(config), config)) for config in (often, seldom))
+    expected, epoch = [], 0
+    for step, is_epoch_end, found in all_of_them:
+        epoch += is_epoch_end
+        expected.append((step, is_epoch_end, {} if is_epoch_end and epoch in (1, 3) else found))
+    assert epoch == 5
+    assert some == expected
+    with pytest.raises(ValueError, match="validate_every_epochs must be 1 with keep-best"):
+        replace(seldom, keep_best=True)
+
+
 def task_that_spoils(step: int, losses: bool) -> type[LanguageModelTask]:
     """Return a task in whose step the loss, or the gradient of a finite loss, is not a number."""
 

@@ -20,6 +20,7 @@ COLORS = ("#1f77b4", "#d9601a", "#2a9d5c", "#8a5bb5", "#c23b6b", "#7a6a3f", "#3f
 LOG_RATIO = 8
 """An axis is logarithmic when its largest value is so many times the smallest."""
 MOST_TICKS = 8
+LEGEND_COLUMNS = 2
 MOST_RANKED = 40
 
 
@@ -52,7 +53,7 @@ def sweep_plot(table: SweepTable) -> bytes | None:
     lines = list(dict.fromkeys(point.line for point in points))
     if len(lines) > len(COLORS):
         return _ranking(table, points)
-    figure = _figure(4.2)
+    figure = _figure(3.8 + 0.4 * bool(others) + 0.2 * math.ceil(len(lines) / LEGEND_COLUMNS))
     axes = figure.subplots()
     for color, line in zip(COLORS, lines, strict=False):
         _draw_line(axes, sorted(point for point in points if point.line == line), color, ", ".join(line))
@@ -63,7 +64,9 @@ def sweep_plot(table: SweepTable) -> bytes | None:
         axes.set_yscale("log")
     axes.set_title(_remarks(table), loc="left", fontsize=9, color="#666666")
     if others:
-        axes.legend(title=", ".join(others), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        # Below the picture: beside it a legend of long settings would leave no room for the axes.
+        title = ", ".join(map(_short, others))
+        figure.legend(title=title, frameon=False, loc="outside lower left", ncols=LEGEND_COLUMNS, alignment="left")
     return _png(figure)
 
 
@@ -135,7 +138,11 @@ def _remarks(table: SweepTable) -> str:
 
 def _setting_text(table: SweepTable, row: SweepRow) -> str:
     """Return a setting in short: the last parts of its fields' names, as they are all in the table."""
-    return ", ".join(f"{name.rpartition('.')[2]} {_text(row.values[name])}" for name in table.fields)
+    return ", ".join(f"{_short(name)} {_text(row.values[name])}" for name in table.fields)
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _texts(row: SweepRow, names: Sequence[str]) -> tuple[str, ...]:

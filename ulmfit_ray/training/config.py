@@ -55,6 +55,9 @@ class TrainingConfig:
     judge_by: JudgeBy = "loss"
     """Figure by which keep-best and patience judge an epoch: the lowest loss, the highest accuracy or (of a classifier)
     macro F1."""
+    validate_every_epochs: int = field(default=1, metadata={"operational": True})
+    """Epochs between two readings of the validation documents, which are read after the last epoch, too. Where
+    there are many of them and few to learn from, they would take most of the time."""
     checkpoint_every_steps: int = field(default=1000, metadata={"operational": True})
     """Steps between checkpoints; an epoch's end writes one too if a quarter as many steps passed since the last."""
     checkpoint_every_minutes: float = field(default=10.0, metadata={"operational": True})
@@ -67,7 +70,7 @@ class TrainingConfig:
 
     def _check(self, least: dict[str, int]) -> None:
         """Raise ValueError if a number is too small; `least` are those of the counts that differ between tasks."""
-        ones = ("checkpoint_every_steps", "report_every_steps", "non_monotone_interval")
+        ones = ("checkpoint_every_steps", "report_every_steps", "validate_every_epochs", "non_monotone_interval")
         for name, number in (least | dict.fromkeys(ones, 1) | {"patience": 0}).items():
             if getattr(self, name) < number:
                 raise ValueError(f"training.{name} must be at least {number}, not {getattr(self, name)}")
@@ -79,6 +82,8 @@ class TrainingConfig:
                 raise ValueError(f"training.{name} must be at least {lowest} in each stage")
         if not self.unfreeze or (self.chain_thaw and self.unfreeze not in ((0,), type(self)().unfreeze)):
             raise ValueError("training.unfreeze names the groups of each stage; with chain_thaw it must be left out")
+        if self.validate_every_epochs > 1 and self.needs_validation:
+            raise ValueError("training.validate_every_epochs must be 1 with keep-best, patience and nt-asgd")
         if not all(rate > 0 for rate in self.stage_rates):
             raise ValueError("training.stage_rates must be over 0 in each stage")
 

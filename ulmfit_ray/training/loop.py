@@ -151,11 +151,13 @@ class _Run:
             self._model = data_parallel(self.task.model)
 
     def _end_of_epoch(self, epoch: int) -> Report:
-        """Validate, and say what that changes."""
-        self.task.model.eval()
-        with self.now.average.in_place():
-            figures = self.task.validate()
-            self.now.judge.add(figures, self.task.model)
+        """Validate if it is time to, and say what that changes."""
+        figures: Figures = {}
+        if (epoch + 1) % self.config.validate_every_epochs == 0 or self.now.step == self.num_steps:
+            self.task.model.eval()
+            with self.now.average.in_place():
+                figures = self.task.validate()
+                self.now.judge.add(figures, self.task.model)
         # Not after every short epoch: a checkpoint is three times as large as the model.
         is_due = self.now.step - self._state_step >= max(1, self.config.checkpoint_every_steps // 4)
         is_last = self.now.step == self.num_steps or self.now.judge.is_over(self._stages[-1].first_epoch)
