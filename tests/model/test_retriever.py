@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from torch.testing import assert_close
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks, draw_masks
-from ulmfit_ray.model.retriever import INITIAL_SCALE, Retriever
+from ulmfit_ray.model.retriever import INITIAL_SCALE, Retriever, SpellingRetriever
 
 NUM_WORDS, WORD_DIM = 80, 4
 LENGTHS = [9, 6, 6, 1]
@@ -22,13 +24,16 @@ def retriever(architecture: Architecture) -> Retriever:
 @pytest.fixture
 def texts() -> tuple[Tensor, Tensor]:
     ids = torch.randint(2, NUM_WORDS, (len(LENGTHS), max(LENGTHS)), generator=torch.Generator().manual_seed(1))
+    # Words that stand several times in a text.
+    ids[0, [2, 5, 8]] = int(ids[0, 1])
+    ids[1, 3] = int(ids[1, 0])
     return ids, torch.tensor(LENGTHS)
 
 
-def build(blocks: list[str], architecture: Architecture) -> Retriever:
+def build(blocks: list[str], architecture: Architecture, *, saturated: bool = True) -> Retriever:
     torch.manual_seed(0)
     encoder = AWDLSTM(architecture) if "context" in blocks else None
-    model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=WORD_DIM, backbone=encoder)
+    model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=WORD_DIM, backbone=encoder, saturated=saturated)
     torch.nn.init.normal_(model.log_weights)
     return model
 
@@ -48,7 +53,9 @@ def blocks_slowly(model: Retriever, ids: Tensor, masks: DropoutMasks, pooling: s
         "idf-mean": lambda: weighted_mean(outputs, weights),
         "concat": lambda: torch.cat([outputs[-1], outputs.amax(0), outputs.mean(0)]),
     }[pooling]()
-    words = weighted_mean(model.word_vectors[ids], weights)
+    counts = [int((ids == word).sum()) for word in ids]
+    factors = torch.tensor([(1 + math.log(count)) / count if model.saturated else 1.0 for count in counts])
+    words = weighted_mean(model.word_table()[ids], weights * factors)
     return {"context": pooled / pooled.norm(), "words": words / words.norm()}
 
 
@@ -65,20 +72,74 @@ def test_context_comes_before_words_whatever_was_asked(asked: list[str], archite
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "idf-mean", "max", "concat"])
-@pytest.mark.parametrize(("window", "words_window"), [(1, 1), (4, None), (32, 4), (9, 9)])
-def test_blocks_equal_a_loop_over_texts(retriever, texts, pooling: str, window: int, words_window: int | None):
+@pytest.mark.parametrize("window", [1, 4, 9, 32])
+def test_blocks_equal_a_loop_over_texts(retriever, texts, pooling: str, window: int):
     ids, num_tokens = texts
-    found = retriever.blocks(ids, num_tokens, window=window, words_window=words_window, pooling=pooling)
+    found = retriever.blocks(ids, num_tokens, window=window, pooling=pooling)
     for row, length in enumerate(LENGTHS):
         expected = blocks_slowly(retriever, ids[row, :length], NO_DROPOUT, pooling)
         for name, block in expected.items():
             assert_close(found[name][row], block, rtol=1e-5, atol=1e-6)
 
 
+def test_without_saturation_every_occurrence_of_a_word_counts_alike(architecture, texts):
+    model, (ids, num_tokens) = build(["words"], architecture, saturated=False), texts
+    found = model.blocks(ids, num_tokens)["words"]
+    for row, length in enumerate(LENGTHS):
+        own = ids[row, :length]
+        expected = weighted_mean(model.word_vectors[own], model.log_weights[own].exp())
+        assert_close(found[row], F.normalize(expected, dim=0))
+
+
+def spelled(runs: list[list[int]]) -> SpellingRetriever:
+    """Return a retriever in training whose words have these runs of letters, of 7 vectors."""
+    torch.manual_seed(0)
+    offsets = torch.tensor([0, *map(len, runs)]).cumsum(0)
+    rows = torch.tensor([row for own in runs for row in own])
+    return SpellingRetriever(
+        ["words"], vocab_size=len(runs), word_dim=WORD_DIM, num_grams=7, saturated=True, offsets=offsets, rows=rows
+    )
+
+
+def test_a_word_in_training_is_its_own_vector_plus_the_mean_of_those_of_its_runs():
+    runs = [[], [1, 2, 2], [], [6], [0, 5, 3, 1]]
+    model = spelled(runs)
+    expected = [
+        own + (model.gram_vectors[rows].mean(0) if rows else 0.0)
+        for own, rows in zip(model.word_vectors, runs, strict=True)
+    ]
+    assert_close(model.word_table(), torch.stack(expected))
+    some = torch.tensor([4, 0, 3, 3])
+    assert_close(model.word_table(some), torch.stack(expected)[some])
+    assert_close(model.word_table(torch.tensor([2, 0])), model.word_vectors[[2, 0]])
+
+
+def test_a_finished_retriever_has_the_vectors_of_the_one_in_training():
+    model = spelled([[number % 7, 3 * number % 7] for number in range(NUM_WORDS)])
+    torch.nn.init.normal_(model.log_weights)
+    ids = torch.randint(0, NUM_WORDS, (5, 12))
+    num_tokens = torch.tensor([12, 9, 9, 4, 1])
+    (tower,) = model([(ids, num_tokens, NO_DROPOUT)])
+    finished = Retriever(["words"], vocab_size=NUM_WORDS, word_dim=WORD_DIM, num_grams=7, saturated=True)
+    finished.load_state_dict(model.finished())
+    assert_close(finished.blocks(ids, num_tokens)["words"], tower["words"])
+    assert torch.equal(finished.gram_vectors, model.gram_vectors)
+
+
+def test_the_words_block_of_a_text_is_the_same_bits_beside_longer_ones_and_alone(architecture):
+    model = Retriever(["words"], vocab_size=NUM_WORDS, word_dim=64, saturated=True)
+    torch.nn.init.normal_(model.log_weights)
+    ids, num_tokens = torch.randint(0, NUM_WORDS, (9, 400)), torch.tensor([400, 300, 77, 64, 33, 8, 3, 2, 1])
+    together = model.blocks(ids, num_tokens)["words"]
+    for row, length in enumerate(num_tokens.tolist()):
+        alone = model.blocks(ids[row : row + 1, :length], num_tokens[row : row + 1])["words"][0]
+        assert torch.equal(alone, together[row])
+
+
 def test_blocks_under_dropout_equal_a_loop_with_each_texts_own_masks(retriever, texts, architecture):
     ids, num_tokens = texts
     masks = some_masks(architecture)
-    found = retriever.blocks(ids, num_tokens, masks, window=4)
+    (found,) = retriever([(ids, num_tokens, masks)])
     for row, length in enumerate(LENGTHS):
         expected = blocks_slowly(retriever, ids[row, :length], masks.rows(slice(row, row + 1)))
         assert_close(found["context"][row], expected["context"], rtol=1e-5, atol=1e-6)
@@ -113,7 +174,7 @@ def test_all_towers_go_through_one_call(retriever, texts):
     other = (ids.flip(1)[:2], torch.tensor([9, 5]), NO_DROPOUT)
     first, second = retriever([(ids, num_tokens, NO_DROPOUT), other])
     assert_close(first["joint"], retriever.join(retriever.blocks(ids, num_tokens)))
-    assert_close(second["joint"], retriever.join(retriever.blocks(*other)))
+    assert_close(second["joint"], retriever.join(retriever.blocks(*other[:2])))
     assert list(first) == ["context", "words", "joint"]
 
 

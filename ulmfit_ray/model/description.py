@@ -69,6 +69,10 @@ class ModelDescription:
     """Of a retriever: width of its own word vectors; 0: it has none."""
     num_words: int = 0
     """Of a retriever: words that have a weight of their own."""
+    saturated: bool = False
+    """Of a retriever: whether a word that stands n times in a text counts 1 + ln n times, and not n times."""
+    num_grams: int = 0
+    """Of a retriever: vectors of runs of letters, for words outside the vocabulary."""
     head: ClassifierHead | None = None
     """Of a classifier."""
     format_version: int = 1

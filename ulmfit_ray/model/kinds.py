@@ -65,6 +65,8 @@ def _build_retriever(description: ModelDescription) -> Retriever:
         vocab_size=description.num_words,
         word_dim=description.word_dim,
         backbone=None if description.architecture is None else AWDLSTM(description.architecture),
+        saturated=description.saturated,
+        num_grams=description.num_grams,
     )
 
 
@@ -78,6 +80,8 @@ def _describe_retriever(model: Retriever) -> dict[str, Any]:
         "blocks": tuple(blocks),
         "word_dim": model.block_widths().get("words", 0),
         "num_words": len(model.log_weights),
+        "saturated": model.saturated,
+        "num_grams": model.num_grams,
     }
 
 

@@ -17,6 +17,10 @@ SPAN_TOKENS = (8, 30)
 """Shortest and longest random span that stands for a query."""
 SPAN_FRACTION = 0.5
 """Part of the queries that are a random span of their document."""
+TAKEN_OUT = 0.5
+"""Part of these spans that are not left in the document, so that it must be known by more than the query's own words."""
+WITH_QUERY_FIELD = 0.5
+"""Part of these spans whose document has its query field in front, as a document has that is searched for."""
 PLACE = np.dtype([(name, np.int64) for name in ("shard", "query_start", "query_stop", "start", "stop")])
 """Where a pair lies: its shard, and places in that shard's flat tokens."""
 
@@ -102,12 +106,13 @@ class FieldPairs:
         """Return query and document, each in its frame (backward: reversed whole), and the document's key."""
         shard, query_start, query_stop, start, stop = self._places[pair].tolist()
         values = self._values[shard]
-        document = values[start:stop]
+        title, document = values[query_start:query_stop], values[start:stop]
         random = np.random.default_rng([seed, epoch, pair])
-        query = values[query_start:query_stop]
+        query, rest, front = title, document, title[:0]
         if random.random() < SPAN_FRACTION:
-            query = _random_span(document, int(random.integers(SPAN_TOKENS[0], SPAN_TOKENS[1] + 1)), random)
-        cut = _random_span(document, self._document_tokens, random)
+            query, rest = _cut_out(document, random)
+            front = title if random.random() < WITH_QUERY_FIELD else front
+        cut = np.concatenate([front, _random_span(rest, self._document_tokens, random)])
         begin, end = (np.array(ids, np.int64) for ids in frame)
         step = -1 if self._backward else 1
         framed_query, framed = (np.concatenate([begin, tokens, end])[::step] for tokens in (query, cut))
@@ -117,6 +122,16 @@ class FieldPairs:
         queries, documents = pad([pair[0] for pair in drawn]), pad([pair[1] for pair in drawn])
         keys = np.array([(_key(query), key) for query, _, key in drawn], np.int64)
         return PairBatch(*queries, *documents, keys)
+
+
+def _cut_out(document: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a random span of a document, and the document, without the span if that leaves most of it."""
+    length = int(random.integers(SPAN_TOKENS[0], SPAN_TOKENS[1] + 1))
+    start = int(random.integers(0, max(0, len(document) - length) + 1))
+    span = document[start : start + length]
+    if random.random() < TAKEN_OUT and len(document) > 2 * len(span):
+        document = np.concatenate([document[:start], document[start + length :]])
+    return span, document
 
 
 def _random_span(tokens: np.ndarray, length: int, random: np.random.Generator) -> np.ndarray:

@@ -132,6 +132,9 @@ class TrainRetrieverConfig(TrainRun):
     """Parts of a vector: words (word vectors of its own), context (the language model's outputs), or both."""
     word_dim: int = 256
     """Width of the word vectors of the words block."""
+    num_grams: int = 50_000
+    """Vectors that runs of 3 to 5 letters share by hash; they are part of the vectors of the words that have them, and
+    stand for words outside the vocabulary (0: none)."""
     document_tokens: int = 100
     """Length in tokens of the random span that stands for a document in training; `embed` uses whole documents."""
     training: RetrieverTraining = field(default_factory=RetrieverTraining)
@@ -146,8 +149,8 @@ class TrainRetrieverConfig(TrainRun):
             raise ConfigError("--blocks must name words, context, or both")
         if self.pairs.count(":") != 1:
             raise ConfigError(f"--pairs {self.pairs}: name two text columns, as in title:text")
-        if self.word_dim < 1 or self.document_tokens < 1 or self.seed < 0:
-            raise ConfigError("--word-dim and --document-tokens must be at least 1, --seed at least 0")
+        if self.word_dim < 1 or self.document_tokens < 1 or self.seed < 0 or self.num_grams < 0:
+            raise ConfigError("--word-dim and --document-tokens must be at least 1, --num-grams and --seed at least 0")
         self.scaling.check(self.training.global_batch_size)
 
 

@@ -28,7 +28,7 @@ from ulmfit_ray.storage.model_directory import write_model_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import TrainingConfig
 from ulmfit_ray.training.stages import stages_of
-from ulmfit_ray.training.state import final_weights
+from ulmfit_ray.training.state import State, final_weights
 
 Figures = dict[str, Figure]
 
@@ -70,7 +70,7 @@ class TrainingVerb:
     """About how many; the exact number is known when the held-out documents are."""
     make_task: MakeTask
     new_model: Callable[[], Model]
-    """Builds a model of the trained one's shape."""
+    """Builds a model of the shape that is written."""
     direction: str
     pooling: str
     vocab: dict[str, Any]
@@ -86,6 +86,8 @@ class TrainingVerb:
     """What is wrong with these figures and what to change; "" if nothing."""
     shown: tuple[str, ...]
     """Figures of the closing summary, in this order."""
+    finished: Callable[[State], State] = lambda weights: weights
+    """Weights as they were trained -> those of the model that is written."""
 
 
 def run_training_verb(config: TrainingRun, verb: TrainingVerb) -> Manifest | None:
@@ -142,7 +144,7 @@ def _num_parameters(model: nn.Module) -> int:
 
 def _write_model(folder: Folder, verb: TrainingVerb, result: TrainingResult) -> Manifest:
     """Write the model directory from the last state, then delete the checkpoints."""
-    weights = final_weights(result.state)
+    weights = verb.finished(final_weights(result.state))
     model = verb.new_model()
     model.load_state_dict(weights)
     precision = str(result.checkpoint.facts["precision"])

@@ -9,7 +9,7 @@ import torch
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.files import load_model
-from ulmfit_ray.model.retriever import BLOCKS, Retriever
+from ulmfit_ray.model.retriever import BLOCKS, Retriever, SpellingRetriever
 from ulmfit_ray.pipelines.train.config import TrainRetrieverConfig
 from ulmfit_ray.pipelines.train.job import Figures, TrainingVerb, run_training_verb
 from ulmfit_ray.pipelines.train.workers import TrainingResult
@@ -18,11 +18,13 @@ from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.pairs import FieldPairs
+from ulmfit_ray.text.letter_grams import Spelling
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
 from ulmfit_ray.text.types import FRAMES
 from ulmfit_ray.text.vocab import Vocab
 from ulmfit_ray.training.distributed import of_first_worker, own_share
 from ulmfit_ray.training.precision import resolve_precision
+from ulmfit_ray.training.state import State
 from ulmfit_ray.training.tasks.retriever import RetrieverTask
 
 
@@ -43,7 +45,8 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
         tokens=tokens,
         steps_per_epoch=len(pairs) // config.training.global_batch_size,
         make_task=partial(make_task, config=config),
-        new_model=partial(_new_retriever, config, model),
+        new_model=partial(_retriever, config, model),
+        finished=partial(_finished, config, model),
         direction=model.description.direction,
         pooling="idf-mean",
         vocab=model.vocab,
@@ -81,23 +84,47 @@ def start_of(config: TrainRetrieverConfig, directory: ModelDirectory) -> Retriev
     with directory.weights() as path:
         language_model = load_model(directory.description, path, torch.device("cpu"))
     torch.manual_seed(config.seed)
-    retriever = _retriever(config, directory, language_model.backbone)
+    retriever = _trained_retriever(config, directory, language_model.backbone)
     with torch.no_grad():
         retriever.log_weights.copy_(torch.from_numpy(np.log(vocab.idf())))
     return retriever
 
 
-def _new_retriever(config: TrainRetrieverConfig, directory: ModelDirectory) -> Retriever:
-    """Return a retriever of the shape that the config asks for; its weights are random."""
+def _trained_retriever(config: TrainRetrieverConfig, directory: ModelDirectory, backbone: AWDLSTM) -> Retriever:
+    """Return a retriever to train, its own weights random."""
+    if "words" not in config.blocks or not config.num_grams:
+        return _retriever(config, directory, backbone)
+    spelling = Spelling.of(directory.vocab["tokens"], config.num_grams)
+    runs = {"offsets": torch.from_numpy(spelling.offsets), "rows": torch.from_numpy(spelling.rows)}
+    return SpellingRetriever(**_shape(config, directory), backbone=backbone, **runs)
+
+
+def _retriever(config: TrainRetrieverConfig, directory: ModelDirectory, backbone: AWDLSTM | None = None) -> Retriever:
+    """Return a retriever of the shape that is written; its weights are random."""
     architecture = directory.description.architecture
     assert architecture is not None
-    return _retriever(config, directory, AWDLSTM(architecture))
+    return Retriever(**_shape(config, directory), backbone=backbone or AWDLSTM(architecture))
 
 
-def _retriever(config: TrainRetrieverConfig, directory: ModelDirectory, backbone: AWDLSTM) -> Retriever:
-    blocks = [name for name in BLOCKS if name in config.blocks]
-    num_words = len(directory.vocab["tokens"])
-    return Retriever(blocks, vocab_size=num_words, word_dim=config.word_dim, backbone=backbone)
+def _shape(config: TrainRetrieverConfig, directory: ModelDirectory) -> dict[str, Any]:
+    return {
+        "blocks": [name for name in BLOCKS if name in config.blocks],
+        "vocab_size": len(directory.vocab["tokens"]),
+        "word_dim": config.word_dim,
+        "saturated": True,
+        "num_grams": config.num_grams,
+    }
+
+
+def _finished(config: TrainRetrieverConfig, directory: ModelDirectory, weights: State) -> State:
+    """Return the weights of the retriever that is written: its words' vectors hold those of their runs of letters."""
+    architecture = directory.description.architecture
+    assert architecture is not None
+    model = _trained_retriever(config, directory, AWDLSTM(architecture))
+    if not isinstance(model, SpellingRetriever):
+        return weights
+    model.load_state_dict(weights)
+    return model.finished()
 
 
 def make_task(
