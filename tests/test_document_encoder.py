@@ -50,11 +50,15 @@ def write_model(
     direction: str = "forward",
     settings: TokenizerSettings = SPACY,
     tokenizer_model: bytes | None = None,
+    num_grams: int = 0,
 ) -> str:
     torch.manual_seed(0)
     model: LanguageModel | Retriever = LanguageModel(SHAPE)
     if kind == "retriever":
-        model = Retriever(("context", "words"), vocab_size=len(vocab), word_dim=4, backbone=AWDLSTM(SHAPE))
+        backbone = AWDLSTM(SHAPE)
+        model = Retriever(
+            ("context", "words"), vocab_size=len(vocab), word_dim=4, backbone=backbone, num_grams=num_grams
+        )
     tokenizer = tokenizer_json(settings, tokenizer_model)
     job = "pretrain" if kind == "lm" else "train-retriever"
     save_tensors(model.state_dict(), path / "weights")
@@ -243,3 +247,31 @@ def test_a_directory_that_is_not_finished_is_refused(tmp_path: Path, vocab: Voca
         DocumentEncoder.load(uri, device="cpu")
     with pytest.raises(FileNotFoundError, match="not an output of ulmfit-ray"):
         DocumentEncoder.load(str(tmp_path / "nothing"), device="cpu")
+
+
+def test_an_unknown_word_of_a_query_has_a_vector_by_its_spelling(tmp_path: Path, vocab: Vocab):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab, "retriever", num_grams=500), device="cpu")
+    queries = ["a zebra sat", "a zebras sat", "a quokka sat", "the cat", "a ... sat"]
+    vectors, as_documents = encoder.encode_queries(queries), encoder.encode(queries)
+    assert vectors.shape == as_documents.shape == (5, 10)
+    is_same = [np.array_equal(*pair) for pair in zip(vectors, as_documents, strict=True)]
+    assert is_same == [False, False, False, True, True]
+    zebra, zebras, quokka = vectors[:3, 6:]
+    assert zebra @ zebras > zebra @ quokka
+    assert np.array_equal(as_documents[0], as_documents[2])
+
+
+def test_a_query_has_the_same_vector_whatever_stands_beside_it(tmp_path: Path, vocab: Vocab):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab, "retriever", num_grams=500), device="cpu")
+    queries = ["a zebra sat", "okapi", "the cat", "a mat on the quokka"]
+    together = encoder.encode_queries(queries)
+    for query, vector in zip(queries, together, strict=True):
+        assert np.array_equal(encoder.encode_queries([query])[0], vector)
+
+
+@pytest.mark.parametrize(("kind", "num_grams"), [("lm", 0), ("retriever", 0)])
+def test_without_letters_an_unknown_word_of_a_query_is_unknown(
+    tmp_path: Path, vocab: Vocab, kind: str, num_grams: int
+):
+    encoder = DocumentEncoder.load(write_model(tmp_path, vocab, kind, num_grams=num_grams), device="cpu")
+    assert np.array_equal(encoder.encode_queries(TEXTS), encoder.encode(TEXTS))

@@ -20,10 +20,12 @@ from rich.progress import track
 from ulmfit_ray.encoding.classifier import DocumentScorer
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.files import load_model
+from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.storage.model_directory import ModelDirectory, common_head
+from ulmfit_ray.text.letter_grams import gram_rows
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, load_tokenizer
 from ulmfit_ray.text.types import document_tokens
-from ulmfit_ray.text.vocab import Vocab
+from ulmfit_ray.text.vocab import UNK_ID, Vocab
 
 BLOCK = 500
 """Texts whose token ids are held at the same time; larger blocks are not faster."""
@@ -86,9 +88,11 @@ class DocumentEncoder:
         """
         if isinstance(texts, str):
             raise ValueError("numericalize takes several texts: put the one text in a list")
-        documents = [[text] if isinstance(text, str) else text for text in texts]
-        ids = [self.vocab.numericalize(document_tokens(self.tokenizer, fields)) for fields in documents]
-        return [self.directed(document) for document in ids]
+        return [self.directed(self.vocab.numericalize(tokens)) for tokens in self._tokenized(texts)]
+
+    def _tokenized(self, texts: Iterable[Text]) -> Iterator[list[str]]:
+        for text in texts:
+            yield document_tokens(self.tokenizer, [text] if isinstance(text, str) else text)
 
     def directed(self, document: np.ndarray) -> np.ndarray:
         """Return the ids in the order in which the model reads them."""
@@ -105,6 +109,35 @@ class DocumentEncoder:
         vectors = [np.empty((0, encoder.dimension), np.float32)]
         vectors += [encoder.encode(self.numericalize(block)) for block in text_blocks(texts, "encode")]
         return np.concatenate(vectors)
+
+
+    def encode_queries(self, texts: Sequence[str], pooling: str | None = None) -> np.ndarray:
+        """Return float32 vectors (N, D) of queries: as `encode`, but with words outside the vocabulary.
+
+        A retriever that has vectors of runs of letters gives such a word a vector by its spelling. In documents it is
+        xxunk like all others, because a token dataset does not say which word it was.
+        """
+        tokens = list(self._tokenized(texts))
+        new = self._spelled(tokens)
+        if not new:
+            return self.encode(texts, pooling)
+        assert isinstance(self.model, Retriever)
+        documents = self.vocab.documents
+        rarest = np.flatnonzero(documents == documents[documents > 0].min(initial=1))
+        like = torch.from_numpy(rarest).to(self.model.log_weights.device)
+        model = self.model.with_words(list(new.values()), like)
+        stoi = self.vocab.stoi | {word: len(self.vocab) + number for number, word in enumerate(new)}
+        ids = [np.array([stoi.get(token, UNK_ID) for token in own], np.int64) for own in tokens]
+        encoder = TokenEncoder(model, pooling=pooling or self.directory.description.pooling)
+        return encoder.encode([self.directed(own) for own in ids])
+
+    def _spelled(self, documents: Iterable[Iterable[str]]) -> dict[str, list[int]]:
+        """Return the runs of letters of words outside the vocabulary, if the model has vectors of such."""
+        num_grams = self.model.num_grams if isinstance(self.model, Retriever) else 0
+        if not num_grams:
+            return {}
+        unknown = sorted({token for tokens in documents for token in tokens} - self.vocab.stoi.keys())
+        return {word: gram_rows(word, num_grams) for word in unknown if any(map(str.isalnum, word))}
 
 
 def chosen_device(name: str | None) -> torch.device:

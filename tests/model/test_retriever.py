@@ -126,6 +126,26 @@ def test_a_finished_retriever_has_the_vectors_of_the_one_in_training():
     assert torch.equal(finished.gram_vectors, model.gram_vectors)
 
 
+@pytest.mark.parametrize("blocks", [["words"], ["context", "words"]])
+def test_new_words_are_spelled_and_as_long_and_heavy_as_rare_ones(blocks: list[str], architecture: Architecture):
+    torch.manual_seed(0)
+    encoder = AWDLSTM(architecture) if "context" in blocks else None
+    model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=WORD_DIM, backbone=encoder, saturated=True, num_grams=7)
+    torch.nn.init.normal_(model.log_weights)
+    larger = model.with_words([[1, 2, 2], [6]], like=torch.tensor([70, 71, 75]))
+    table = larger.word_table()
+    assert torch.equal(table[:NUM_WORDS], model.word_vectors)
+    for row, mean in ((NUM_WORDS, model.gram_vectors[[1, 2, 2]].mean(0)), (NUM_WORDS + 1, model.gram_vectors[6])):
+        assert_close(F.cosine_similarity(table[row], mean, dim=0), torch.tensor(1.0))
+        assert_close(table[row].norm(), model.word_vectors[[70, 71, 75]].norm(dim=1).mean())
+        assert_close(larger.log_weights[row], model.log_weights[[70, 71, 75]].mean())
+    ids, num_tokens = torch.tensor([[5, 9, 9, 2]]), torch.tensor([4])
+    asked = {"pooling": "idf-mean", "window": 32}
+    assert torch.equal(larger.vectors(ids, num_tokens, **asked), model.vectors(ids, num_tokens, **asked))
+    with_new = larger.vectors(torch.tensor([[5, 9, NUM_WORDS, 2]]), num_tokens, **asked)
+    assert not torch.allclose(with_new, model.vectors(torch.tensor([[5, 9, 0, 2]]), num_tokens, **asked))
+
+
 def test_the_words_block_of_a_text_is_the_same_bits_beside_longer_ones_and_alone(architecture):
     model = Retriever(["words"], vocab_size=NUM_WORDS, word_dim=64, saturated=True)
     torch.nn.init.normal_(model.log_weights)

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ulmfit_ray.storage.token_dataset import TokenDataset
-from ulmfit_ray.streams.pairs import SPAN_TOKENS, FieldPairs, PairBatch, pad
+from ulmfit_ray.streams.pairs import FieldPairs, Frame, GivenPairs, PairBatch, Pairs, pad
+from ulmfit_ray.streams.spans import SpanOptions
 
 MakeTokenDataset = Callable[..., TokenDataset]
 BOS, EOS = 2, 3
 FRAME = ([BOS], [])
 DOCUMENT_TOKENS = 40
+LEFT_IN = SpanOptions(taken_out=0, with_query_field=0)
+"""Documents are consecutive tokens of their own field."""
 
 
 def fields(number: int) -> list[list[int]]:
@@ -27,14 +31,35 @@ def dataset(make_token_dataset: MakeTokenDataset) -> TokenDataset:
     return make_token_dataset(shards, ("title", "text"))
 
 
-def pairs_of(dataset: TokenDataset, query: str = "title", document: str = "text") -> FieldPairs:
-    return FieldPairs(dataset, query, document, document_tokens=DOCUMENT_TOKENS)
+def pairs_of(
+    dataset: TokenDataset,
+    query: str | None = "title",
+    document: str = "text",
+    *,
+    frame: Frame = FRAME,
+    spans: SpanOptions = LEFT_IN,
+    document_tokens: int = DOCUMENT_TOKENS,
+    backward: bool = False,
+    given: GivenPairs | None = None,
+) -> Pairs:
+    return Pairs(
+        fields=FieldPairs(dataset, query, document, frame),
+        given=given,
+        spans=spans,
+        document_tokens=document_tokens,
+        frame=frame,
+        backward=backward,
+    )
+
+
+def drawn(pairs: Pairs, epoch: int = 0, size: int = 6) -> Iterator[PairBatch]:
+    return pairs.batches(epoch, 0, global_batch_size=size, rows=slice(None), seed=0)
 
 
 def batches(
     dataset: TokenDataset, epoch: int = 0, first: int = 0, rows: slice = slice(None), seed: int = 0
 ) -> Iterator[PairBatch]:
-    return pairs_of(dataset).batches(epoch, first, global_batch_size=6, rows=rows, seed=seed, frame=FRAME)
+    return pairs_of(dataset).batches(epoch, first, global_batch_size=6, rows=rows, seed=seed)
 
 
 def rows_of(batch: PairBatch) -> list[tuple[list[int], list[int]]]:
@@ -73,7 +98,7 @@ def test_a_query_is_the_query_field_or_a_span_of_the_document_each_in_about_half
             else:
                 start = text.index(query[1])
                 assert query[1:] == text[start : start + len(query) - 1]
-                assert SPAN_TOKENS[0] <= len(query) - 1 <= SPAN_TOKENS[1]
+                assert LEFT_IN.min_tokens <= len(query) - 1 <= LEFT_IN.max_tokens
                 spans += 1
     assert titles + spans == 360
     assert 140 < titles < 220
@@ -91,7 +116,7 @@ def test_a_document_is_cut_to_random_consecutive_tokens(dataset: TokenDataset) -
 
 def test_a_document_shorter_than_the_cut_is_whole(make_token_dataset: MakeTokenDataset) -> None:
     dataset = make_token_dataset([[("a", [[5], [6, 7, 8]])]], ("title", "text"))
-    (batch,) = pairs_of(dataset).batches(0, 0, global_batch_size=1, rows=slice(None), seed=0, frame=FRAME)
+    (batch,) = drawn(pairs_of(dataset), size=1)
     assert rows_of(batch)[0][1] == [BOS, 6, 7, 8]
 
 
@@ -113,9 +138,9 @@ def test_batches_from_any_step_are_the_tail_of_the_whole_epoch(dataset: TokenDat
 
 
 def test_each_epoch_and_seed_has_another_order_and_draws_each_pair_anew(dataset: TokenDataset) -> None:
-    drawn = [all_rows(batches(dataset, epoch, seed=seed)) for seed in (0, 1) for epoch in (0, 1)]
-    orders = [[document[1] // 100 for _, document in rows] for rows in drawn]
-    by_document = [{document[1] // 100: (query, document) for query, document in rows} for rows in drawn]
+    found = [all_rows(batches(dataset, epoch, seed=seed)) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [[document[1] // 100 for _, document in rows] for rows in found]
+    by_document = [{document[1] // 100: (query, document) for query, document in rows} for rows in found]
     for first in range(4):
         for second in range(first):
             assert orders[first] != orders[second]
@@ -132,7 +157,7 @@ def test_keys_are_equal_for_equal_queries_and_for_equal_documents_whatever_their
     dataset = make_token_dataset(shards, ("title", "text"))
     keys_of_documents: dict[int, set[int]] = {}
     for epoch in range(10):
-        (batch,) = pairs_of(dataset).batches(epoch, 0, global_batch_size=3, rows=slice(None), seed=0, frame=FRAME)
+        (batch,) = drawn(pairs_of(dataset), epoch, size=3)
         assert batch.keys.shape == (3, 2)
         queries = [tuple(query) for query, _ in rows_of(batch)]
         for first in range(3):
@@ -144,9 +169,77 @@ def test_keys_are_equal_for_equal_queries_and_for_equal_documents_whatever_their
 
 
 def test_fields_may_be_taken_the_other_way_round(dataset: TokenDataset) -> None:
-    found = FieldPairs(dataset, "text", "title", document_tokens=2)
-    batch = next(found.batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, frame=FRAME))
+    batch = next(drawn(pairs_of(dataset, "text", "title", document_tokens=2)))
     assert set(batch.document_lengths.tolist()) == {3}
+
+
+def test_without_a_query_field_every_query_is_a_span_and_every_document_with_tokens_a_pair(
+    dataset: TokenDataset,
+) -> None:
+    pairs = pairs_of(dataset, None)
+    assert len(pairs) == 21
+    for query, document in all_rows(drawn(pairs)):
+        if document[1] < 100:
+            assert query == document == [BOS, 50, 51]
+            continue
+        _, text = fields(document[1] // 100 - 1)
+        start = text.index(query[1])
+        assert query[1:] == text[start : start + len(query) - 1]
+
+
+@pytest.mark.parametrize(
+    ("frame", "inside"), [(([], []), [BOS, 5, 6, EOS]), (FRAME, [5, 6, EOS]), (([BOS], [EOS]), [5, 6])]
+)
+def test_a_data_set_of_one_field_makes_pairs_of_what_stands_in_the_frame(
+    make_token_dataset: MakeTokenDataset, frame: Frame, inside: list[int]
+) -> None:
+    dataset = make_token_dataset([[("a", [[5, 6, EOS]])]])
+    pairs = pairs_of(dataset, None, frame=frame)
+    assert [ids.tolist() for ids in pairs.fields.texts(0)] == [[], inside]
+    begin, end = frame
+    (row,) = all_rows(drawn(pairs, size=1))
+    assert row == ([*begin, *inside, *end], [*begin, *inside, *end])
+
+
+def test_half_of_the_spans_are_taken_out_and_half_of_their_documents_have_the_query_field_in_front(
+    dataset: TokenDataset,
+) -> None:
+    spans = SpanOptions(share=1, min_tokens=10, max_tokens=12)
+    pairs = pairs_of(dataset, spans=spans, document_tokens=1000)
+    num_left, num_taken, num_with_title = 0, 0, 0
+    for epoch in range(20):
+        for query, document in all_rows(drawn(pairs, epoch)):
+            title, text = fields(document[1] // 100 - 1)
+            has_title = document[1:4] == title
+            rest = document[4:] if has_title else document[1:]
+            num_with_title += has_title
+            if rest == text:
+                num_left += 1
+            else:
+                assert rest == [token for token in text if token not in query]
+                num_taken += 1
+    assert num_left + num_taken == 360
+    assert 140 < num_taken < 220
+    assert 140 < num_with_title < 220
+
+
+def test_given_pairs_come_once_in_an_epoch_beside_the_fields_with_their_own_query(dataset: TokenDataset) -> None:
+    queries, documents = [[9001, 9002], [9003], [9004]], [[8001], list(range(7000, 7100)), [8002, 8003]]
+    given = GivenPairs.of(pa.table({"query": queries, "document": documents}))
+    pairs = pairs_of(dataset, given=given)
+    assert len(pairs) == 23
+    cuts = set()
+    for epoch in range(10):
+        rows = all_rows(drawn(pairs, epoch, size=23))
+        own = {query[1]: (query[1:], document[1:]) for query, document in rows if query[1] > 9000}
+        assert own[9001] == ([9001, 9002], [8001])
+        assert own[9004] == ([9004], [8002, 8003])
+        query, cut = own[9003]
+        assert query == [9003]
+        assert cut == list(range(cut[0], cut[0] + DOCUMENT_TOKENS))
+        cuts.add(cut[0])
+        assert len(rows) == 23
+    assert len(cuts) > 3
 
 
 @pytest.mark.parametrize(("query", "document"), [("body", "text"), ("title", "body")])
@@ -155,11 +248,6 @@ def test_a_field_that_is_not_there_is_named_beside_those_that_are(
 ) -> None:
     with pytest.raises(ValueError, match="has no field 'body' to make pairs of; its fields are title, text"):
         pairs_of(dataset, query, document)
-
-
-def test_a_data_set_of_one_field_makes_no_pairs(make_token_dataset: MakeTokenDataset) -> None:
-    with pytest.raises(ValueError, match="its fields are text"):
-        pairs_of(make_token_dataset([[("a", [[5]])]]), "text", "text")
 
 
 def test_padding_is_zeros_behind_each_documents_own_tokens() -> None:
@@ -171,10 +259,10 @@ def test_padding_is_zeros_behind_each_documents_own_tokens() -> None:
 
 @pytest.mark.parametrize("frame", [([], []), ([BOS], [EOS])])
 def test_queries_and_documents_stand_in_the_frame_of_the_tokenizer(
-    dataset: TokenDataset, frame: tuple[list[int], list[int]]
+    dataset: TokenDataset, frame: Frame
 ) -> None:
     begin, end = frame
-    found = pairs_of(dataset).batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, frame=frame)
+    found = drawn(pairs_of(dataset, frame=frame))
     expected = [
         ([*begin, *query[1:], *end], [*begin, *document[1:], *end]) for query, document in all_rows(batches(dataset))
     ]
@@ -182,6 +270,5 @@ def test_queries_and_documents_stand_in_the_frame_of_the_tokenizer(
 
 
 def test_backward_pairs_are_the_forward_ones_reversed_whole(dataset: TokenDataset) -> None:
-    backward = FieldPairs(dataset, "title", "text", document_tokens=DOCUMENT_TOKENS, backward=True)
-    found = backward.batches(0, 0, global_batch_size=6, rows=slice(None), seed=0, frame=FRAME)
+    found = drawn(pairs_of(dataset, backward=True))
     assert all_rows(found) == [(query[::-1], document[::-1]) for query, document in all_rows(batches(dataset))]

@@ -156,20 +156,20 @@ class Retriever(nn.Module):
         widths = self.block_widths()
         return sum(pooled_width(pooling, width) if name == "context" else width for name, width in widths.items())
 
-    def with_words(self, runs: Sequence[Sequence[int]], log_weight: float) -> "Retriever":
+    def with_words(self, runs: Sequence[Sequence[int]], like: Tensor) -> "Retriever":
         """Return a retriever that knows more words, whose ids follow those of its own words; all else is shared.
 
-        A new word's vector is the mean of those of its runs of letters, `runs`, as long as the mean length of the other
-        words' vectors; `log_weight` is the logarithm of its weight.
+        A new word's vector is the mean of those of its `runs` of letters, with the mean length and the mean weight of
+        the words `like`, a tensor of ids: the rarest, as one that is not in the vocabulary is rare.
         """
+        lengths, weights = self.word_vectors[like].norm(dim=1), self.log_weights[like]
         means = torch.stack([self.gram_vectors[list(own)].mean(0) for own in runs])
-        vectors = F.normalize(means, dim=1) * self.word_vectors.norm(dim=1).mean()
-        model = Retriever(self.block_names, vocab_size=1, word_dim=1, backbone=self.backbone, saturated=self.saturated)
-        model.word_vectors = nn.Parameter(torch.cat([self.word_vectors, vectors]))
-        model.log_weights = nn.Parameter(torch.cat([self.log_weights, self.log_weights.new_full([len(runs)], log_weight)]))
+        model = Retriever(self.block_names, vocab_size=0, word_dim=0, backbone=self.backbone, saturated=self.saturated)
+        model.word_vectors = nn.Parameter(torch.cat([self.word_vectors, F.normalize(means, dim=1) * lengths.mean()]))
+        model.log_weights = nn.Parameter(torch.cat([self.log_weights, weights.mean().expand(len(runs))]))
         if len(self.block_names) == 2:
             model.log_context_scale = self.log_context_scale
-        return model
+        return model.eval()
 
     def layer_groups(self) -> list[LayerGroup]:
         """Return the backbone's groups, then what is the retriever's own."""

@@ -1,28 +1,23 @@
-"""Pairs of queries and documents out of a token dataset's own fields: training for search that needs no labels.
+"""Pairs of queries and documents: a token dataset's own fields, which need no labels, and pairs that people have.
 
-Half of the queries are the query field (a title), the other half a random span of the document itself (the inverse
-cloze task, Lee et al. 2019). Which half, and which span, depends on seed, epoch and pair alone, so the number of
-workers changes nothing.
+A document's query is its query field (a title) or a random span of the document itself. Which of them, and which
+span, depends on seed, epoch and pair alone, so the number of workers changes nothing.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
+from ulmfit_ray.streams.spans import SpanOptions, draw_span_query, span_of
 
-SPAN_TOKENS = (8, 30)
-"""Shortest and longest random span that stands for a query."""
-SPAN_FRACTION = 0.5
-"""Part of the queries that are a random span of their document."""
-TAKEN_OUT = 0.5
-"""Part of these spans that are not left in the document, so that it must be known by more than the query's own words."""
-WITH_QUERY_FIELD = 0.5
-"""Part of these spans whose document has its query field in front, as a document has that is searched for."""
 PLACE = np.dtype([(name, np.int64) for name in ("shard", "query_start", "query_stop", "start", "stop")])
 """Where a pair lies: its shard, and places in that shard's flat tokens."""
+Frame = tuple[Sequence[int], Sequence[int]]
+"""The ids that stand in front of every document and behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,105 +33,137 @@ class PairBatch:
 
 
 class FieldPairs:
-    """The documents whose query field and document field both have tokens.
+    """The documents of a token dataset whose query field and document field both have tokens.
+
+    Without a query field all documents that have tokens: every query is a span then.
 
     Raises:
-        ValueError: the token dataset does not have these two fields.
+        ValueError: the token dataset does not have these fields.
     """
 
-    def __init__(
-        self,
-        dataset: TokenDataset,
-        query_field: str,
-        document_field: str,
-        *,
-        document_tokens: int,
-        backward: bool = False,
-    ) -> None:
+    def __init__(self, dataset: TokenDataset, query_field: str | None, document_field: str, frame: Frame) -> None:
         names = dataset.text_columns
         for name in (query_field, document_field):
-            if name not in names or len(names) < 2:
+            if name is not None and name not in names:
                 raise ValueError(
                     f"{dataset.folder.uri} has no field {name!r} to make pairs of; its fields are {', '.join(names)}"
                 )
-        self._document_tokens, self._backward = document_tokens, backward
-        query, document = names.index(query_field), names.index(document_field)
+        self.has_query_field = query_field is not None
         self._values: list[np.ndarray] = []
         places = [np.empty(0, PLACE)]
         for shard, table in enumerate(dataset.tables()):
             values, offsets = flat_tokens(table["tokens"])
-            # Fields are counted from their own document's first token: every document has one start and one end for
-            # each text column, in the order of the columns. Here they become places in the whole shard's tokens.
-            starts = flat_tokens(table["field_starts"])[0].reshape(-1, len(names)) + offsets[:-1, None]  # (N, columns)
-            ends = flat_tokens(table["field_ends"])[0].reshape(-1, len(names)) + offsets[:-1, None]
-            rows = np.empty(table.num_rows, PLACE)
+            bounds = _field_bounds(table, offsets, names, frame)
+            rows = np.zeros(table.num_rows, PLACE)
             rows["shard"] = shard
-            rows["query_start"], rows["query_stop"] = starts[:, query], ends[:, query]
-            rows["start"], rows["stop"] = starts[:, document], ends[:, document]
-            has_both = (rows["query_stop"] > rows["query_start"]) & (rows["stop"] > rows["start"])
-            places.append(rows[has_both])
+            rows["start"], rows["stop"] = bounds[document_field]
+            is_pair = rows["stop"] > rows["start"]
+            if query_field is not None:
+                rows["query_start"], rows["query_stop"] = bounds[query_field]
+                is_pair &= rows["query_stop"] > rows["query_start"]
+            places.append(rows[is_pair])
             self._values.append(values)
         self._places = np.concatenate(places)
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def batches(
-        self,
-        epoch: int,
-        first: int,
-        *,
-        global_batch_size: int,
-        rows: slice,
-        seed: int,
-        frame: tuple[Sequence[int], Sequence[int]],
-    ) -> Iterator[PairBatch]:
-        """Yield this worker's rows of the epoch's batches, from `first` on; an incomplete last batch is left out.
+    def texts(self, pair: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of query field (none without one) and document field."""
+        shard, query_start, query_stop, start, stop = self._places[pair].tolist()
+        values = self._values[shard]
+        return values[query_start:query_stop], values[start:stop]
 
-        `frame` are the ids that stand in front of a document and behind it, and so of a query.
-        """
+
+def _field_bounds(
+    table: pa.Table, offsets: np.ndarray, names: Sequence[str], frame: Frame
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return where each field of the documents begins and ends in the shard's flat tokens."""
+    if len(names) == 1:
+        begin, end = map(len, frame)
+        return {names[0]: (offsets[:-1] + begin, offsets[1:] - end)}
+    # Fields are counted from their own document's first token: every document has one start and one end for each
+    # text column, in the order of the columns.
+    starts, ends = (
+        flat_tokens(table[column])[0].reshape(-1, len(names)) + offsets[:-1, None]  # (N, columns)
+        for column in ("field_starts", "field_ends")
+    )
+    return {name: (starts[:, column], ends[:, column]) for column, name in enumerate(names)}
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPairs:
+    """Pairs that people have: flat ids and offsets of the queries, and of the documents that they should find."""
+
+    queries: tuple[np.ndarray, np.ndarray]
+    documents: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "GivenPairs":
+        """Return the pairs of a table with lists of ids in `query` and `document`."""
+        return cls(flat_tokens(table["query"]), flat_tokens(table["document"]))
+
+    def __len__(self) -> int:
+        return len(self.queries[1]) - 1
+
+    def texts(self, pair: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of query and document."""
+        query, document = (
+            values[offsets[pair] : offsets[pair + 1]] for values, offsets in (self.queries, self.documents)
+        )
+        return query, document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """All pairs to train on, and how queries and documents are drawn from them.
+
+    A given pair's query stays as it is. Documents are cut to a random span of `document_tokens`.
+    """
+
+    fields: FieldPairs
+    given: GivenPairs | None = None
+    spans: SpanOptions = field(default_factory=SpanOptions)
+    document_tokens: int
+    frame: Frame
+    backward: bool = False
+
+    def __len__(self) -> int:
+        return len(self.fields) + (0 if self.given is None else len(self.given))
+
+    def batches(
+        self, epoch: int, first: int, *, global_batch_size: int, rows: slice, seed: int
+    ) -> Iterator[PairBatch]:
+        """Yield this worker's rows of the epoch's batches, from `first` on; an incomplete last batch is left out."""
         order = np.random.default_rng([seed, epoch]).permutation(len(self))
         for number in range(first, len(self) // global_batch_size):
             chosen = order[number * global_batch_size : (number + 1) * global_batch_size][rows]
-            yield self._batch([self._draw(int(pair), epoch, seed, frame) for pair in chosen])
+            yield _batch([self._draw(int(pair), np.random.default_rng([seed, epoch, pair])) for pair in chosen])
 
-    def _draw(
-        self, pair: int, epoch: int, seed: int, frame: tuple[Sequence[int], Sequence[int]]
-    ) -> tuple[np.ndarray, np.ndarray, int]:
+    def _draw(self, pair: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
         """Return query and document, each in its frame (backward: reversed whole), and the document's key."""
-        shard, query_start, query_stop, start, stop = self._places[pair].tolist()
-        values = self._values[shard]
-        title, document = values[query_start:query_stop], values[start:stop]
-        random = np.random.default_rng([seed, epoch, pair])
-        query, rest, front = title, document, title[:0]
-        if random.random() < SPAN_FRACTION:
-            query, rest = _cut_out(document, random)
-            front = title if random.random() < WITH_QUERY_FIELD else front
-        cut = np.concatenate([front, _random_span(rest, self._document_tokens, random)])
-        begin, end = (np.array(ids, np.int64) for ids in frame)
-        step = -1 if self._backward else 1
-        framed_query, framed = (np.concatenate([begin, tokens, end])[::step] for tokens in (query, cut))
-        return framed_query, framed, _key(document)
+        if pair >= len(self.fields):
+            assert self.given is not None
+            query, document = self.given.texts(pair - len(self.fields))
+            front, rest = query[:0], document
+        else:
+            query, document = self.fields.texts(pair)
+            front, rest = query[:0], document
+            if not self.fields.has_query_field or random.random() < self.spans.share:
+                query, front, rest = draw_span_query(query, document, self.spans, random)
+        start, stop = span_of(len(rest), self.document_tokens, random)
+        framed = self._framed(np.concatenate([front, rest[start:stop]]))
+        return self._framed(query), framed, _key(document)
 
-    def _batch(self, drawn: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> PairBatch:
-        queries, documents = pad([pair[0] for pair in drawn]), pad([pair[1] for pair in drawn])
-        keys = np.array([(_key(query), key) for query, _, key in drawn], np.int64)
-        return PairBatch(*queries, *documents, keys)
+    def _framed(self, tokens: np.ndarray) -> np.ndarray:
+        begin, end = (np.array(ids, np.int64) for ids in self.frame)
+        return np.concatenate([begin, tokens, end])[:: -1 if self.backward else 1]
 
 
-def _cut_out(document: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a random span of a document, and the document, without the span if that leaves most of it."""
-    length = int(random.integers(SPAN_TOKENS[0], SPAN_TOKENS[1] + 1))
-    start = int(random.integers(0, max(0, len(document) - length) + 1))
-    span = document[start : start + length]
-    if random.random() < TAKEN_OUT and len(document) > 2 * len(span):
-        document = np.concatenate([document[:start], document[start + length :]])
-    return span, document
-
-
-def _random_span(tokens: np.ndarray, length: int, random: np.random.Generator) -> np.ndarray:
-    start = int(random.integers(0, max(0, len(tokens) - length) + 1))
-    return tokens[start : start + length]
+def _batch(drawn: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> PairBatch:
+    queries, documents = pad([pair[0] for pair in drawn]), pad([pair[1] for pair in drawn])
+    keys = np.array([(_key(query), key) for query, _, key in drawn], np.int64)
+    return PairBatch(*queries, *documents, keys)
 
 
 def _key(tokens: np.ndarray) -> int:

@@ -167,6 +167,7 @@ def test_a_retriever_needs_fields_to_make_pairs_of(language_model: str, tokens: 
     make = partial(TrainRetrieverConfig, model=language_model, tokens=tokens, output=str(tmp_path / "retriever"))
     with pytest.raises(ValueError, match=r"no field 'abstract'.*its fields are title, text"):
         train_retriever.run(make(pairs="title:abstract"))
-    with pytest.raises(ConfigError, match="name two text columns"):
-        make(pairs="title")
+    for pairs in ("title:", ":text", "title:text:more", ""):
+        with pytest.raises(ConfigError, match="name two text columns"):
+            make(pairs=pairs)
     assert not (tmp_path / "retriever").exists()

@@ -6,6 +6,7 @@ from typing import Literal
 from ulmfit_ray.config import ConfigError, operational
 from ulmfit_ray.model.architecture import ArchitectureOptions, ClassifierDropouts, DropoutOptions
 from ulmfit_ray.pipelines.options import RayRun, Scaling
+from ulmfit_ray.streams.spans import SpanOptions
 from ulmfit_ray.training.config import (
     ClassifierTraining,
     FinetuneTraining,
@@ -118,16 +119,21 @@ class FindLearningRateConfig(PretrainConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainRetrieverConfig(TrainRun):
-    """Train a retriever on pairs of the corpus's own text columns, such as title and text."""
+    """Train a retriever on the corpus's own text: titles, and spans of a document, find their document. No labels."""
 
-    model: str
-    """Model directory of the language model to start from."""
+    model: str | None = None
+    """Model directory of the language model to start from, whose vocabulary the tokens have (only for the context
+    block)."""
     tokens: str
-    """Token dataset to train on, with several text columns and the model's vocabulary."""
+    """Token dataset to train on."""
     output: str = operational()
     """Directory or URI of the retriever."""
     pairs: str = "title:text"
-    """QUERY:DOCUMENT, the names of two text columns; the first is used as a query for the second."""
+    """QUERY:DOCUMENT, the names of two text columns; the first is used as a query for the second. DOCUMENT alone:
+    every query is a span of the document."""
+    pairs_file: str | None = None
+    """Pairs of your own beside these: a file with {"query": ..., "document": ...} in each line, plain or compressed."""
+    spans: SpanOptions = field(default_factory=SpanOptions)
     blocks: tuple[Literal["words", "context"], ...] = ("words", "context")
     """Parts of a vector: words (word vectors of its own), context (the language model's outputs), or both."""
     word_dim: int = 256
@@ -147,8 +153,10 @@ class TrainRetrieverConfig(TrainRun):
     def __post_init__(self) -> None:
         if not self.blocks or len(set(self.blocks)) < len(self.blocks):
             raise ConfigError("--blocks must name words, context, or both")
-        if self.pairs.count(":") != 1:
-            raise ConfigError(f"--pairs {self.pairs}: name two text columns, as in title:text")
+        if "context" in self.blocks and self.model is None:
+            raise ConfigError("--blocks context needs a language model: give --model, or --blocks words alone")
+        if self.pairs.count(":") > 1 or not all(self.pairs.split(":")):
+            raise ConfigError(f"--pairs {self.pairs!r}: name two text columns, as in title:text, or one, as in text")
         if self.word_dim < 1 or self.document_tokens < 1 or self.seed < 0 or self.num_grams < 0:
             raise ConfigError("--word-dim and --document-tokens must be at least 1, --num-grams and --seed at least 0")
         self.scaling.check(self.training.global_batch_size)

@@ -1,12 +1,18 @@
-"""Language model + a token dataset's own pairs of fields -> retriever."""
+"""A token dataset's own pairs of fields, and pairs that people have -> retriever."""
 
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from ulmfit_ray.config import ConfigError
+from ulmfit_ray.corpus.query_pairs import QueryPair, read_query_pairs
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.files import load_model
 from ulmfit_ray.model.retriever import BLOCKS, Retriever, SpellingRetriever
@@ -15,12 +21,12 @@ from ulmfit_ray.pipelines.train.job import Figures, TrainingVerb, run_training_v
 from ulmfit_ray.pipelines.train.workers import TrainingResult
 from ulmfit_ray.reporting.model_card import retriever_card
 from ulmfit_ray.storage.manifest import Manifest
-from ulmfit_ray.storage.model_directory import ModelDirectory
+from ulmfit_ray.storage.model_directory import ModelDirectory, read_tokenizer_model
 from ulmfit_ray.storage.token_dataset import TokenDataset
-from ulmfit_ray.streams.pairs import FieldPairs
+from ulmfit_ray.streams.pairs import FieldPairs, Frame, GivenPairs, Pairs
 from ulmfit_ray.text.letter_grams import Spelling
-from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings
-from ulmfit_ray.text.types import FRAMES
+from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, load_tokenizer
+from ulmfit_ray.text.types import FRAMES, document_tokens
 from ulmfit_ray.text.vocab import Vocab
 from ulmfit_ray.training.distributed import of_first_worker, own_share
 from ulmfit_ray.training.precision import resolve_precision
@@ -28,33 +34,80 @@ from ulmfit_ray.training.state import State
 from ulmfit_ray.training.tasks.retriever import RetrieverTask
 
 
-def run(config: TrainRetrieverConfig) -> Manifest | None:
-    """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
-    model, tokens = ModelDirectory(config.model), TokenDataset(config.tokens)
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a retriever is built on: a language model, or the words of the tokens where no context block is wanted."""
+
+    vocab: dict[str, Any]
+    tokenizer: dict[str, Any]
+    tokenizer_model: bytes | None
+    vocab_fingerprint: str
+    tokenizer_fingerprint: str
+    model: ModelDirectory | None = None
+
+    @property
+    def direction(self) -> str:
+        """Return how texts are read."""
+        return "forward" if self.model is None else self.model.description.direction
+
+    @property
+    def frame(self) -> Frame:
+        """Return the ids in front of and behind every text that the tokenizer makes a document of."""
+        vocab = Vocab.from_json(self.vocab)
+        begin, end = FRAMES[TokenizerSettings.from_json(self.tokenizer).eos]
+        return vocab.numericalize(begin).tolist(), vocab.numericalize(end).tolist()
+
+
+def base_of(config: TrainRetrieverConfig, tokens: TokenDataset) -> Base:
+    """Open what the retriever is built on.
+
+    Raises:
+        ConfigError: the model is no language model.
+        ValueError: the tokens are of another vocabulary than the model's.
+    """
+    if config.model is None:
+        vocab, tokenizer = (tokens.folder.read_json(name) for name in ("vocab.json", "tokenizer.json"))
+        fingerprints = tokens.manifest.vocab, tokens.manifest.tokenizer
+        return Base(vocab, tokenizer, read_tokenizer_model(tokens.folder), *fingerprints)
+    model = ModelDirectory(config.model)
     model.check_tokens(tokens.manifest.vocab, config.tokens)
     if model.description.kind != "lm":
         raise ConfigError(
             f"--model {config.model} is a {model.description.kind}; a retriever starts from a language model"
         )
-    pairs = _pairs(config, model, tokens)
-    if len(pairs) < config.training.global_batch_size:
-        raise ConfigError(f"{len(pairs)} pairs are fewer than --training.global-batch-size: lower it")
+    fingerprints = model.manifest.vocab, model.manifest.tokenizer
+    return Base(model.vocab, model.tokenizer, model.tokenizer_model, *fingerprints, model)
+
+
+def run(config: TrainRetrieverConfig) -> Manifest | None:
+    """Train, or go on training, and write the model directory; return its manifest (None after --dry-run)."""
+    tokens = TokenDataset(config.tokens)
+    base = base_of(config, tokens)
+    given = given_pairs(config)
+    num_pairs = len(field_pairs(config, base, tokens)) + len(given)
+    if num_pairs < config.training.global_batch_size:
+        raise ConfigError(f"{num_pairs:,} pairs are fewer than --training.global-batch-size: lower it")
+    inputs = {"tokens": tokens.fingerprint}
+    if base.model is not None:
+        inputs["weights"] = base.model.fingerprint
+    if given:
+        inputs["pairs"] = hashlib.sha256(json.dumps([asdict(pair) for pair in given]).encode()).hexdigest()
     verb = TrainingVerb(
         name="train-retriever",
-        inputs={"tokens": tokens.fingerprint, "weights": model.fingerprint},
+        inputs=inputs,
         tokens=tokens,
-        steps_per_epoch=len(pairs) // config.training.global_batch_size,
+        steps_per_epoch=num_pairs // config.training.global_batch_size,
         make_task=partial(make_task, config=config),
-        new_model=partial(_retriever, config, model),
-        finished=partial(_finished, config, model),
-        direction=model.description.direction,
+        new_model=partial(_new_retriever, config, base),
+        finished=partial(_finished, config, base),
+        direction=base.direction,
         pooling="idf-mean",
-        vocab=model.vocab,
-        tokenizer=model.tokenizer,
-        tokenizer_model=model.tokenizer_model,
-        vocab_fingerprint=model.manifest.vocab,
-        tokenizer_fingerprint=model.manifest.tokenizer,
-        figures=partial(_figures, num_pairs=len(pairs), base=model.fingerprint),
+        vocab=base.vocab,
+        tokenizer=base.tokenizer,
+        tokenizer_model=base.tokenizer_model,
+        vocab_fingerprint=base.vocab_fingerprint,
+        tokenizer_fingerprint=base.tokenizer_fingerprint,
+        figures=partial(_figures, num_pairs=num_pairs, base=inputs.get("weights")),
         warning=partial(_warning, chance=1 / config.training.global_batch_size),
         card=retriever_card,
         shown=(
@@ -65,62 +118,80 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
     return run_training_verb(config, verb)
 
 
-def _pairs(config: TrainRetrieverConfig, model: ModelDirectory, tokens: TokenDataset) -> FieldPairs:
-    query, document = config.pairs.split(":")
-    backward = model.description.direction == "backward"
-    return FieldPairs(tokens, query, document, document_tokens=config.document_tokens, backward=backward)
+def field_pairs(config: TrainRetrieverConfig, base: Base, tokens: TokenDataset) -> FieldPairs:
+    """Return the pairs of the corpus' own fields."""
+    query, _, document = config.pairs.rpartition(":")
+    return FieldPairs(tokens, query or None, document, base.frame)
 
 
-def _frame(model: ModelDirectory) -> tuple[list[int], list[int]]:
-    """Return the ids in front of and behind every text that the model's tokenizer makes a document of."""
-    vocab = Vocab.from_json(model.vocab)
-    begin, end = FRAMES[TokenizerSettings.from_json(model.tokenizer).eos]
-    return vocab.numericalize(begin).tolist(), vocab.numericalize(end).tolist()
+def given_pairs(config: TrainRetrieverConfig) -> list[QueryPair]:
+    """Return the pairs of --pairs-file, if there is one."""
+    return [] if config.pairs_file is None else read_query_pairs(config.pairs_file)
 
 
-def start_of(config: TrainRetrieverConfig, directory: ModelDirectory) -> Retriever:
+def tokenized(pairs: Sequence[QueryPair], base: Base) -> GivenPairs:
+    """Return pairs of texts as ids."""
+    tokenizer, vocab = load_tokenizer(base.tokenizer, base.tokenizer_model), Vocab.from_json(base.vocab)
+    begin, end = map(len, base.frame)
+
+    def ids(text: str) -> np.ndarray:
+        framed = vocab.numericalize(document_tokens(tokenizer, [text]))
+        return framed[begin : len(framed) - end]
+
+    columns = {name: [ids(getattr(pair, name)) for pair in pairs] for name in ("query", "document")}
+    return GivenPairs.of(pa.table({name: pa.array(column, pa.list_(pa.int64())) for name, column in columns.items()}))
+
+
+def start_of(config: TrainRetrieverConfig, base: Base) -> Retriever:
     """Return the retriever before its first step: the language model's layers, idf weights, random word vectors."""
-    vocab = Vocab.from_json(directory.vocab)
-    with directory.weights() as path:
-        language_model = load_model(directory.description, path, torch.device("cpu"))
+    backbone = None
+    if "context" in config.blocks:
+        assert base.model is not None
+        with base.model.weights() as path:
+            backbone = load_model(base.model.description, path, torch.device("cpu")).backbone
     torch.manual_seed(config.seed)
-    retriever = _trained_retriever(config, directory, language_model.backbone)
+    retriever = _trained_retriever(config, base, backbone)
     with torch.no_grad():
-        retriever.log_weights.copy_(torch.from_numpy(np.log(vocab.idf())))
+        retriever.log_weights.copy_(torch.from_numpy(np.log(Vocab.from_json(base.vocab).idf())))
     return retriever
 
 
-def _trained_retriever(config: TrainRetrieverConfig, directory: ModelDirectory, backbone: AWDLSTM) -> Retriever:
+def _trained_retriever(config: TrainRetrieverConfig, base: Base, backbone: AWDLSTM | None) -> Retriever:
     """Return a retriever to train, its own weights random."""
     if "words" not in config.blocks or not config.num_grams:
-        return _retriever(config, directory, backbone)
-    spelling = Spelling.of(directory.vocab["tokens"], config.num_grams)
+        return Retriever(**_shape(config, base), backbone=backbone)
+    spelling = Spelling.of(base.vocab["tokens"], config.num_grams)
     runs = {"offsets": torch.from_numpy(spelling.offsets), "rows": torch.from_numpy(spelling.rows)}
-    return SpellingRetriever(**_shape(config, directory), backbone=backbone, **runs)
+    return SpellingRetriever(**_shape(config, base), backbone=backbone, **runs)
 
 
-def _retriever(config: TrainRetrieverConfig, directory: ModelDirectory, backbone: AWDLSTM | None = None) -> Retriever:
+def _new_retriever(config: TrainRetrieverConfig, base: Base) -> Retriever:
     """Return a retriever of the shape that is written; its weights are random."""
-    architecture = directory.description.architecture
+    return Retriever(**_shape(config, base), backbone=_new_backbone(config, base))
+
+
+def _new_backbone(config: TrainRetrieverConfig, base: Base) -> AWDLSTM | None:
+    if "context" not in config.blocks:
+        return None
+    assert base.model is not None
+    architecture = base.model.description.architecture
     assert architecture is not None
-    return Retriever(**_shape(config, directory), backbone=backbone or AWDLSTM(architecture))
+    return AWDLSTM(architecture)
 
 
-def _shape(config: TrainRetrieverConfig, directory: ModelDirectory) -> dict[str, Any]:
+def _shape(config: TrainRetrieverConfig, base: Base) -> dict[str, Any]:
     return {
         "blocks": [name for name in BLOCKS if name in config.blocks],
-        "vocab_size": len(directory.vocab["tokens"]),
+        "vocab_size": len(base.vocab["tokens"]),
         "word_dim": config.word_dim,
         "saturated": True,
         "num_grams": config.num_grams,
     }
 
 
-def _finished(config: TrainRetrieverConfig, directory: ModelDirectory, weights: State) -> State:
+def _finished(config: TrainRetrieverConfig, base: Base, weights: State) -> State:
     """Return the weights of the retriever that is written: its words' vectors hold those of their runs of letters."""
-    architecture = directory.description.architecture
-    assert architecture is not None
-    model = _trained_retriever(config, directory, AWDLSTM(architecture))
+    model = _trained_retriever(config, base, _new_backbone(config, base))
     if not isinstance(model, SpellingRetriever):
         return weights
     model.load_state_dict(weights)
@@ -132,15 +203,22 @@ def make_task(
 ) -> tuple[RetrieverTask, dict[str, Any]]:
     """Build the task, and the facts for its checkpoints, on a worker (all ranks alike)."""
     size = config.training.global_batch_size
-    model = ModelDirectory(config.model)
-    pairs = _pairs(config, model, TokenDataset(config.tokens))
+    tokens = TokenDataset(config.tokens)
+    base = base_of(config, tokens)
+    given = given_pairs(config)
+    pairs = Pairs(
+        fields=field_pairs(config, base, tokens),
+        given=tokenized(given, base) if given else None,
+        spans=config.spans,
+        document_tokens=config.document_tokens,
+        frame=base.frame,
+        backward=base.direction == "backward",
+    )
     precision = precision or of_first_worker(resolve_precision(config.precision, device))
     task = RetrieverTask(
-        start_of(config, model),
+        start_of(config, base),
         config.training,
-        batches=partial(
-            pairs.batches, global_batch_size=size, rows=own_share(size), seed=config.seed, frame=_frame(model)
-        ),
+        batches=partial(pairs.batches, global_batch_size=size, rows=own_share(size), seed=config.seed),
         steps_per_epoch=len(pairs) // size,
         seed=config.seed,
         precision=precision,
@@ -149,10 +227,10 @@ def make_task(
     return task, {"precision": precision, "device": str(device)}
 
 
-def _figures(result: TrainingResult, *, num_pairs: int, base: str) -> Figures:
+def _figures(result: TrainingResult, *, num_pairs: int, base: str | None) -> Figures:
     last = [row for row in result.log if "loss" in row][-1]
     figures: Figures = {name: value for name, value in last.items() if name.startswith(("loss", "accuracy"))}
-    return figures | {"num_pairs": num_pairs, "base": base}
+    return figures | {"num_pairs": num_pairs} | ({} if base is None else {"base": base})
 
 
 def _warning(figures: Figures, *, chance: float) -> str:
