@@ -79,10 +79,10 @@ def test_the_table_has_each_document_with_its_place_cluster_and_kept_columns(fin
     assert list(clusters.values()) == sorted(clusters.values(), reverse=True)
 
 
-def test_neighbors_on_the_map_are_neighbors_in_space(finished: Path) -> None:
+def test_neighbours_on_the_map_are_neighbours_in_space(finished: Path) -> None:
     figures = read_manifest(Folder(str(finished))).figures
     assert (figures["num_documents"], figures["num_sampled"]) == (200, 200)
-    assert figures["neighbors_kept"] > figures["neighbors_kept_by_principal_components"] + 0.1
+    assert figures["neighbours_kept"] > figures["neighbours_kept_by_principal_components"] + 0.1
 
 
 def test_clusters_are_named_by_words_that_say_something(finished: Path) -> None:
@@ -119,7 +119,7 @@ def test_neither_the_order_of_documents_nor_their_shards_change_the_map(
     assert table_of(tmp_path / "map")["x"].to_numpy().tolist() == table_of(finished)["x"].to_numpy()[order].tolist()
 
 
-def test_documents_outside_of_the_sample_are_placed_beside_their_neighbors(embeddings: str, tmp_path: Path) -> None:
+def test_documents_outside_of_the_sample_are_placed_beside_their_neighbours(embeddings: str, tmp_path: Path) -> None:
     manifest = mapped(embeddings, tmp_path / "map", sample=150)
     assert (manifest.figures["num_documents"], manifest.figures["num_sampled"]) == (200, 150)
     every = pa.concat_tables(EmbeddingDataset(embeddings).tables())
@@ -194,14 +194,18 @@ def test_overwrite_removes_what_was_there_and_a_dry_run_writes_nothing(
 
 def test_tokens_of_other_documents_are_refused(embeddings: str, tokens: str, tmp_path: Path) -> None:
     first, *others = EmbeddingDataset(embeddings).tables()
-    for name, tables in {
-        "order": [*others, first],
-        "fewer": others,
-        "one": [pa.concat_tables([first, *others])],
-    }.items():
+    for name, tables in {"order": [*others, first], "fewer": others}.items():
         other = with_rows(embeddings, tmp_path / name, tables)
         with pytest.raises(ConfigError, match="their documents differ"):
             mapped(other, tmp_path / f"map-{name}", tokens=tokens)
+
+
+def test_tokens_may_be_cut_into_other_shards_than_vectors(embeddings: str, tokens: str, tmp_path: Path) -> None:
+    one = with_rows(embeddings, tmp_path / "one", [pa.concat_tables(EmbeddingDataset(embeddings).tables())])
+    names = [
+        mapped(dataset, tmp_path / f"map-{number}", tokens=tokens) for number, dataset in enumerate([embeddings, one])
+    ]
+    assert names[0].figures["clusters"] == names[1].figures["clusters"]
 
 
 def test_a_vector_that_is_not_finite_is_named(embeddings: str, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_parquet_and_csv_have_a_row_for_each_setting_with_its_numbers(table: Swe
     rows = pq.read_table(tmp_path / "sweep.parquet").to_pylist()
     assert rows[1] == {
         **{"rate": 0.004, "blocks": "words context", "perplexity": 110.5, "num_steps": 7},
-        **{"state": "finished", "seconds": 12.3, "is_best": True, "problem": "", "model": "/sweep/b"},
+        **{"state": "finished", "seconds": 12.3, "is_best": True, "problem": "", "output": "/sweep/b"},
     }
     assert [one["is_best"] for one in rows] == [False, True, False, False]
     assert rows[3]["perplexity"] is None
@@ -81,6 +81,14 @@ def test_the_terminal_marks_the_best_and_names_what_failed(
     assert "110.50" in marked[0]
     assert "* best perplexity: /sweep/b" in lines
     assert "d failed: the loss is nan at step 3" in lines
+
+
+def test_what_models_a_sweep_started_from_and_where_its_own_lie_are_columns_of_their_own(tmp_path: Path) -> None:
+    record = TrialRecord(name="a", values={"model": "/lm/a"}, state="finished")
+    rows = [SweepRow(values=record.values, record=record, figures={"loss": 1.0}, uri="/sweep/a")]
+    write_table(SweepTable(rows=rows, figure="loss"), tmp_path)
+    (row,) = pq.read_table(tmp_path / "sweep.parquet").to_pylist()
+    assert (row["model"], row["output"]) == ("/lm/a", "/sweep/a")
 
 
 def test_a_figure_that_no_model_has_is_said_with_those_there_are(

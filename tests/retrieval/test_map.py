@@ -11,7 +11,7 @@ from ulmfit_ray.retrieval.map import (
     STEPS,
     FittedMap,
     _num_threads,
-    neighbors_kept,
+    neighbours_kept,
     principal_components,
     require_open_tsne,
 )
@@ -36,10 +36,10 @@ def test_groups_of_vectors_are_groups_on_the_map() -> None:
     assert min(np.linalg.norm(centers[a] - centers[b]) for a, b in ((0, 1), (0, 2), (1, 2))) > 2 * within
 
 
-def test_the_map_keeps_more_neighbors_than_the_principal_components() -> None:
+def test_the_map_keeps_more_neighbours_than_the_principal_components() -> None:
     vectors = normalize_rows(np.random.default_rng(0).normal(size=(150, 10))).astype(np.float32)
     found = fitted(vectors)
-    of_map, of_components = (neighbors_kept(vectors, places) for places in (found.positions, found.principal))
+    of_map, of_components = (neighbours_kept(vectors, places) for places in (found.positions, found.principal))
     assert of_map is not None
     assert of_components is not None
     assert of_map > of_components + 0.1
@@ -97,7 +97,7 @@ def test_nothing_is_placed_where_there_is_nothing_to_place() -> None:
     assert fitted(groups(20)).place(np.empty((0, 8), np.float32)).shape == (0, 2)
 
 
-def test_neighbors_kept_are_those_that_a_plain_loop_counts() -> None:
+def test_neighbours_kept_are_those_that_a_plain_loop_counts() -> None:
     random = np.random.default_rng(1)
     vectors, positions = groups(20, 30), random.normal(size=(50, 2))
     shares = []
@@ -106,12 +106,12 @@ def test_neighbors_kept_are_those_that_a_plain_loop_counts() -> None:
         in_space = sorted(others, key=lambda other, row=row: -float(vectors[row] @ vectors[other]))[:10]  # type: ignore[misc]
         on_map = sorted(others, key=lambda other, row=row: float(np.linalg.norm(positions[row] - positions[other])))  # type: ignore[misc]
         shares.append(len({*in_space} & {*on_map[:10]}) / 10)
-    assert neighbors_kept(vectors, positions) == pytest.approx(np.mean(shares))
+    assert neighbours_kept(vectors, positions) == pytest.approx(np.mean(shares))
 
 
-def test_a_document_alone_has_no_neighbors_to_keep_and_two_keep_each_other() -> None:
-    assert neighbors_kept(groups(1), np.zeros((1, 2))) is None
-    assert neighbors_kept(groups(2), np.array([[0.0, 0.0], [1.0, 1.0]])) == 1
+def test_a_document_alone_has_no_neighbours_to_keep_and_two_keep_each_other() -> None:
+    assert neighbours_kept(groups(1), np.zeros((1, 2))) is None
+    assert neighbours_kept(groups(2), np.array([[0.0, 0.0], [1.0, 1.0]])) == 1
 
 
 def test_principal_components_are_those_of_a_singular_value_decomposition() -> None:

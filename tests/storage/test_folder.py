@@ -138,6 +138,25 @@ def test_hash_of_a_published_file_is_that_of_the_local_one(folder: Folder, tmp_p
     assert folder.sha256("name") == sha256_file(path) == hashlib.sha256(content).hexdigest()
 
 
+def test_local_files_are_the_folders_own_or_whole_copies(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "COPIED_AT_ONCE", 1000)
+    contents = {"index": os.urandom(3500), "words/counts.npy": os.urandom(2000), "words/empty": b""}
+    for name, content in contents.items():
+        folder.publish_bytes(content, name)
+    with folder.local_files(contents) as place:
+        assert {name: (place / name).read_bytes() for name in contents} == contents
+        assert (place == Path(folder.root)) == folder.is_local
+    assert place.exists() == folder.is_local
+
+
+def test_a_remote_file_that_ends_early_is_no_copy(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(f"{bucket}/output")
+    folder.publish_bytes(b"0123456789", "name")
+    monkeypatch.setattr(folder_module.remote, "read_part", lambda file, num_bytes, start: b"012")
+    with pytest.raises(OSError, match=r"output/name ended after 3 of 10 bytes"), folder.local_files(["name"]):
+        pass
+
+
 def test_delete_removes_files_and_folders_and_minds_nothing_missing(folder: Folder) -> None:
     for name in ("a", "shards/b", "shards/c/d", "kept"):
         folder.publish_bytes(b"", name)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ulmfit_ray.commands.shards import shard_tables
+from ulmfit_ray.commands.shards import column_tables
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.reporting.map_colors import Groups, coloring_of
 from ulmfit_ray.reporting.map_page import map_page, page_texts
@@ -40,8 +40,7 @@ class MapColumns:
         Raises:
             ConfigError: a column is not there.
         """
-        schema = next(shard_tables(embeddings)).schema
-        kept = tuple(name for name in schema.names if name not in ("doc_id", "embedding"))
+        kept = tuple(name for name in embeddings.columns(embeddings.shards[0]) if name not in ("doc_id", "embedding"))
         for option, name in (("--title", title), ("--color", color)):
             if name is not None and name not in kept:
                 there = f"columns there are {', '.join(kept)}; others come with `tokenize --keep-columns`"
@@ -65,9 +64,9 @@ def write_files(
     texts: dict[str, list[str]] = {name: [] for name in names}
     colors: list[pa.Array] = []
     first, writer = 0, None
-    for table in shard_tables(embeddings):
+    for table in column_tables(embeddings, ["doc_id", *columns.kept]):
         rows = slice(first, first + table.num_rows)
-        part = _table(table.select(["doc_id", *columns.kept]), positions[rows], clusters, clusters.numbers[rows])
+        part = _table(table, positions[rows], clusters, clusters.numbers[rows])
         writer = writer or pq.ParquetWriter(scratch / TABLE, part.schema, compression="zstd")
         writer.write_table(part)
         own = on_page[slice(*np.searchsorted(on_page, (rows.start, rows.stop)))] - first

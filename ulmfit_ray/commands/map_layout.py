@@ -1,24 +1,22 @@
 """Where the documents of an embedding dataset lie on a map, and which cluster each belongs to.
 
-The vectors of a sample are held in memory, those of the others a shard at a time. A document is in the sample by a hash
-of its id, and the sample is worked on in the order of these hashes: neither order nor shards change the map.
+The vectors of a sample are held in memory, those of the others some thousands at a time. A document is in the sample
+by a hash of its id, and the sample is worked on in the order of these hashes: neither order nor shards change the map.
 
 N documents, S of them in the sample, D numbers in a vector.
 """
 
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import numpy as np
-import pyarrow as pa
 
-from ulmfit_ray.commands.shards import shard_tables
-from ulmfit_ray.config import ConfigError
+from ulmfit_ray.commands.scoring import check_documents
+from ulmfit_ray.commands.shards import document_ids, vector_blocks
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.retrieval.clusters import by_size, cluster_centers, nearest_center
-from ulmfit_ray.retrieval.map import STEPS, FittedMap, neighbors_kept
+from ulmfit_ray.retrieval.map import STEPS, FittedMap, neighbours_kept
 from ulmfit_ray.retrieval.search import normalize_rows
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.selection import hashed
 
@@ -31,14 +29,14 @@ class Layout:
     """Float32 (N, 2)."""
     clusters: np.ndarray
     """Numbers (N,), the largest cluster is 0."""
-    neighbors_kept: float | None
+    neighbours_kept: float | None
     """Share of the ten nearest neighbours that are neighbours on the map too, in the sample; None of one document."""
-    neighbors_kept_by_principal_components: float | None
+    neighbours_kept_by_principal_components: float | None
     """The same of the simplest map."""
 
     def figures(self) -> dict[str, float]:
         """Return what is measured, for the manifest."""
-        names = ("neighbors_kept", "neighbors_kept_by_principal_components")
+        names = ("neighbours_kept", "neighbours_kept_by_principal_components")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -48,11 +46,9 @@ def shuffled(embeddings: EmbeddingDataset, tokens: TokenDataset | None, seed: in
     Raises:
         ConfigError: the tokens are of other documents.
     """
-    hashes = []
-    for table, own in zip_longest(shard_tables(embeddings), () if tokens is None else shard_tables(tokens)):
-        if tokens is not None and (table is None or own is None or not table["doc_id"].equals(own["doc_id"])):
-            raise ConfigError(f"{embeddings.folder.uri} was not made from {tokens.folder.uri}: their documents differ")
-        hashes.append(hashed(table["doc_id"], seed))
+    if tokens is not None:
+        check_documents(embeddings, tokens)
+    hashes = [hashed(ids, seed) for ids in document_ids(embeddings)]
     return np.argsort(np.concatenate(hashes), kind="stable")
 
 
@@ -77,8 +73,8 @@ def lay_out(
     return Layout(
         positions=positions,
         clusters=by_size(clusters),
-        neighbors_kept=neighbors_kept(vectors, fitted.positions),
-        neighbors_kept_by_principal_components=neighbors_kept(vectors, fitted.principal),
+        neighbours_kept=neighbours_kept(vectors, fitted.positions),
+        neighbours_kept_by_principal_components=neighbours_kept(vectors, fitted.principal),
     )
 
 
@@ -95,12 +91,12 @@ def _place_others(
     is_sampled[sample] = True
     first = 0
     with Bar("place", len(positions) - len(sample), "documents") as bar:
-        for table in shard_tables(embeddings):
-            others = np.flatnonzero(~is_sampled[first : first + table.num_rows])
-            vectors = _unit_vectors(embeddings, table.take(pa.array(others)))
+        for block in vector_blocks(embeddings):
+            others = np.flatnonzero(~is_sampled[first : first + len(block)])
+            vectors = normalize_rows(block[others])
             positions[first + others] = fitted.place(vectors)
             clusters[first + others] = nearest_center(vectors, centers)
-            first += table.num_rows
+            first += len(block)
             bar.advance(len(others))
 
 
@@ -108,24 +104,10 @@ def _vectors_at(embeddings: EmbeddingDataset, documents: np.ndarray) -> np.ndarr
     """Return the vectors of some documents (S,), scaled to length 1 (S, D)."""
     order = np.argsort(documents)
     rising = documents[order]
-    vectors: np.ndarray | None = None
+    vectors = np.empty((len(documents), embeddings.dimension), np.float32)
     first = 0
-    for table in shard_tables(embeddings):
-        own = slice(*np.searchsorted(rising, (first, first + table.num_rows)))
-        found = _unit_vectors(embeddings, table.take(pa.array(rising[own] - first)))
-        if vectors is None:
-            vectors = np.empty((len(documents), found.shape[1]), np.float32)
-        vectors[order[own]] = found
-        first += table.num_rows
-    assert vectors is not None
+    for block in vector_blocks(embeddings):
+        own = slice(*np.searchsorted(rising, (first, first + len(block))))
+        vectors[order[own]] = normalize_rows(block[rising[own] - first])
+        first += len(block)
     return vectors
-
-
-def _unit_vectors(embeddings: EmbeddingDataset, table: pa.Table) -> np.ndarray:
-    vectors = vectors_of(table)
-    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(wrong):
-        name = table["doc_id"][int(wrong[0])].as_py()
-        raise ValueError(f"the vector of document {name!r} in {embeddings.folder.uri} is not finite: embed it again")
-    unit: np.ndarray = normalize_rows(vectors)
-    return unit

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ulmfit_ray.commands.shards import shard_tables
+from ulmfit_ray.commands.shards import column_tables, shard_tables
 from ulmfit_ray.retrieval.clusters import cluster_names, typical_words
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
@@ -59,7 +59,7 @@ def names_by_titles(embeddings: EmbeddingDataset, column: str, clusters: np.ndar
 
 
 def _titles(embeddings: EmbeddingDataset, column: str) -> Iterator[str]:
-    for table in shard_tables(embeddings):
+    for table in column_tables(embeddings, [column]):
         for title in table[column].to_pylist():
             yield "" if title is None else str(title)
 

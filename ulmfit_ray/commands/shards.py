@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, finite_vectors_of
 from ulmfit_ray.storage.manifest import ShardRow
 from ulmfit_ray.storage.parquet_dataset import ParquetDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset
@@ -37,7 +37,7 @@ def vector_blocks(embeddings: EmbeddingDataset) -> Iterator[np.ndarray]:
 
     Raises:
         DamagedError: as `shard_tables` does.
-        ValueError: a vector has a number that is infinite or none; the document is named.
+        ValueError: a vector is not finite.
     """
     for row in embeddings.shards:
         blocks, num_rows = embeddings.row_blocks(row, ["doc_id", "embedding"]), 0
@@ -46,14 +46,7 @@ def vector_blocks(embeddings: EmbeddingDataset) -> Iterator[np.ndarray]:
                 block = next(blocks, None)
             if block is None:
                 break
-            vectors = vectors_of(block)
-            is_finite = np.isfinite(vectors).all(axis=1)
-            if not is_finite.all():
-                doc_id = block["doc_id"][int(is_finite.argmin())].as_py()
-                raise ValueError(
-                    f"the vector of document {doc_id!r} in {row.file} of {embeddings.folder.uri} has a number that is"
-                    " not finite: embed the text again, in float32"
-                )
+            vectors = finite_vectors_of(block, f"{row.file} of {embeddings.folder.uri}")
             num_rows += len(vectors)
             yield vectors
         _check_rows(embeddings, row, num_rows)
@@ -83,7 +76,7 @@ def same_documents(dataset: TokenDataset, other: ParquetDataset) -> bool:
     """Tell whether two data sets have the same documents in the same order, however they are cut into shards."""
     if dataset.manifest.counts.num_documents != other.manifest.counts.num_documents:
         return False
-    theirs = _ids_of(other)
+    theirs = document_ids(other)
     rest = pa.chunked_array([[]], pa.string())
     for table in shard_tables(dataset):
         own = table["doc_id"]
@@ -95,12 +88,22 @@ def same_documents(dataset: TokenDataset, other: ParquetDataset) -> bool:
     return True
 
 
-def _ids_of(dataset: ParquetDataset) -> Iterator[pa.ChunkedArray]:
+def column_tables(dataset: ParquetDataset, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield some columns of the shards in order; nothing else of them is read.
+
+    Raises:
+        DamagedError: as `shard_tables` does.
+    """
     for row in dataset.shards:
         with _named_if_damaged(dataset, row):
-            ids = dataset.read(row, ["doc_id"])["doc_id"]
-        _check_rows(dataset, row, len(ids))
-        yield pc.cast(ids, pa.string())
+            table = dataset.read(row, columns)
+        _check_rows(dataset, row, table.num_rows)
+        yield table
+
+
+def document_ids(dataset: ParquetDataset) -> Iterator[pa.ChunkedArray]:
+    """Yield the ids of each shard's documents, in order, as strings."""
+    return (pc.cast(table["doc_id"], pa.string()) for table in column_tables(dataset, ["doc_id"]))
 
 
 @contextmanager

@@ -1,12 +1,13 @@
-"""Before a job reads raw text: the input as it is found, and the plan made of it."""
+"""Before a job makes shards: its input as it is found, raw text or shards of another job, and the plan made of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from ulmfit_ray.config import ConfigError, to_dict
+from ulmfit_ray.config import ConfigError, OutputRun, to_dict
 from ulmfit_ray.corpus.classes import CLASSES, find_classes
 from ulmfit_ray.corpus.columns import id_column_hint, resolve_columns
 from ulmfit_ray.corpus.contents import check_contents
@@ -17,8 +18,14 @@ from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, Unit, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
 from ulmfit_ray.pipelines.options import CorpusRun
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.manifest import ShardRow
 from ulmfit_ray.storage.plan import Plan, read_plan, write_plan
 from ulmfit_ray.storage.receipts import read_receipts
+
+SHARDS_SCHEMA = pa.schema(
+    [("shard", pa.string()), ("num_documents", pa.int64()), ("num_tokens", pa.int64()), ("sha256", pa.string())]
+)
+"""What plan.arrow says of each shard of another data set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,19 @@ def claimed_plan(
     if added and not config.limit:
         print(f"left out: {len(added)} files added since the plan was made ({', '.join(added[:3])} ...)")
     return plan
+
+
+def plan_over_shards(config: OutputRun, folder: Folder, shards: Sequence[ShardRow], inputs: Mapping[str, str]) -> Plan:
+    """Return the plan that is there, or write one: a unit for each shard of another data set.
+
+    claim_output has checked that the inputs, whose fingerprints these are, have not changed since.
+    """
+    plan = read_plan(folder)
+    if plan is not None:
+        return plan
+    rows = [{name: getattr(shard, name) for name in SHARDS_SCHEMA.names} for shard in shards]
+    identity = to_dict(config, identity_only=True) | dict(inputs)
+    return write_plan(folder, pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA), identity=identity)
 
 
 def _check_classes(plan: Plan, corpus: Corpus) -> None:

@@ -76,7 +76,10 @@ def figure_named(figures: Mapping[str, Figure], name: str) -> Figure | None:
 
 
 def write_table(table: SweepTable, folder: Path) -> None:
-    """Write sweep.parquet and sweep.csv into a local folder: fields, figures, state, seconds, problem, model."""
+    """Write sweep.parquet and sweep.csv into a local folder: fields, figures, state, seconds, problem, output.
+
+    The last one is where a setting's model is: the option of that name cannot be varied, as --model can.
+    """
     figures = _number_names(table)
     rows = []
     for row in table.rows:
@@ -84,7 +87,7 @@ def write_table(table: SweepTable, folder: Path) -> None:
             {name: _plain(value) for name, value in row.values.items()}
             | {name: row.figures.get(name) for name in figures}
             | {"state": row.record.state, "seconds": round(row.record.seconds, 1), "is_best": row is table.best}
-            | {"problem": row.record.problem, "model": row.uri}
+            | {"problem": row.record.problem, "output": row.uri}
         )
     arrow = pa.Table.from_pylist(rows)
     pq.write_table(arrow, folder / "sweep.parquet")

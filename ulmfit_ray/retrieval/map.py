@@ -23,7 +23,7 @@ SPREAD = 1e-4
 """Standard deviation of the places that t-SNE starts from (Kobak and Berens 2019)."""
 PLACED_BY = 5
 PLACED_AT_ONCE = 4096
-NEIGHBORS = 10
+NEIGHBOURS = 10
 MOST_ASKED = 1000
 """So many documents are asked for their neighbours: the share that is kept has a standard error of about .01."""
 ASKED_AT_ONCE = 100
@@ -131,13 +131,13 @@ def _start(principal: np.ndarray, seed: int) -> np.ndarray:
     return started
 
 
-def neighbors_kept(vectors: np.ndarray, positions: np.ndarray) -> float | None:
+def neighbours_kept(vectors: np.ndarray, positions: np.ndarray) -> float | None:
     """Return the share of the ten nearest neighbours in space that are among the ten nearest on the map.
 
     Asked of the first 1,000 of the sample: vectors of length 1 (S, D) and places (S, 2). None for a single document.
     """
-    num_neighbors = min(NEIGHBORS, len(vectors) - 1)
-    if num_neighbors < 1:
+    num_neighbours = min(NEIGHBOURS, len(vectors) - 1)
+    if num_neighbours < 1:
         return None
     kept = 0
     num_asked = min(MOST_ASKED, len(vectors))
@@ -145,9 +145,9 @@ def neighbors_kept(vectors: np.ndarray, positions: np.ndarray) -> float | None:
         asked = np.arange(start, min(start + ASKED_AT_ONCE, num_asked))
         distances = -vectors[asked] @ vectors.T
         on_map = ((positions[asked, None] - positions[None]) ** 2).sum(axis=2)
-        near = [_nearest(table, asked, num_neighbors) for table in (distances, on_map)]
+        near = [_nearest(table, asked, num_neighbours) for table in (distances, on_map)]
         kept += sum(len(np.intersect1d(*pair)) for pair in zip(*near, strict=True))
-    return kept / (num_asked * num_neighbors)
+    return kept / (num_asked * num_neighbours)
 
 
 def _nearest(distances: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:

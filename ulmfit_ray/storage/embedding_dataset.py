@@ -22,6 +22,23 @@ def vectors_of(table: pa.Table) -> np.ndarray:
     return rows_of_column(table["embedding"]).astype(np.float32)
 
 
+def finite_vectors_of(table: pa.Table, place: str) -> np.ndarray:
+    """Return the vectors of documents as float32 (N, D); `place` is where they lie, for the message.
+
+    Raises:
+        ValueError: a vector has a number that is infinite or none; the document is named.
+    """
+    vectors = vectors_of(table)
+    is_finite = np.isfinite(vectors).all(axis=1)
+    if not is_finite.all():
+        doc_id = table["doc_id"][int(is_finite.argmin())].as_py()
+        raise ValueError(
+            f"the vector of document {doc_id!r} in {place} has a number that is not finite: embed the text again, in"
+            " float32"
+        )
+    return vectors
+
+
 class EmbeddingDataset(ParquetDataset):
     """A finished embedding dataset, opened for reading."""
 

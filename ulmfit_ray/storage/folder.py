@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ import pyarrow.fs
 from ulmfit_ray.storage import remote
 
 TEMPORARY_SUFFIX = ".tmp"
+COPIED_AT_ONCE = 64 << 20
+"""Bytes of a remote file that are held while it is copied."""
 
 
 def absolute_uri(uri: str) -> str:
@@ -137,6 +139,31 @@ class Folder:
             return pa.memory_map(self.path(name))
         file = self.filesystem.open_input_file(self.path(name))
         return pa.BufferReader(remote.read_whole(file)) if file.size() <= remote.SMALL_BYTES else file
+
+    @contextmanager
+    def local_files(self, names: Iterable[str]) -> Iterator[Path]:
+        """Give a local folder that has these files: this one, or one with copies, which is gone afterwards.
+
+        Raises:
+            OSError: a file could not be read to its end.
+        """
+        if self.is_local:
+            yield Path(self.root)
+            return
+        with scratch_directory() as scratch:
+            for name in names:
+                (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+                self._copy(name, scratch / name)
+            yield scratch
+
+    def _copy(self, name: str, target: Path) -> None:
+        """Copy a file of a remote folder, part by part."""
+        with self.filesystem.open_input_file(self.path(name)) as source, target.open("wb") as copy:
+            size = source.size()
+            for start in range(0, size, COPIED_AT_ONCE):
+                copy.write(remote.read_part(source, min(COPIED_AT_ONCE, size - start), start))
+            if copy.tell() != size:
+                raise OSError(f"{self.uri}/{name} ended after {copy.tell():,} of {size:,} bytes")
 
     def sha256(self, name: str) -> str:
         """Return the SHA-256 of a file as hexadecimal digits."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmfit_ray.model.description import ClassifierHead, ModelDescription
-from ulmfit_ray.storage.folder import Folder, scratch_directory, to_json_bytes
+from ulmfit_ray.storage.folder import Folder, to_json_bytes
 from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_manifest
 
@@ -71,12 +71,8 @@ class ModelDirectory:
     @contextmanager
     def weights(self) -> Iterator[Path]:
         """Give the weights as a local file."""
-        if self.folder.is_local:
-            yield Path(self.folder.path("model.safetensors"))
-            return
-        with scratch_directory() as scratch:
-            (scratch / "model.safetensors").write_bytes(self.folder.read_bytes("model.safetensors"))
-            yield scratch / "model.safetensors"
+        with self.folder.local_files(["model.safetensors"]) as place:
+            yield place / "model.safetensors"
 
 
 def common_head(directories: Sequence[ModelDirectory]) -> ClassifierHead:

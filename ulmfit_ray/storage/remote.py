@@ -83,18 +83,23 @@ def upload(filesystem: pyarrow.fs.FileSystem, content: pa.Buffer, path: str) -> 
 
 
 def read_whole(file: pa.NativeFile) -> bytes:
-    """Return all bytes of an open file.
+    """Return all bytes of an open file."""
+    return read_part(file, file.size(), 0)
+
+
+def read_part(file: pa.NativeFile, num_bytes: int, start: int) -> bytes:
+    """Return some bytes of an open file.
 
     pyarrow does not ask again when a store says "slow down" in more bytes than it was asked for.
     """
     for seconds in PAUSES_SECONDS:
         try:
-            return file.read_at(file.size(), 0)
+            return file.read_at(num_bytes, start)
         except OSError as error:
             if "Failed to flush response stream" not in str(error):
                 raise
         time.sleep(seconds)
-    return file.read_at(file.size(), 0)
+    return file.read_at(num_bytes, start)
 
 
 @functools.lru_cache

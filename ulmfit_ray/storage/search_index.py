@@ -4,15 +4,12 @@
 it) and `moments.npy` (mean and covariance of the unit vectors). All are local files to what reads them.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.fs
-
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
-from ulmfit_ray.storage.folder import Folder, scratch_directory, sha256_file
+from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_manifest
 
@@ -45,22 +42,9 @@ class SearchIndex:
                 f"    make another: ulmfit-ray index --embeddings {embeddings.folder.uri} --output ..."
             )
 
-    @contextmanager
-    def files(self) -> Iterator[Path]:
+    def files(self) -> AbstractContextManager[Path]:
         """Give a local folder with the files: this one, or a copy that is gone afterwards."""
-        if self.folder.is_local:
-            yield Path(self.folder.root)
-            return
-        with scratch_directory() as scratch:
-            for name in self.manifest.files:
-                (scratch / name).parent.mkdir(exist_ok=True)
-                pyarrow.fs.copy_files(
-                    self.folder.path(name),
-                    str(scratch / name),
-                    source_filesystem=self.folder.filesystem,
-                    destination_filesystem=pyarrow.fs.LocalFileSystem(),
-                )
-            yield scratch
+        return self.folder.local_files(self.manifest.files)
 
 
 def publish_index(folder: Folder, place: Path, manifest: Manifest) -> Manifest:

@@ -74,7 +74,9 @@ def test_a_setting_that_failed_is_named_and_done_again_and_is_what_its_verb_alon
     (failed,) = (row for row in found if row["state"] == "failed")
     assert "injected fault at publish of model.safetensors" in failed["problem"]
     assert failed["perplexity"] is None
-    done = {row["model"]: Path(row["model"], "manifest.json").stat().st_mtime_ns for row in found if row is not failed}
+    done = {
+        row["output"]: Path(row["output"], "manifest.json").stat().st_mtime_ns for row in found if row is not failed
+    }
 
     table = sweep.run(config)
     assert "sweep pretrain: 4 settings, 1 to be trained, 1 at once" in capsys.readouterr().out
@@ -86,8 +88,8 @@ def test_a_setting_that_failed_is_named_and_done_again_and_is_what_its_verb_alon
     assert not Path(config.output, "ray-tune").exists()
     verify.run(VerifyConfig(input=config.output))
     inspect.run(InspectConfig(input=config.output))
-    assert f'"{failed["model"]}"' in capsys.readouterr().out
-    (setting,) = (one for one in settings_of(config) if one.config.output == failed["model"])
+    assert f'"{failed["output"]}"' in capsys.readouterr().out
+    (setting,) = (one for one in settings_of(config) if one.config.output == failed["output"])
     alone = replace(setting.config, output=str(tmp_path / "alone"))
     pretrain.run(alone)
     assert weights(setting.config.output) == weights(alone.output)
@@ -172,7 +174,7 @@ def test_a_bad_setting_is_stopped_early_and_trained_to_its_end_without_the_optio
     found = rows(early)
     assert [row["state"] for row in found] == ["finished", "stopped early"]
     assert found[1]["perplexity"] > found[0]["perplexity"]
-    assert list(Path(found[1]["model"]).glob("checkpoints/step-*/checkpoint.json"))
+    assert list(Path(found[1]["output"]).glob("checkpoints/step-*/checkpoint.json"))
     capsys.readouterr()
     sweep.run(early)
     assert "complete, nothing to do" in capsys.readouterr().out

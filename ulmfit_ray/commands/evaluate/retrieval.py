@@ -92,17 +92,7 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     depth = max(measure_at(metric)[1] for metric in config.metrics)
     found = find(systems, texts, max(depth, RUN_DEPTH) if config.runs else depth)
     values = _judge(found, systems.doc_ids, judgments, config.metrics)
-    figures = {name: {metric: estimate(own) for metric, own in row.items()} for name, row in values.items()}
-    differences = _differences(values, config.against, config.metrics[0])
-    _print(figures, f"{len(queries):,} queries, {len(systems.doc_ids):,} documents")
-    _print_differences(differences, config)
-    result = {
-        "num_queries": len(queries),
-        "systems": {name: {metric: asdict(own) for metric, own in row.items()} for name, row in figures.items()},
-        "against": {config.against: {name: asdict(difference) for name, difference in differences.items()}},
-    }
-    if config.bm25 != BM25Options():
-        result[TUNED_BM25] = asdict(config.bm25)
+    result = _print_figures(config, values, f"{len(queries):,} queries, {len(systems.doc_ids):,} documents")
     if config.output is not None:
         folder, name = place_of(config.output)
         folder.publish_json(result, name)
@@ -111,6 +101,19 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     if config.runs is not None:
         write_runs(config.runs, found, queries, systems.doc_ids)
     return result
+
+
+def _print_figures(config: EvaluateRetrievalConfig, values: Values, title: str) -> dict[str, Any]:
+    """Print a table of figures and one of differences; return both as they are written."""
+    figures = {name: {metric: estimate(own) for metric, own in row.items()} for name, row in values.items()}
+    differences = _differences(values, config.against, config.metrics[0])
+    _print(figures, title)
+    _print_differences(differences, config)
+    return {
+        "num_queries": len(values[config.against][config.metrics[0]]),
+        "systems": {name: {metric: asdict(own) for metric, own in row.items()} for name, row in figures.items()},
+        "against": {config.against: {name: asdict(difference) for name, difference in differences.items()}},
+    } | ({TUNED_BM25: asdict(config.bm25)} if config.bm25 != BM25Options() else {})
 
 
 def _judged_queries(config: EvaluateRetrievalConfig) -> tuple[list[Query], list[dict[str, float]]]:

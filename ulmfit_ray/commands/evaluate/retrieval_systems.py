@@ -17,7 +17,7 @@ from ulmfit_ray.commands.scoring import (
     known_words,
     says_something,
 )
-from ulmfit_ray.commands.shards import shard_tables
+from ulmfit_ray.commands.shards import document_ids, shard_tables
 from ulmfit_ray.retrieval.bm25 import BM25Options
 from ulmfit_ray.retrieval.hybrid import together
 from ulmfit_ray.retrieval.lexical import LexicalIndex
@@ -48,7 +48,7 @@ class Systems:
     ) -> None:
         encoder.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
         check_documents(embeddings, tokens)
-        self.doc_ids = [str(doc_id) for table in shard_tables(tokens) for doc_id in table["doc_id"]]
+        self.doc_ids = [doc_id for ids in document_ids(embeddings) for doc_id in ids.to_pylist()]
         self._encoder, self._pooling = encoder, embeddings.pooling
         self._vectors, self._blocks = all_vectors(embeddings), embeddings.blocks
         shards = (flat_tokens(table["tokens"]) for table in shard_tables(tokens))

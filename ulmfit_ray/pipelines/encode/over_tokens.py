@@ -5,23 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
-from ulmfit_ray.config import to_dict
 from ulmfit_ray.lifecycle import Outcome
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.encode.actors import ShardMaker, actor_pool
 from ulmfit_ray.pipelines.encode.config import EncodingRun
 from ulmfit_ray.pipelines.encode.verb import EncodingVerb, MakeRows
+from ulmfit_ray.pipelines.planning import plan_over_shards
 from ulmfit_ray.pipelines.shards import map_shards_in_actors
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.plan import Plan, PlannedUnit, read_plan, write_plan
+from ulmfit_ray.storage.plan import Plan, PlannedUnit
 from ulmfit_ray.storage.receipts import Receipt
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
-
-PLAN_SCHEMA = pa.schema(
-    [("shard", pa.string()), ("num_documents", pa.int64()), ("num_tokens", pa.int64()), ("sha256", pa.string())]
-)
 
 
 class TokenSource:
@@ -38,13 +32,8 @@ class TokenSource:
         return f"{counts.num_shards:,} shards, {counts.num_tokens:,} tokens"
 
     def claimed_plan(self, folder: Folder, inputs: Mapping[str, str]) -> Plan:
-        """Return the plan that is there, or write one. claim_output has checked that the inputs have not changed."""
-        plan = read_plan(folder)
-        if plan is not None:
-            return plan
-        rows = [{name: getattr(shard, name) for name in PLAN_SCHEMA.names} for shard in self._tokens.shards]
-        identity = to_dict(self._config, identity_only=True) | dict(inputs)
-        return write_plan(folder, pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), identity=identity)
+        """Return the plan that is there, or write one."""
+        return plan_over_shards(self._config, folder, self._tokens.shards, inputs)
 
     def place_of(self, plan: Plan, unit: PlannedUnit) -> str:
         """Return the token shard that a shard is made from."""

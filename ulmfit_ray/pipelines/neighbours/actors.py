@@ -12,7 +12,7 @@ from ulmfit_ray.pipelines.neighbours.config import NeighboursConfig
 from ulmfit_ray.retrieval.neighbours import nearest_others
 from ulmfit_ray.retrieval.search import normalize_rows
 from ulmfit_ray.storage.commit import commit_shard
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, finite_vectors_of
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.neighbour_dataset import neighbour_table
 from ulmfit_ray.storage.parquet_dataset import write_parquet
@@ -33,8 +33,11 @@ class Neighbours:
             self._problem = (
                 f"embeddings {config.embeddings} have changed since this job began: --overwrite starts afresh"
             )
-        else:
+            return
+        try:
             self._read()
+        except ValueError as error:
+            self._problem = str(error)
 
     def _read(self) -> None:
         """Bring all unit vectors into a local file, and all ids into memory."""
@@ -45,11 +48,7 @@ class Neighbours:
         ids, first = [], 0
         for row in self._embeddings.shards:
             for block in self._embeddings.row_blocks(row, ["doc_id", "embedding"]):
-                vectors = vectors_of(block)
-                is_finite = np.isfinite(vectors).all(axis=1)
-                if not is_finite.all():
-                    doc_id = block["doc_id"][int(is_finite.argmin())]
-                    self._problem = f"the vector of document {doc_id} in {row.file} has a number that is not finite"
+                vectors = finite_vectors_of(block, f"{row.file} of {self._embeddings.folder.uri}")
                 self._vectors[first : first + len(vectors)] = normalize_rows(vectors)
                 ids.append(block["doc_id"])
                 first += len(vectors)

@@ -12,22 +12,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ray.data import ActorPoolStrategy
 
-from ulmfit_ray.config import ConfigError, to_dict
+from ulmfit_ray.config import ConfigError
 from ulmfit_ray.lifecycle import Outcome, claim_output, output_lease, print_dry_run, refuse_output_inside
 from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.neighbours.actors import Neighbours
 from ulmfit_ray.pipelines.neighbours.config import NeighboursConfig
 from ulmfit_ray.pipelines.neighbours.groups import near_duplicates
+from ulmfit_ray.pipelines.planning import plan_over_shards
 from ulmfit_ray.pipelines.runtime import ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards_in_actors, run_phase
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder, scratch_directory
 from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
-from ulmfit_ray.storage.plan import Plan, PlannedUnit, read_plan, write_plan
+from ulmfit_ray.storage.plan import Plan, PlannedUnit
 from ulmfit_ray.storage.receipts import Receipt
 
-PLAN_SCHEMA = pa.schema([("shard", pa.string()), ("num_documents", pa.int64()), ("sha256", pa.string())])
 GROUPS_FILE = "groups.parquet"
 
 
@@ -51,7 +51,7 @@ def _run(config: NeighboursConfig, embeddings: EmbeddingDataset) -> Manifest | N
     if config.dry_run:
         print_dry_run(config, f"{counts.num_shards:,} shards, {counts.num_documents:,} documents, each with all others")
         return None
-    plan = _claimed_plan(config, folder, embeddings, inputs)
+    plan = plan_over_shards(config, folder, embeddings.shards, inputs)
     with ray_session(config.ray):
         made = _make_shards(config, embeddings, folder, plan)
     if sum(receipt.num_documents for receipt in made.receipts) != counts.num_documents:
@@ -61,17 +61,6 @@ def _run(config: NeighboursConfig, embeddings: EmbeddingDataset) -> Manifest | N
     manifest = _publish(config, embeddings, folder, plan, made)
     print_summary("neighbours", _summary(folder, manifest) | {"shards found done": made.num_found})
     return manifest
-
-
-def _claimed_plan(
-    config: NeighboursConfig, folder: Folder, embeddings: EmbeddingDataset, inputs: dict[str, str]
-) -> Plan:
-    plan = read_plan(folder)
-    if plan is not None:
-        return plan
-    rows = [{name: getattr(shard, name) for name in PLAN_SCHEMA.names} for shard in embeddings.shards]
-    identity = to_dict(config, identity_only=True) | inputs
-    return write_plan(folder, pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), identity=identity)
 
 
 def _make_shards(config: NeighboursConfig, embeddings: EmbeddingDataset, folder: Folder, plan: Plan) -> PhaseResult:
