@@ -111,6 +111,11 @@ class DocumentEncoder:
         return np.concatenate(vectors)
 
 
+    @property
+    def knows_spelling(self) -> bool:
+        """Tell whether a query's words outside the vocabulary have vectors."""
+        return isinstance(self.model, Retriever) and self.model.num_grams > 0
+
     def encode_queries(self, texts: Sequence[str], pooling: str | None = None) -> np.ndarray:
         """Return float32 vectors (N, D) of queries: as `encode`, but with words outside the vocabulary.
 
@@ -133,9 +138,9 @@ class DocumentEncoder:
 
     def _spelled(self, documents: Iterable[Iterable[str]]) -> dict[str, list[int]]:
         """Return the runs of letters of words outside the vocabulary, if the model has vectors of such."""
-        num_grams = self.model.num_grams if isinstance(self.model, Retriever) else 0
-        if not num_grams:
+        if not self.knows_spelling:
             return {}
+        num_grams = self.model.num_grams
         unknown = sorted({token for tokens in documents for token in tokens} - self.vocab.stoi.keys())
         return {word: gram_rows(word, num_grams) for word in unknown if any(map(str.isalnum, word))}
 

@@ -156,8 +156,9 @@ def _hits(
     for query, query_ids in zip(queries, ids, strict=True):
         if not says_something(query_ids):
             what = f"query {query.query_id} ({query.text!r}) has no word that the model knows"
-            print(f"warning: {what}: its hits mean nothing", file=sys.stderr)
-    vectors = encoder.encode(texts, embeddings.pooling)
+            so = "its hits are by the spelling alone" if encoder.knows_spelling else "its hits mean nothing"
+            print(f"warning: {what}: {so}", file=sys.stderr)
+    vectors = encoder.encode_queries(texts, embeddings.pooling)
     if index is not None:
         return indexed_hits(index, vectors, known_words(ids) if config.hybrid else None, config.k)
     if tokens is None:

@@ -121,6 +121,27 @@ def test_figures_of_an_earlier_run_are_replaced_only_when_asked(
     assert json.loads(figures.read_text())["num_queries"] == 1
 
 
+def test_queries_are_judged_apart_by_whether_training_had_a_pair_of_their_document(
+    judge: Callable[..., int], abstracts: list[dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [row["_id"] for row in abstracts[:3]]
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps({"query": "q", "document": "d", "doc_id": own}) + "\n" for own in ids[:2]))
+    collection = [(row["_id"], row["title"]) for row in abstracts[:3]], [(own, own) for own in ids]
+    figures = tmp_path / "figures.json"
+    asked = (f"--output={figures}", "--overwrite", f"--pairs-file={pairs}")
+    assert judge(*collection, *asked) == 0
+    result = json.loads(figures.read_text())
+    assert [result[part]["num_queries"] for part in ("seen", "unseen")] == [2, 1]
+    for name, row in result["systems"].items():
+        means = [result[part]["systems"][name]["ndcg@10"]["mean"] for part in ("seen", "unseen")]
+        assert row["ndcg@10"]["mean"] == pytest.approx((2 * means[0] + means[1]) / 3)
+    assert "2 queries for documents seen in training" in capsys.readouterr().out
+    pairs.write_text(json.dumps({"query": "q", "document": "d"}))
+    assert judge(*collection, *asked) == 2
+    assert "1 of 1 pairs have no doc_id" in capsys.readouterr().err
+
+
 @pytest.fixture
 def titles(abstracts: list[dict[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return the titles of 70 abstracts, more than are scored at once, and the judgment that each finds its own."""

@@ -15,6 +15,7 @@ from ulmfit_ray.commands.evaluate.retrieval_systems import BM25, TUNED_BM25, Fou
 from ulmfit_ray.commands.result_file import place_of, refuse_existing
 from ulmfit_ray.config import ConfigError, Run, operational
 from ulmfit_ray.corpus.judgments import Query, read_qrels, read_queries
+from ulmfit_ray.corpus.query_pairs import documents_of, read_query_pairs
 from ulmfit_ray.evaluation.ranking import Estimate, estimate, judge, measure_at
 from ulmfit_ray.reporting.tables import print_table
 from ulmfit_ray.retrieval.bm25 import BM25Options
@@ -46,6 +47,9 @@ class EvaluateRetrievalConfig(Run):
     that systems are compared by."""
     bm25: BM25Options = field(default_factory=BM25Options)
     """Other constants get a row of their own beside the usual ones."""
+    pairs_file: str | None = None
+    """Pairs that the model was trained with, each with a doc_id: queries are judged apart, too, whose document was
+    among them, and those whose document was not."""
     against: str = BM25
     """The system that all others are compared with, query by query."""
     output: str | None = operational(None)
@@ -93,6 +97,10 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     found = find(systems, texts, max(depth, RUN_DEPTH) if config.runs else depth)
     values = _judge(found, systems.doc_ids, judgments, config.metrics)
     result = _print_figures(config, values, f"{len(queries):,} queries, {len(systems.doc_ids):,} documents")
+    if config.pairs_file is not None:
+        for name, part in _seen_and_unseen(config.pairs_file, judgments).items():
+            own = {system: {metric: row[metric][part] for metric in row} for system, row in values.items()}
+            result[name] = _print_figures(config, own, f"{part.sum():,} queries for documents {name} in training")
     if config.output is not None:
         folder, name = place_of(config.output)
         folder.publish_json(result, name)
@@ -123,6 +131,18 @@ def _judged_queries(config: EvaluateRetrievalConfig) -> tuple[list[Query], list[
     if not queries:
         raise ConfigError(f"no query of {config.queries} is judged in {config.qrels}")
     return queries, [qrels[query.query_id] for query in queries]
+
+
+def _seen_and_unseen(pairs_file: str, judgments: Sequence[dict[str, float]]) -> dict[str, np.ndarray]:
+    """Return which queries (Q,) have a relevant document that the pairs have, and which have none; without empty parts.
+
+    Raises:
+        ValueError: the file has no pairs, or a pair without its document's id.
+    """
+    trained = documents_of(read_query_pairs(pairs_file), pairs_file)
+    relevant = [{doc_id for doc_id, grade in grades.items() if grade > 0} for grades in judgments]
+    is_seen = np.array([not trained.isdisjoint(own) for own in relevant])
+    return {name: part for name, part in (("seen", is_seen), ("unseen", ~is_seen)) if part.any()}
 
 
 def _check_judged_documents(

@@ -66,7 +66,8 @@ class Systems:
 
     def scores(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Return each system's scores (queries, documents) of some queries."""
-        queries, ids = self._encoder.encode(texts, self._pooling), known_words(self._encoder.numericalize(texts))
+        queries = self._encoder.encode_queries(texts, self._pooling)
+        ids = known_words(self._encoder.numericalize(texts))
         scores = {VECTORS: cosines(queries, self._vectors)}
         if len(self._blocks) > 1:
             for block in self._blocks:

@@ -91,7 +91,7 @@ def _pairs(config: EvaluateSimilarityConfig) -> list[SentencePair]:
 def _cosines(encoder: "DocumentEncoder", pairs: Sequence[SentencePair], pooling: str | None) -> dict[str, np.ndarray]:
     """Return each system's cosine of each pair."""
     sides = [pair.first for pair in pairs], [pair.second for pair in pairs]
-    vectors = [encoder.encode(texts, pooling) for texts in sides]
+    vectors = [encoder.encode_queries(texts, pooling) for texts in sides]
     systems = {"vectors": vectors}
     blocks = encoder.directory.description.blocks
     if len(blocks) > 1:
