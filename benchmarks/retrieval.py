@@ -107,7 +107,12 @@ def trial(collection: Collection, options: Sequence[object], seed: int, place: P
     ulmfit("train-retriever", "--tokens", tokens, "--output", retriever, "--seed", seed, *command, *options)
     ulmfit("embed", "--model", retriever, "--input", tokens, "--output", embeddings)
     per_query = place / f"{collection.qrels.replace('/', '-')}-{seed}.parquet"
-    judged = ["--queries", collection.file(data, "queries.jsonl.gz"), "--qrels", collection.file(data, collection.qrels)]
+    judged = [
+        "--queries",
+        collection.file(data, "queries.jsonl.gz"),
+        "--qrels",
+        collection.file(data, collection.qrels),
+    ]
     judged += ["--metrics", *METRICS, *TUNED, "--per-query", per_query, "--overwrite"]
     ulmfit("evaluate", "retrieval", "--embeddings", embeddings, "--model", retriever, "--tokens", tokens, *judged)
     table = pq.read_table(per_query)
@@ -161,7 +166,10 @@ def described(title: str, values: Values, seconds: dict[str, float]) -> dict[str
     for name, own in values.items():
         figures = {metric: estimate(column) for metric, column in own.items()}
         minus = {other: estimate(own[METRICS[0]] - values[other][METRICS[0]]) for other in against if other != name}
-        cells = [f"{minus[other].mean:+.3f} ± {minus[other].standard_error:.3f}" if other in minus else "" for other in against]
+        cells = [
+            f"{minus[other].mean:+.3f} ± {minus[other].standard_error:.3f}" if other in minus else ""
+            for other in against
+        ]
         rows.append([name, *map(shown, figures.values()), *cells, str(seconds.get(name, ""))])
         result[name] = {metric: asdict(figure) for metric, figure in figures.items()} | {
             f"{METRICS[0]} minus that of {other}": asdict(figure) for other, figure in minus.items()

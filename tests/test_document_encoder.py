@@ -270,8 +270,6 @@ def test_a_query_has_the_same_vector_whatever_stands_beside_it(tmp_path: Path, v
 
 
 @pytest.mark.parametrize(("kind", "num_grams"), [("lm", 0), ("retriever", 0)])
-def test_without_letters_an_unknown_word_of_a_query_is_unknown(
-    tmp_path: Path, vocab: Vocab, kind: str, num_grams: int
-):
+def test_without_letters_an_unknown_word_of_a_query_is_unknown(tmp_path: Path, vocab: Vocab, kind: str, num_grams: int):
     encoder = DocumentEncoder.load(write_model(tmp_path, vocab, kind, num_grams=num_grams), device="cpu")
     assert np.array_equal(encoder.encode_queries(TEXTS), encoder.encode(TEXTS))

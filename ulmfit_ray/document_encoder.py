@@ -110,7 +110,6 @@ class DocumentEncoder:
         vectors += [encoder.encode(self.numericalize(block)) for block in text_blocks(texts, "encode")]
         return np.concatenate(vectors)
 
-
     @property
     def knows_spelling(self) -> bool:
         """Tell whether a query's words outside the vocabulary have vectors."""

@@ -258,9 +258,7 @@ def test_padding_is_zeros_behind_each_documents_own_tokens() -> None:
 
 
 @pytest.mark.parametrize("frame", [([], []), ([BOS], [EOS])])
-def test_queries_and_documents_stand_in_the_frame_of_the_tokenizer(
-    dataset: TokenDataset, frame: Frame
-) -> None:
+def test_queries_and_documents_stand_in_the_frame_of_the_tokenizer(dataset: TokenDataset, frame: Frame) -> None:
     begin, end = frame
     found = drawn(pairs_of(dataset, frame=frame))
     expected = [

@@ -131,9 +131,7 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.fields) + (0 if self.given is None else len(self.given))
 
-    def batches(
-        self, epoch: int, first: int, *, global_batch_size: int, rows: slice, seed: int
-    ) -> Iterator[PairBatch]:
+    def batches(self, epoch: int, first: int, *, global_batch_size: int, rows: slice, seed: int) -> Iterator[PairBatch]:
         """Yield this worker's rows of the epoch's batches, from `first` on; an incomplete last batch is left out."""
         order = np.random.default_rng([seed, epoch]).permutation(len(self))
         for number in range(first, len(self) // global_batch_size):

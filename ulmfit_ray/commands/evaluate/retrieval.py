@@ -82,6 +82,7 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
     queries, judgments = _judged_queries(config)
+    parts = {} if config.pairs_file is None else _seen_and_unseen(config.pairs_file, judgments)
     systems = Systems(embeddings, tokens, encoder, config.bm25)
     if config.against not in systems.names:
         raise ConfigError(f"--against {config.against} is none of the systems: {', '.join(systems.names)}")
@@ -97,10 +98,9 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     found = find(systems, texts, max(depth, RUN_DEPTH) if config.runs else depth)
     values = _judge(found, systems.doc_ids, judgments, config.metrics)
     result = _print_figures(config, values, f"{len(queries):,} queries, {len(systems.doc_ids):,} documents")
-    if config.pairs_file is not None:
-        for name, part in _seen_and_unseen(config.pairs_file, judgments).items():
-            own = {system: {metric: row[metric][part] for metric in row} for system, row in values.items()}
-            result[name] = _print_figures(config, own, f"{part.sum():,} queries for documents {name} in training")
+    for name, part in parts.items():
+        own = {system: {metric: row[metric][part] for metric in row} for system, row in values.items()}
+        result[name] = _print_figures(config, own, f"{part.sum():,} queries for documents {name} in training")
     if config.output is not None:
         folder, name = place_of(config.output)
         folder.publish_json(result, name)
