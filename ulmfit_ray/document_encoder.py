@@ -20,7 +20,7 @@ from rich.progress import track
 from ulmfit_ray.encoding.classifier import DocumentScorer
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.files import load_model
-from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.model.retriever import QueryRetriever, Retriever
 from ulmfit_ray.storage.model_directory import ModelDirectory, common_head
 from ulmfit_ray.text.letter_grams import gram_rows
 from ulmfit_ray.text.tokenizers.kinds import Tokenizer, load_tokenizer
@@ -33,6 +33,8 @@ MANY = 2_000
 """More texts than these get a progress bar."""
 HEAD = "head"
 """In place of a pooling: of a classifier, the inputs of its head's last block."""
+LIKE_NEW_WORDS = 1_000
+"""A word outside the vocabulary weighs as much as so many of the rarest words do on average."""
 Text = str | Sequence[str]
 """A text, or its fields, each tokenized by itself."""
 
@@ -40,8 +42,8 @@ Text = str | Sequence[str]
 class DocumentEncoder:
     """A model with its own tokenizer and vocabulary.
 
-    The vectors equal those of the `embed` job before --normalize and --dtype: bit for bit on a CPU, within 1e-6 on a
-    GPU.
+    The vectors of `encode` equal those of the `embed` job before --normalize and --dtype: bit for bit on a CPU, within
+    1e-6 on a GPU.
     """
 
     def __init__(self, directory: ModelDirectory, device: torch.device) -> None:
@@ -86,11 +88,11 @@ class DocumentEncoder:
         Raises:
             ValueError: `texts` is a single text.
         """
-        if isinstance(texts, str):
-            raise ValueError("numericalize takes several texts: put the one text in a list")
         return [self.directed(self.vocab.numericalize(tokens)) for tokens in self._tokenized(texts)]
 
     def _tokenized(self, texts: Iterable[Text]) -> Iterator[list[str]]:
+        if isinstance(texts, str):
+            raise ValueError("several texts are expected: put the one text in a list")
         for text in texts:
             yield document_tokens(self.tokenizer, [text] if isinstance(text, str) else text)
 
@@ -110,38 +112,44 @@ class DocumentEncoder:
         vectors += [encoder.encode(self.numericalize(block)) for block in text_blocks(texts, "encode")]
         return np.concatenate(vectors)
 
-    @property
-    def knows_spelling(self) -> bool:
-        """Tell whether a query's words outside the vocabulary have vectors."""
-        return isinstance(self.model, Retriever) and self.model.num_grams > 0
-
     def encode_queries(self, texts: Sequence[str], pooling: str | None = None) -> np.ndarray:
         """Return float32 vectors (N, D) of queries: as `encode`, but with words outside the vocabulary.
 
         A retriever that has vectors of runs of letters gives such a word a vector by its spelling. In documents it is
         xxunk like all others, because a token dataset does not say which word it was.
+
+        Raises:
+            ValueError: `texts` is a single text.
         """
         tokens = list(self._tokenized(texts))
-        new = self._spelled(tokens)
-        if not new:
+        spelling = {word: self._runs(word) for word in sorted({word for own in tokens for word in own})}
+        spelling = {word: runs for word, runs in spelling.items() if runs}
+        if not spelling:
             return self.encode(texts, pooling)
+        stoi = {word: len(self.vocab) + number for number, word in enumerate(spelling)}
+        ids = [
+            np.array([stoi.get(token, self.vocab.stoi.get(token, UNK_ID)) for token in own], np.int64) for own in tokens
+        ]
         assert isinstance(self.model, Retriever)
-        documents = self.vocab.documents
-        rarest = np.flatnonzero(documents == documents[documents > 0].min(initial=1))
-        like = torch.from_numpy(rarest).to(self.model.log_weights.device)
-        model = self.model.with_words(list(new.values()), like)
-        stoi = self.vocab.stoi | {word: len(self.vocab) + number for number, word in enumerate(new)}
-        ids = [np.array([stoi.get(token, UNK_ID) for token in own], np.int64) for own in tokens]
+        device = self.model.log_weights.device
+        rows = torch.tensor([row for runs in spelling.values() for row in runs], device=device)
+        lengths = torch.tensor([len(runs) for runs in spelling.values()], device=device)
+        # Ids are ranks by frequency: the last ones are the rarest.
+        like = torch.arange(max(0, len(self.vocab) - LIKE_NEW_WORDS), len(self.vocab), device=device)
+        model = QueryRetriever(self.model, rows, lengths, like)
         encoder = TokenEncoder(model, pooling=pooling or self.directory.description.pooling)
         return encoder.encode([self.directed(own) for own in ids])
 
-    def _spelled(self, documents: Iterable[Iterable[str]]) -> dict[str, list[int]]:
-        """Return the runs of letters of words outside the vocabulary, if the model has vectors of such."""
-        if not self.knows_spelling:
-            return {}
-        num_grams = self.model.num_grams
-        unknown = sorted({token for tokens in documents for token in tokens} - self.vocab.stoi.keys())
-        return {word: gram_rows(word, num_grams) for word in unknown if any(map(str.isalnum, word))}
+    def spelled_words(self, text: str) -> list[str]:
+        """Return the words of a query that are known by their spelling alone: see `encode_queries`."""
+        (tokens,) = self._tokenized([text])
+        return [word for word in tokens if self._runs(word)]
+
+    def _runs(self, word: str) -> list[int]:
+        """Return a word's runs of letters, if the model has vectors of such and the word is not in its vocabulary."""
+        num_grams = self.model.num_grams if isinstance(self.model, Retriever) else 0
+        is_spelled = num_grams and word not in self.vocab.stoi and any(map(str.isalnum, word))
+        return gram_rows(word, num_grams) if is_spelled else []
 
 
 def chosen_device(name: str | None) -> torch.device:

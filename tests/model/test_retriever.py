@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks, draw_masks
-from ulmfit_ray.model.retriever import INITIAL_SCALE, Retriever, SpellingRetriever
+from ulmfit_ray.model.retriever import INITIAL_SCALE, QueryRetriever, Retriever, SpellingRetriever, bags_of_words
 
 NUM_WORDS, WORD_DIM = 80, 4
 LENGTHS = [9, 6, 6, 1]
@@ -108,10 +108,10 @@ def test_a_word_in_training_is_its_own_vector_plus_the_mean_of_those_of_its_runs
         own + (model.gram_vectors[rows].mean(0) if rows else 0.0)
         for own, rows in zip(model.word_vectors, runs, strict=True)
     ]
-    assert_close(model.word_table(), torch.stack(expected))
-    some = torch.tensor([4, 0, 3, 3])
-    assert_close(model.word_table(some), torch.stack(expected)[some])
-    assert_close(model.word_table(torch.tensor([2, 0])), model.word_vectors[[2, 0]])
+    for some in (torch.arange(len(runs)), torch.tensor([4, 0, 3, 3]), torch.tensor([2, 0])):
+        vectors, weights = model.words(some)
+        assert_close(vectors, torch.stack(expected)[some])
+        assert_close(weights, model.log_weights[some].exp())
 
 
 def test_a_finished_retriever_has_the_vectors_of_the_one_in_training():
@@ -132,18 +132,37 @@ def test_new_words_are_spelled_and_as_long_and_heavy_as_rare_ones(blocks: list[s
     encoder = AWDLSTM(architecture) if "context" in blocks else None
     model = Retriever(blocks, vocab_size=NUM_WORDS, word_dim=WORD_DIM, backbone=encoder, saturated=True, num_grams=7)
     torch.nn.init.normal_(model.log_weights)
-    larger = model.with_words([[1, 2, 2], [6]], like=torch.tensor([70, 71, 75]))
-    table = larger.word_table()
-    assert torch.equal(table[:NUM_WORDS], model.word_vectors)
-    for row, mean in ((NUM_WORDS, model.gram_vectors[[1, 2, 2]].mean(0)), (NUM_WORDS + 1, model.gram_vectors[6])):
-        assert_close(F.cosine_similarity(table[row], mean, dim=0), torch.tensor(1.0))
-        assert_close(table[row].norm(), model.word_vectors[[70, 71, 75]].norm(dim=1).mean())
-        assert_close(larger.log_weights[row], model.log_weights[[70, 71, 75]].mean())
-    ids, num_tokens = torch.tensor([[5, 9, 9, 2]]), torch.tensor([4])
+    like = torch.tensor([70, 71, 75])
+    larger = QueryRetriever(model, torch.tensor([1, 2, 2, 6]), torch.tensor([3, 1]), like)
+    vectors, weights = larger.words(torch.tensor([5, NUM_WORDS + 1, 0, NUM_WORDS]))
+    assert torch.equal(vectors[[0, 2]], model.word_vectors[[5, 0]])
+    assert torch.equal(weights[[0, 2]], model.log_weights[[5, 0]].exp())
+    for row, mean in ((1, model.gram_vectors[6]), (3, model.gram_vectors[[1, 2, 2]].mean(0))):
+        assert_close(F.cosine_similarity(vectors[row], mean, dim=0), torch.tensor(1.0))
+        assert_close(vectors[row].norm(), model.word_vectors[like].norm(dim=1).mean())
+        assert_close(weights[row], model.log_weights[like].exp().mean())
+
+
+def test_a_query_retriever_is_the_retriever_itself_but_for_new_words(architecture: Architecture):
+    torch.manual_seed(0)
+    shape = {"vocab_size": NUM_WORDS, "word_dim": WORD_DIM, "saturated": True, "num_grams": 7}
+    model = Retriever(["context", "words"], backbone=AWDLSTM(architecture), **shape).eval()
+    larger = QueryRetriever(model, torch.tensor([1, 2]), torch.tensor([2]), torch.tensor([79])).eval()
+    known, unknown, new = (torch.tensor([[5, word, 9, 2]]) for word in (9, 0, NUM_WORDS))
+    num_tokens = torch.tensor([4])
     asked = {"pooling": "idf-mean", "window": 32}
-    assert torch.equal(larger.vectors(ids, num_tokens, **asked), model.vectors(ids, num_tokens, **asked))
-    with_new = larger.vectors(torch.tensor([[5, 9, NUM_WORDS, 2]]), num_tokens, **asked)
-    assert not torch.allclose(with_new, model.vectors(torch.tensor([[5, 9, 0, 2]]), num_tokens, **asked))
+    assert torch.equal(larger.vectors(known, num_tokens, **asked), model.vectors(known, num_tokens, **asked))
+    found, expected = larger.blocks(new, num_tokens), model.blocks(unknown, num_tokens)
+    assert torch.equal(found["context"], expected["context"])
+    assert not torch.allclose(found["words"], expected["words"])
+
+
+def test_bags_have_the_distinct_words_of_each_text_and_how_often_they_stand_there():
+    ids = torch.tensor([[7, 3, 7, 7, 0], [3, 5, 3, 7, 7], [0, 0, 9, 9, 9]])
+    words, counts, offsets = bags_of_words(ids, torch.tensor([5, 3, 1]))
+    assert words.tolist() == [0, 3, 7, 3, 5, 0]
+    assert counts.tolist() == [1, 1, 3, 2, 1, 1]
+    assert offsets.tolist() == [0, 3, 5]
 
 
 def test_the_words_block_of_a_text_is_the_same_bits_beside_longer_ones_and_alone(architecture):

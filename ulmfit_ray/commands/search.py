@@ -156,7 +156,7 @@ def _hits(
     for query, query_ids in zip(queries, ids, strict=True):
         if not says_something(query_ids):
             what = f"query {query.query_id} ({query.text!r}) has no word that the model knows"
-            so = "its hits are by the spelling alone" if encoder.knows_spelling else "its hits mean nothing"
+            so = "it is known by its spelling alone" if encoder.spelled_words(query.text) else "its hits mean nothing"
             print(f"warning: {what}: {so}", file=sys.stderr)
     vectors = encoder.encode_queries(texts, embeddings.pooling)
     if index is not None:

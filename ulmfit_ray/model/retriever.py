@@ -8,6 +8,7 @@ Shapes: B texts, T tokens of the longest, V words, D width of a word vector, G v
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +24,29 @@ INITIAL_SCALE = 0.3
 """Factor of the context block at the start. Its logarithm is learned, because a scale of 0 would have gradient 0: the
 loss depends on the square of the scale."""
 INITIAL_RANGE = 0.1
+UNK_ID = 0
 Tower = tuple[Tensor, Tensor, DropoutMasks]
 """Ids (B, T) of texts, longest first, how many of each are real (B,), and the masks of the backbone."""
+
+
+class Bags(NamedTuple):
+    """The distinct words of B texts, one text after the other, each text's in the order of their ids."""
+
+    words: Tensor
+    counts: Tensor
+    """How often each of them stands in its text, float."""
+    offsets: Tensor
+    """Where each text's own begin, (B,)."""
+
+
+def bags_of_words(token_ids: Tensor, num_tokens: Tensor) -> Bags:
+    """Return the words of texts given as ids (B, T), of which num_tokens (B,) are real."""
+    is_real = torch.arange(token_ids.shape[1], device=token_ids.device) < num_tokens[:, None]
+    texts = torch.arange(len(token_ids), device=token_ids.device)[:, None]
+    size = token_ids.max() + 1
+    found, counts = (texts * size + token_ids)[is_real].unique(return_counts=True)
+    lengths = torch.bincount(found // size, minlength=len(token_ids))
+    return Bags(found % size, counts.float(), lengths.cumsum(0) - lengths)
 
 
 class Retriever(nn.Module):
@@ -52,20 +74,17 @@ class Retriever(nn.Module):
         self.saturated = saturated
         self.log_weights = nn.Parameter(torch.zeros(vocab_size))
         self.backbone: AWDLSTM | None = None
+        self.num_grams = 0
         if "context" in self.block_names:
             assert backbone is not None
             self.backbone = backbone
         if "words" in self.block_names:
             self.word_vectors = _random_vectors(vocab_size, word_dim)
+            self.num_grams = num_grams
             if num_grams:
                 self.gram_vectors = _random_vectors(num_grams, word_dim)
         if len(self.block_names) == 2:
             self.log_context_scale = nn.Parameter(torch.tensor(INITIAL_SCALE).log())
-
-    @property
-    def num_grams(self) -> int:
-        """Return G."""
-        return len(self.gram_vectors) if hasattr(self, "gram_vectors") else 0
 
     def block_widths(self) -> dict[str, int]:
         """Return the width of each block, in the vector's order."""
@@ -77,8 +96,18 @@ class Retriever(nn.Module):
         return widths
 
     def token_weights(self, token_ids: Tensor) -> Tensor:
-        """Return each token's weight in a mean."""
+        """Return each token's weight in the mean of the context block."""
         return self.log_weights[token_ids].exp()
+
+    def words(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors (N, D) and the weights (N,) that some words have in the words block."""
+        return self.word_vectors[ids], self.log_weights[ids].exp()
+
+    def word_table(self) -> Tensor:
+        """Return the words block's own vectors, else the backbone's: see model.kinds.VectorModel."""
+        if self.backbone is None or "words" in self.block_names:
+            return self.word_vectors
+        return self.backbone.embedding.weight
 
     def blocks(
         self, token_ids: Tensor, num_tokens: Tensor, *, window: int = 32, pooling: str = "idf-mean"
@@ -91,56 +120,46 @@ class Retriever(nn.Module):
         if self.backbone is not None:
             blocks["context"] = self._context((token_ids, num_tokens, NO_DROPOUT), window=window, pooling=pooling)
         if "words" in self.block_names:
-            blocks["words"] = self._bags(self.word_vectors, token_ids, token_ids, num_tokens)
-        return {name: F.normalize(block, dim=1) for name, block in blocks.items()}
+            (blocks["words"],) = self._words_blocks([bags_of_words(token_ids, num_tokens)])
+        return blocks
 
     def _context(self, tower: Tower, *, window: int = 32, pooling: str = "idf-mean") -> Tensor:
         assert self.backbone is not None
         token_ids, num_tokens, masks = tower
         weights = self.token_weights(token_ids) if pooling == "idf-mean" else None
-        return self.backbone.pooled(token_ids, num_tokens, pooling=pooling, window=window, weights=weights, masks=masks)
+        pooled = self.backbone.pooled(
+            token_ids, num_tokens, pooling=pooling, window=window, weights=weights, masks=masks
+        )
+        return F.normalize(pooled, dim=1)
 
-    def _bags(self, table: Tensor, rows: Tensor, token_ids: Tensor, num_tokens: Tensor) -> Tensor:
-        """Return the weighted sums (B, D) of texts' word vectors, which are `rows` (B, T) of a table.
+    def _words_blocks(self, towers: Sequence[Bags]) -> list[Tensor]:
+        """Return the words block of each tower's texts.
 
-        Nothing is added behind a text's end but zeros, so that its sum does not depend on the length of others.
+        All at once: the gradient of the word vectors costs a pass over the whole table.
         """
-        is_real = torch.arange(token_ids.shape[1], device=token_ids.device) < num_tokens[:, None]
-        weights = self.token_weights(token_ids) * is_real
-        if self.saturated:
-            counts = occurrences(token_ids, is_real)
-            weights = weights * (1 + counts.log()) / counts
-        return F.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+        ids, rows = torch.cat([bags.words for bags in towers]).unique(return_inverse=True)
+        vectors, weights = self.words(ids)
+        blocks = []
+        for bags, own in zip(towers, rows.split([len(bags.words) for bags in towers]), strict=True):
+            factors = weights[own] * (1 + bags.counts.log() if self.saturated else bags.counts)
+            sums = F.embedding_bag(own, vectors, bags.offsets, per_sample_weights=factors, mode="sum")
+            blocks.append(F.normalize(sums, dim=1))
+        return blocks
 
     def forward(self, towers: Sequence[Tower]) -> list[dict[str, Tensor]]:
         """Return the blocks of each tower's texts (see `blocks`) and, with two blocks, their "joint" vector.
 
-        All towers are passed at once, because data-parallel training needs a single forward call per step, and because
-        the gradient of the word vectors costs a pass over the vectors of all words that occur.
+        All towers are passed at once, because data-parallel training needs a single forward call per step.
         """
         found: list[dict[str, Tensor]] = [{} for _ in towers]
         if self.backbone is not None:
             for blocks, tower in zip(found, towers, strict=True):
-                blocks["context"] = F.normalize(self._context(tower), dim=1)
+                blocks["context"] = self._context(tower)
         if "words" in self.block_names:
-            words, rows = torch.cat([token_ids.flatten() for token_ids, _, _ in towers]).unique(return_inverse=True)
-            table = self.word_table(words)
-            parts = rows.split([token_ids.numel() for token_ids, _, _ in towers])
-            for blocks, own, (token_ids, num_tokens, _) in zip(found, parts, towers, strict=True):
-                bags = self._bags(table, own.view_as(token_ids), token_ids, num_tokens)
-                blocks["words"] = F.normalize(bags, dim=1)
+            bags = [bags_of_words(token_ids, num_tokens) for token_ids, num_tokens, _ in towers]
+            for blocks, words in zip(found, self._words_blocks(bags), strict=True):
+                blocks["words"] = words
         return [tower if len(tower) == 1 else tower | {"joint": self.join(tower)} for tower in found]
-
-    def word_table(self, words: Tensor | None = None) -> Tensor:
-        """Return the vectors of some words (N, D), or of all; without a words block the backbone's.
-
-        See model.kinds.VectorModel.
-        """
-        if "words" in self.block_names:
-            return self.word_vectors if words is None else self.word_vectors[words]
-        assert self.backbone is not None
-        table = self.backbone.embedding.weight
-        return table if words is None else table[words]
 
     def vectors(
         self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None = None
@@ -156,21 +175,6 @@ class Retriever(nn.Module):
         widths = self.block_widths()
         return sum(pooled_width(pooling, width) if name == "context" else width for name, width in widths.items())
 
-    def with_words(self, runs: Sequence[Sequence[int]], like: Tensor) -> "Retriever":
-        """Return a retriever that knows more words, whose ids follow those of its own words; all else is shared.
-
-        A new word's vector is the mean of those of its `runs` of letters, with the mean length and the mean weight of
-        the words `like`, a tensor of ids: the rarest, as one that is not in the vocabulary is rare.
-        """
-        lengths, weights = self.word_vectors[like].norm(dim=1), self.log_weights[like]
-        means = torch.stack([self.gram_vectors[list(own)].mean(0) for own in runs])
-        model = Retriever(self.block_names, vocab_size=0, word_dim=0, backbone=self.backbone, saturated=self.saturated)
-        model.word_vectors = nn.Parameter(torch.cat([self.word_vectors, F.normalize(means, dim=1) * lengths.mean()]))
-        model.log_weights = nn.Parameter(torch.cat([self.log_weights, weights.mean().expand(len(runs))]))
-        if len(self.block_names) == 2:
-            model.log_context_scale = self.log_context_scale
-        return model.eval()
-
     def layer_groups(self) -> list[LayerGroup]:
         """Return the backbone's groups, then what is the retriever's own."""
         own = [parameter for name, parameter in self.named_parameters() if not name.startswith("backbone.")]
@@ -183,6 +187,10 @@ class Retriever(nn.Module):
             parts[0] = parts[0] * self.log_context_scale.exp()
         return F.normalize(torch.cat(parts, 1), dim=1)
 
+    def gram_means(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Return the mean vectors (N, D) of words' runs of letters: `rows`, of which each word has `lengths` (N,)."""
+        return F.embedding_bag(rows, self.gram_vectors, lengths.cumsum(0) - lengths, mode="mean")
+
 
 class SpellingRetriever(Retriever):
     """A retriever in training: a word's vector is its own plus the mean of those of its runs of letters.
@@ -190,40 +198,63 @@ class SpellingRetriever(Retriever):
     `offsets` (V + 1,) and `rows` are the words' runs: see text.letter_grams.Spelling.
     """
 
-    offsets: Tensor
-    rows: Tensor
-
     def __init__(self, *args: object, offsets: Tensor, rows: Tensor, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         assert self.num_grams, "there are vectors to share"
-        self.register_buffer("offsets", offsets, persistent=False)
-        self.register_buffer("rows", rows, persistent=False)
+        # No buffers: data-parallel training would send them to all workers in each step.
+        self._offsets, self._rows = offsets, rows
 
-    def word_table(self, words: Tensor | None = None) -> Tensor:
-        """Return the vectors of some words (N, D), or of all."""
-        if words is None:
-            words = torch.arange(len(self.word_vectors), device=self.word_vectors.device)
-        starts, lengths = self.offsets[words], self.offsets[words + 1] - self.offsets[words]
-        ends = lengths.cumsum(0)
+    def words(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors (N, D) and the weights (N,) that some words have in the words block."""
+        if self._rows.device != ids.device:
+            self._offsets, self._rows = self._offsets.to(ids.device), self._rows.to(ids.device)
+        starts, lengths = self._offsets[ids], self._offsets[ids + 1] - self._offsets[ids]
         # The places of all runs: word by word, counted up from where its own begin.
-        places = torch.arange(int(ends[-1]), device=words.device) + (starts - ends + lengths).repeat_interleave(lengths)
-        means = F.embedding_bag(self.rows[places], self.gram_vectors, ends - lengths, mode="mean")
-        return self.word_vectors[words] + means
+        firsts = (starts - lengths.cumsum(0) + lengths).repeat_interleave(lengths)
+        places = torch.arange(len(firsts), device=ids.device) + firsts
+        vectors, weights = super().words(ids)
+        return vectors + self.gram_means(self._rows[places], lengths), weights
 
     @torch.no_grad()
     def finished(self) -> dict[str, Tensor]:
         """Return the tensors of a Retriever with the same vectors."""
-        return self.state_dict() | {"word_vectors": self.word_table()}
+        every = torch.arange(len(self.word_vectors), device=self.word_vectors.device)
+        return self.state_dict() | {"word_vectors": self.words(every)[0]}
 
 
-def occurrences(token_ids: Tensor, is_real: Tensor) -> Tensor:
-    """Return how often each token's word stands in its own text, (B, T) float; 1 behind a text's end."""
-    rows = torch.arange(len(token_ids), device=token_ids.device)[:, None]
-    words = (token_ids + rows * (token_ids.max() + 1))[is_real]
-    _, places, counts = words.unique(return_inverse=True, return_counts=True)
-    found = torch.ones(token_ids.shape, device=token_ids.device)
-    found[is_real] = counts[places].float()
-    return found
+class QueryRetriever(Retriever):
+    """A retriever that knows the words of some queries too, whose ids follow those of its vocabulary.
+
+    A new word's vector is the mean of those of its runs of letters (`rows`, each word has `lengths` of them), with the
+    mean length and the mean weight of the words `like`: the rarest, as a word outside the vocabulary is rare. To the
+    context block it is xxunk. All weights are those of `model` itself.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: Retriever, rows: Tensor, lengths: Tensor, like: Tensor) -> None:
+        nn.Module.__init__(self)
+        self.block_names, self.saturated, self.num_grams = model.block_names, model.saturated, model.num_grams
+        self.backbone, self.log_weights, self.word_vectors = model.backbone, model.log_weights, model.word_vectors
+        self.gram_vectors = model.gram_vectors
+        if len(self.block_names) == 2:
+            self.log_context_scale = model.log_context_scale
+        vectors, weights = model.words(like)
+        self._new_vectors = F.normalize(self.gram_means(rows, lengths), dim=1) * vectors.norm(dim=1).mean()
+        self._new_weight = weights.mean()
+
+    def token_weights(self, token_ids: Tensor) -> Tensor:
+        """Return each token's weight in the mean of the context block."""
+        return super().token_weights(self._known(token_ids))
+
+    def words(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors (N, D) and the weights (N,) that some words have in the words block."""
+        vectors, weights = super().words(self._known(ids))
+        is_new = ids >= len(self.word_vectors)
+        vectors[is_new] = self._new_vectors[ids[is_new] - len(self.word_vectors)]
+        return vectors, weights.masked_fill(is_new, float(self._new_weight))
+
+    def _known(self, ids: Tensor) -> Tensor:
+        return ids.masked_fill(ids >= len(self.word_vectors), UNK_ID)
 
 
 def _random_vectors(number: int, width: int) -> nn.Parameter:
