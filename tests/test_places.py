@@ -11,6 +11,7 @@ from job_config import parsed
 
 from ulmfit_ray import places
 from ulmfit_ray.config import ConfigError
+from ulmfit_ray.pipelines.train.config import TrainRetrieverConfig
 from ulmfit_ray.places import settled
 from ulmfit_ray.storage import remote
 from ulmfit_ray.storage.folder import Folder
@@ -32,6 +33,12 @@ def test_an_output_that_is_read_too_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=rf"--output and --input are both {tmp_path}/a/m: name another output"):
         settled(parsed("--input", "other", given, "--output", "a/m", "--name", "n"))
+
+
+def test_a_file_of_pairs_is_a_place_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = TrainRetrieverConfig(tokens="t", output="o", blocks=("words",), pairs_file="p.jsonl")
+    assert settled(config).pairs_file == str(tmp_path / "p.jsonl")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ulmfit_ray.storage.folder import absolute_uri, check_place
 
 PLACES = (
     *("input", "output", "tokens", "valid", "model", "vocab", "embeddings", "queries", "qrels", "weights", "itos"),
-    *("per_document", "per_query", "runs", "predictions", "train_tokens", "confusion", "index"),
+    *("per_document", "per_query", "runs", "predictions", "train_tokens", "confusion", "index", "pairs_file"),
 )
 """Fields that are paths or URIs, in whichever config they stand: an option keeps one name in all verbs."""
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"

@@ -24,7 +24,7 @@ from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.classifier import Classifier
 from ulmfit_ray.model.description import ClassifierHead
 from ulmfit_ray.model.files import copied, load_tensors, save_tensors
-from ulmfit_ray.model.retriever import Retriever
+from ulmfit_ray.model.retriever import SpellingRetriever
 from ulmfit_ray.training.config import ClassifierTraining, LanguageModelTraining, RetrieverTraining, TrainingConfig
 from ulmfit_ray.training.distributed import gather_dim, gather_rows, own_rows, own_share, sum_over_workers
 from ulmfit_ray.training.loop import train
@@ -85,7 +85,16 @@ def retriever_task(dropout: float) -> tuple[Task, TrainingConfig]:
             )
 
     torch.manual_seed(0)
-    model = Retriever(("context", "words"), vocab_size=NUM_WORDS, word_dim=6, backbone=AWDLSTM(SHAPE))
+    model = SpellingRetriever(
+        ("context", "words"),
+        vocab_size=NUM_WORDS,
+        word_dim=6,
+        backbone=AWDLSTM(SHAPE),
+        saturated=True,
+        num_grams=9,
+        offsets=2 * torch.arange(NUM_WORDS + 1),
+        rows=torch.randint(0, 9, (2 * NUM_WORDS,)),
+    )
     task = RetrieverTask(
         model,
         training,

@@ -46,7 +46,8 @@ class FieldPairs:
         for name in (query_field, document_field):
             if name is not None and name not in names:
                 raise ValueError(
-                    f"{dataset.folder.uri} has no field {name!r} to make pairs of; its fields are {', '.join(names)}"
+                    f"{dataset.folder.uri} has no field {name!r} to make pairs of; its fields are {', '.join(names)}:\n"
+                    "    name two of them, as in --pairs title:text, or one for spans of it alone, as in --pairs text"
                 )
         self.has_query_field = query_field is not None
         self._values: list[np.ndarray] = []
@@ -98,11 +99,6 @@ class GivenPairs:
     queries: tuple[np.ndarray, np.ndarray]
     documents: tuple[np.ndarray, np.ndarray]
 
-    @classmethod
-    def of(cls, table: pa.Table) -> "GivenPairs":
-        """Return the pairs of a table with lists of ids in `query` and `document`."""
-        return cls(flat_tokens(table["query"]), flat_tokens(table["document"]))
-
     def __len__(self) -> int:
         return len(self.queries[1]) - 1
 
@@ -118,7 +114,8 @@ class GivenPairs:
 class Pairs:
     """All pairs to train on, and how queries and documents are drawn from them.
 
-    A given pair's query stays as it is. Documents are cut to a random span of `document_tokens`.
+    A given pair's query stays as it is. Documents are cut to a random span of `document_tokens`, and so is what stands
+    in front of one.
     """
 
     fields: FieldPairs
@@ -150,7 +147,7 @@ class Pairs:
             if not self.fields.has_query_field or random.random() < self.spans.share:
                 query, front, rest = draw_span_query(query, document, self.spans, random)
         start, stop = span_of(len(rest), self.document_tokens, random)
-        framed = self._framed(np.concatenate([front, rest[start:stop]]))
+        framed = self._framed(np.concatenate([front[: self.document_tokens], rest[start:stop]]))
         return self._framed(query), framed, _key(document)
 
     def _framed(self, tokens: np.ndarray) -> np.ndarray:

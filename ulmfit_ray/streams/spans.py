@@ -10,11 +10,11 @@ class SpanOptions:
     """Queries that are a random span of their own document; the others are its query field."""
 
     share: float = 0.5
-    """Part of the queries that are a span."""
+    """Part of the queries that are a span; of a single text column, all are."""
     min_tokens: int = 8
     """Shortest span."""
     max_tokens: int = 30
-    """Longest span."""
+    """Longest span; never more than half of its document."""
     taken_out: float = 0.5
     """Part of the spans that are not left in the document, so that it must be known by other words than the query's."""
     with_query_field: float = 0.5
@@ -25,20 +25,21 @@ class SpanOptions:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"spans.{name} must lie between 0 and 1, not {getattr(self, name)}")
         if not 1 <= self.min_tokens <= self.max_tokens:
-            raise ValueError("spans.min_tokens must be at least 1, and spans.max_tokens no less")
+            raise ValueError(
+                f"spans.min_tokens must be at least 1, and spans.max_tokens no less: not {self.min_tokens} and"
+                f" {self.max_tokens}"
+            )
 
 
 def draw_span_query(
     title: np.ndarray, document: np.ndarray, options: SpanOptions, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a span as the query, what may stand in front of the document that it should find, and that document.
-
-    A span is taken out only where it leaves more than it takes.
-    """
+    """Return a span as the query, what may stand in front of the document that it should find, and that document."""
     length = int(random.integers(options.min_tokens, options.max_tokens + 1))
-    start, stop = span_of(len(document), length, random)
+    # Not the whole of a short document: a query that is its document teaches nothing.
+    start, stop = span_of(len(document), min(length, max(1, len(document) // 2)), random)
     rest = document
-    if random.random() < options.taken_out and len(document) > 2 * (stop - start):
+    if random.random() < options.taken_out and len(document) > 1:
         rest = np.concatenate([document[:start], document[stop:]])
     front = title if random.random() < options.with_query_field else title[:0]
     return document[start:stop], front, rest

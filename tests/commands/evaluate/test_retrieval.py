@@ -132,11 +132,15 @@ def test_queries_are_judged_apart_by_whether_training_had_a_pair_of_their_docume
     asked = (f"--output={figures}", "--overwrite", f"--pairs-file={pairs}")
     assert judge(*collection, *asked) == 0
     result = json.loads(figures.read_text())
-    assert [result[part]["num_queries"] for part in ("seen", "unseen")] == [2, 1]
+    assert [result[part]["num_queries"] for part in ("in", "not in")] == [2, 1]
     for name, row in result["systems"].items():
-        means = [result[part]["systems"][name]["ndcg@10"]["mean"] for part in ("seen", "unseen")]
+        means = [result[part]["systems"][name]["ndcg@10"]["mean"] for part in ("in", "not in")]
         assert row["ndcg@10"]["mean"] == pytest.approx((2 * means[0] + means[1]) / 3)
-    assert "2 queries for documents seen in training" in capsys.readouterr().out
+    assert "2 queries whose document is in --pairs-file" in capsys.readouterr().out
+    pairs.write_text(json.dumps({"query": "q", "document": "d", "doc_id": "elsewhere"}))
+    assert judge(*collection, *asked) == 2
+    assert "no doc_id of" in (told := capsys.readouterr().err)
+    assert f"(such as 'elsewhere') is in the corpus (such as '{abstracts[0]['_id']}')" in told
     pairs.write_text(json.dumps({"query": "q", "document": "d"}))
     assert judge(*collection, *asked) == 2
     assert "1 of 1 pairs have no doc_id" in capsys.readouterr().err

@@ -48,8 +48,8 @@ class EvaluateRetrievalConfig(Run):
     bm25: BM25Options = field(default_factory=BM25Options)
     """Other constants get a row of their own beside the usual ones."""
     pairs_file: str | None = None
-    """Pairs that the model was trained with, each with a doc_id: queries are judged apart, too, whose document was
-    among them, and those whose document was not."""
+    """Pairs that the model was trained with, each with a doc_id: queries whose document has a pair there are judged
+    apart from the others, too."""
     against: str = BM25
     """The system that all others are compared with, query by query."""
     output: str | None = operational(None)
@@ -82,11 +82,11 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     encoder = DocumentEncoder.load(config.model)
     embeddings.check_model(encoder.directory.fingerprint, config.model)
     queries, judgments = _judged_queries(config)
-    parts = {} if config.pairs_file is None else _seen_and_unseen(config.pairs_file, judgments)
     systems = Systems(embeddings, tokens, encoder, config.bm25)
     if config.against not in systems.names:
         raise ConfigError(f"--against {config.against} is none of the systems: {', '.join(systems.names)}")
     _check_judged_documents(config, judgments, systems.doc_ids)
+    parts = {} if config.pairs_file is None else _parts(config.pairs_file, judgments, systems.doc_ids)
     if config.runs is not None:
         ids = [*(query.query_id for query in queries), *systems.doc_ids]
         check_runs(config.runs, systems.names, ids, overwrite=config.overwrite)
@@ -100,7 +100,7 @@ def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     result = _print_figures(config, values, f"{len(queries):,} queries, {len(systems.doc_ids):,} documents")
     for name, part in parts.items():
         own = {system: {metric: row[metric][part] for metric in row} for system, row in values.items()}
-        result[name] = _print_figures(config, own, f"{part.sum():,} queries for documents {name} in training")
+        result[name] = _print_figures(config, own, f"{part.sum():,} queries whose document is {name} --pairs-file")
     if config.output is not None:
         folder, name = place_of(config.output)
         folder.publish_json(result, name)
@@ -133,16 +133,21 @@ def _judged_queries(config: EvaluateRetrievalConfig) -> tuple[list[Query], list[
     return queries, [qrels[query.query_id] for query in queries]
 
 
-def _seen_and_unseen(pairs_file: str, judgments: Sequence[dict[str, float]]) -> dict[str, np.ndarray]:
-    """Return which queries (Q,) have a relevant document that the pairs have, and which have none; without empty parts.
+def _parts(pairs_file: str, judgments: Sequence[dict[str, float]], doc_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return which queries (Q,) have a relevant document among those of the pairs, and which have none.
 
     Raises:
-        ValueError: the file has no pairs, or a pair without its document's id.
+        ConfigError: the pairs are of another corpus.
+        ValueError: the file has no pairs, or one without its document's id.
     """
     trained = documents_of(read_query_pairs(pairs_file), pairs_file)
+    if trained.isdisjoint(doc_ids):
+        raise ConfigError(
+            f"no doc_id of {pairs_file} (such as {min(trained)!r}) is in the corpus (such as {doc_ids[0]!r})"
+        )
     relevant = [{doc_id for doc_id, grade in grades.items() if grade > 0} for grades in judgments]
-    is_seen = np.array([not trained.isdisjoint(own) for own in relevant])
-    return {name: part for name, part in (("seen", is_seen), ("unseen", ~is_seen)) if part.any()}
+    is_in = np.array([not trained.isdisjoint(own) for own in relevant])
+    return {name: part for name, part in (("in", is_in), ("not in", ~is_in)) if part.any()}
 
 
 def _check_judged_documents(

@@ -132,7 +132,8 @@ class TrainRetrieverConfig(TrainRun):
     """QUERY:DOCUMENT, the names of two text columns; the first is used as a query for the second. DOCUMENT alone:
     every query is a span of the document."""
     pairs_file: str | None = None
-    """Pairs of your own beside these: a file with {"query": ..., "document": ...} in each line, plain or compressed."""
+    """Pairs of your own beside these: a file with {"query": ..., "document": ...} in each line, plain or compressed,
+    which every worker holds in memory. A document of the corpus stands there as its DOCUMENT column does."""
     spans: SpanOptions = field(default_factory=SpanOptions)
     blocks: tuple[Literal["words", "context"], ...] = ("words", "context")
     """Parts of a vector: words (word vectors of its own), context (the language model's outputs), or both."""

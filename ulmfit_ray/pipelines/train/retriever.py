@@ -1,14 +1,12 @@
 """A token dataset's own pairs of fields, and pairs that people have -> retriever."""
 
 import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from ulmfit_ray.config import ConfigError
@@ -20,18 +18,22 @@ from ulmfit_ray.pipelines.train.config import TrainRetrieverConfig
 from ulmfit_ray.pipelines.train.job import Figures, TrainingVerb, run_training_verb
 from ulmfit_ray.pipelines.train.workers import TrainingResult
 from ulmfit_ray.reporting.model_card import retriever_card
+from ulmfit_ray.storage.folder import to_json_bytes
 from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory, read_tokenizer_model
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.pairs import FieldPairs, Frame, GivenPairs, Pairs
 from ulmfit_ray.text.letter_grams import Spelling
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, load_tokenizer
-from ulmfit_ray.text.types import FRAMES, document_tokens
+from ulmfit_ray.text.types import FRAMES, field_prefixes
 from ulmfit_ray.text.vocab import Vocab
 from ulmfit_ray.training.distributed import of_first_worker, own_share
 from ulmfit_ray.training.precision import resolve_precision
 from ulmfit_ray.training.state import State
 from ulmfit_ray.training.tasks.retriever import RetrieverTask
+
+METHOD = "letters, saturated"
+"""A part of an output's identity: a training that an earlier version began cannot be gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,18 @@ class Base:
 
     @property
     def frame(self) -> Frame:
-        """Return the ids in front of and behind every text that the tokenizer makes a document of."""
-        vocab = Vocab.from_json(self.vocab)
-        begin, end = FRAMES[TokenizerSettings.from_json(self.tokenizer).eos]
-        return vocab.numericalize(begin).tolist(), vocab.numericalize(end).tolist()
+        """Return the ids that stand in front of a query and behind it."""
+        return frame_of(self.vocab, self.tokenizer, self.tokenizer_model)
+
+
+def frame_of(vocab_json: dict[str, Any], tokenizer_json: dict[str, Any], tokenizer_model: bytes | None) -> Frame:
+    """Return the ids in front of a text that is a document's only field, a field mark among them, and behind it."""
+    vocab, settings = Vocab.from_json(vocab_json), TokenizerSettings.from_json(tokenizer_json)
+    begin, end = FRAMES[settings.eos]
+    if settings.mark_fields:
+        (mark,) = field_prefixes(load_tokenizer(tokenizer_json, tokenizer_model), 1)
+        begin += mark
+    return vocab.numericalize(begin).tolist(), vocab.numericalize(end).tolist()
 
 
 def base_of(config: TrainRetrieverConfig, tokens: TokenDataset) -> Base:
@@ -87,11 +97,11 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
     num_pairs = len(field_pairs(config, base, tokens)) + len(given)
     if num_pairs < config.training.global_batch_size:
         raise ConfigError(f"{num_pairs:,} pairs are fewer than --training.global-batch-size: lower it")
-    inputs = {"tokens": tokens.fingerprint}
+    inputs = {"tokens": tokens.fingerprint, "method": METHOD}
     if base.model is not None:
         inputs["weights"] = base.model.fingerprint
     if given:
-        inputs["pairs"] = hashlib.sha256(json.dumps([asdict(pair) for pair in given]).encode()).hexdigest()
+        inputs["pairs"] = fingerprint_of(given)
     verb = TrainingVerb(
         name="train-retriever",
         inputs=inputs,
@@ -121,7 +131,9 @@ def run(config: TrainRetrieverConfig) -> Manifest | None:
 def field_pairs(config: TrainRetrieverConfig, base: Base, tokens: TokenDataset) -> FieldPairs:
     """Return the pairs of the corpus' own fields."""
     query, _, document = config.pairs.rpartition(":")
-    return FieldPairs(tokens, query or None, document, base.frame)
+    # The frame of these tokens: the model's tokenizer may have another.
+    frame = frame_of(base.vocab, tokens.folder.read_json("tokenizer.json"), read_tokenizer_model(tokens.folder))
+    return FieldPairs(tokens, query or None, document, frame)
 
 
 def given_pairs(config: TrainRetrieverConfig) -> list[QueryPair]:
@@ -129,17 +141,19 @@ def given_pairs(config: TrainRetrieverConfig) -> list[QueryPair]:
     return [] if config.pairs_file is None else read_query_pairs(config.pairs_file)
 
 
+def fingerprint_of(pairs: Iterable[QueryPair]) -> str:
+    """Return the SHA-256 of what is trained on."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(to_json_bytes([pair.query, pair.document]))
+    return digest.hexdigest()
+
+
 def tokenized(pairs: Sequence[QueryPair], base: Base) -> GivenPairs:
-    """Return pairs of texts as ids."""
+    """Return pairs of texts as ids, without what frames a text."""
     tokenizer, vocab = load_tokenizer(base.tokenizer, base.tokenizer_model), Vocab.from_json(base.vocab)
-    begin, end = map(len, base.frame)
-
-    def ids(text: str) -> np.ndarray:
-        framed = vocab.numericalize(document_tokens(tokenizer, [text]))
-        return framed[begin : len(framed) - end]
-
-    columns = {name: [ids(getattr(pair, name)) for pair in pairs] for name in ("query", "document")}
-    return GivenPairs.of(pa.table({name: pa.array(column, pa.list_(pa.int64())) for name, column in columns.items()}))
+    found = (tokenizer.tokenize(texts) for texts in zip(*((pair.query, pair.document) for pair in pairs), strict=True))
+    return GivenPairs(*((vocab.numericalize(side.types)[side.ids], side.bounds) for side in found))
 
 
 def start_of(config: TrainRetrieverConfig, base: Base) -> Retriever:
