@@ -1,8 +1,8 @@
-"""Train a retriever on a language model and the corpus's own pairs of fields.
+"""Train a retriever on the corpus's own text: titles, and spans of documents, find their document. No labels.
 
-    python jobs/train_retriever.py --model models/lm --tokens tokens --pairs title:text --output models/retriever
+    python jobs/train_retriever.py --tokens tokens --pairs title:text --blocks words --output models/retriever
 
-Reads a language model and a token dataset with several text columns. Writes a model directory whose query and
+Reads a token dataset, and a language model if there is to be a context block. Writes a model directory whose query and
 document vectors match by dot product. Run the same command again after a crash: it goes on from the newest
 checkpoint.
 """

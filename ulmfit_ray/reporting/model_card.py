@@ -16,6 +16,15 @@ VECTORS = [
     'vectors = DocumentEncoder.load("this directory").encode(["first text", "second text"])',
 ]
 """How vectors are made with a model."""
+SEARCH_VECTORS = [
+    "from ulmfit_ray.document_encoder import DocumentEncoder",
+    "",
+    'encoder = DocumentEncoder.load("this directory")',
+    'documents = encoder.encode(["first text", "second text"])',
+    'queries = encoder.encode_queries(["what you look for"])  # words outside the vocabulary by their spelling',
+    "scores = queries @ documents.T",
+]
+"""How queries and documents are compared with a retriever."""
 PREDICTIONS = [
     "from ulmfit_ray.document_classifier import DocumentClassifier",
     "",
@@ -111,7 +120,7 @@ def retriever_card(model: ModelDescription, job: JobRecord, figures: Figures, da
     for name, value in figures.items():
         if name.startswith("accuracy_"):
             lines.append(f"| own document first in its batch, {name.removeprefix('accuracy_')} | {value:.1%} |")
-    return "\n".join(lines + _training(model, job) + _how(job))
+    return "\n".join(lines + _training(model, job) + _how(job, SEARCH_VECTORS))
 
 
 def classifier_card(model: ModelDescription, job: JobRecord, figures: Figures, data: Totals) -> str:
