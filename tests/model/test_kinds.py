@@ -29,9 +29,11 @@ def describe(model: LanguageModel | Retriever, direction: str = "forward", pooli
     return describe_model(model, direction=direction, pooling=pooling, precision="float32")
 
 
-def retriever(blocks: tuple[str, ...], architecture: Architecture) -> Retriever:
+def retriever(
+    blocks: tuple[str, ...], architecture: Architecture, *, saturated: bool = True, num_grams: int = 9
+) -> Retriever:
     encoder = AWDLSTM(architecture) if "context" in blocks else None
-    return Retriever(blocks, vocab_size=80, word_dim=4, backbone=encoder)
+    return Retriever(blocks, vocab_size=80, word_dim=4, backbone=encoder, saturated=saturated, num_grams=num_grams)
 
 
 def test_tensors_come_back_as_they_were(tmp_path: Path):
@@ -64,6 +66,20 @@ def test_a_saved_retriever_gives_the_same_vectors(tmp_path: Path, architecture: 
     (expected,), (found,) = model([tower]), loaded([tower])
     assert list(found) == list(expected)
     assert all(torch.equal(found[name], vectors) for name, vectors in expected.items())
+
+
+def test_a_retriever_of_an_earlier_version_counts_every_occurrence_and_has_no_runs_of_letters(
+    architecture: Architecture,
+):
+    model = retriever(("words",), architecture, saturated=False, num_grams=0)
+    content = describe(model, pooling="idf-mean").to_json()
+    for name in ("saturated", "num_grams"):
+        del content[name]
+    rebuilt = build_model(ModelDescription.from_json(content))
+    rebuilt.load_state_dict(model.state_dict())
+    tower = (torch.tensor([[3, 3, 3, 7]]), torch.tensor([4]), NO_DROPOUT)
+    assert torch.equal(rebuilt([tower])[0]["words"], model([tower])[0]["words"])
+    assert not torch.allclose(rebuilt([tower])[0]["words"], retriever(("words",), architecture)([tower])[0]["words"])
 
 
 def test_the_description_of_a_language_model_says_what_to_build(language_model: LanguageModel):
