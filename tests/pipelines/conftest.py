@@ -126,7 +126,9 @@ def retriever(language_model: str, tokens: str, tmp_path_factory: pytest.TempPat
             model=language_model,
             tokens=tokens,
             output=output,
+            blocks=("words", "context"),
             word_dim=32,
+            num_grams=5000,
             training=RetrieverTraining(num_epochs=20, global_batch_size=50),
             scaling=ONE_THREAD,
         )

@@ -169,9 +169,9 @@ class FinetuneTraining(LanguageModelTraining):
 class RetrieverTraining(TrainingConfig):
     """How a retriever is trained; the defaults are what worked on 5,183 abstracts."""
 
-    num_epochs: int = 8
+    num_epochs: int = 16
     """Passes over the pairs."""
-    global_batch_size: int = 128
+    global_batch_size: int = 512
     """Pairs of a batch, over all workers; each query is compared with the documents of all pairs of its batch."""
     learning_rate: float = 1e-2
     """Highest learning rate of the schedule."""

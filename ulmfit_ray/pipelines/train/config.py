@@ -135,9 +135,9 @@ class TrainRetrieverConfig(TrainRun):
     """Pairs of your own beside these: a file with {"query": ..., "document": ...} in each line, plain or compressed,
     which every worker holds in memory. A document of the corpus stands there as its DOCUMENT column does."""
     spans: SpanOptions = field(default_factory=SpanOptions)
-    blocks: tuple[Literal["words", "context"], ...] = ("words", "context")
+    blocks: tuple[Literal["words", "context"], ...] = ("words",)
     """Parts of a vector: words (word vectors of its own), context (the language model's outputs), or both."""
-    word_dim: int = 256
+    word_dim: int = 512
     """Width of the word vectors of the words block."""
     num_grams: int = 50_000
     """Vectors that runs of 3 to 5 letters share by hash; they are part of the vectors of the words that have them, and
