@@ -163,7 +163,7 @@ def test_a_retriever_names_its_blocks_and_verifies(retriever: str) -> None:
     verify.run(VerifyConfig(input=retriever))
 
 
-def test_a_retriever_needs_fields_to_make_pairs_of(language_model: str, tokens: str, tmp_path: Path) -> None:
+def test_a_retriever_needs_fields_to_make_pairs_of(tokens: str, tmp_path: Path) -> None:
     make = partial(TrainRetrieverConfig, tokens=tokens, output=str(tmp_path / "retriever"))
     with pytest.raises(ValueError, match=r"no field 'abstract'.*its fields are title, text"):
         train_retriever.run(make(pairs="title:abstract"))
