@@ -121,7 +121,7 @@ def test_a_vector_that_is_not_finite_is_named(embeddings: str, tmp_path: Path) -
     numbers[5 * table["embedding"].type.list_size] = np.inf
     column = table["embedding"].combine_chunks().from_arrays(numbers, table["embedding"].type.list_size)
     pq.write_table(table.set_column(table.schema.get_field_index("embedding"), "embedding", column), shard)
-    with pytest.raises(RuntimeError, match=f"the vector of document {table['doc_id'][5]} in shards/part-0000002"):
+    with pytest.raises(RuntimeError, match=f"document {table['doc_id'][5].as_py()!r} in shards/part-0000002"):
         neighbours.run(NeighboursConfig(embeddings=str(broken), output=str(tmp_path / "out"), k=3))
 
 
