@@ -184,7 +184,7 @@ def described(title: str, values: Values, seconds: dict[str, float]) -> dict[str
 def similarity(data: Path, place: Path, part: str, work: Path) -> dict[str, Any]:
     """Return the rank correlations on the pairs of a part of STS-B, by the first seed's retriever of SciFact."""
     output = work / f"sts-{part}.json"
-    columns = ["--text-columns", 5, 6, "--score-column", 4, "--format", "csv", "--delimiter", "\\t", "--no-header"]
+    columns = ["--text-columns", 5, 6, "--score-column", 4, "--format", "tsv", "--no-header"]
     command = ["--model", place / "retriever-0", "--input", data / "stsb" / f"sts-{part}.csv.gz", *columns]
     ulmfit("evaluate", "similarity", *command, "--output", output, "--overwrite")
     return dict(json.loads(output.read_text())["spearman"])
