@@ -21,7 +21,8 @@ from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
 from ulmfit_ray.storage.neighbour_dataset import NeighbourDataset
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
-THRESHOLD = 0.6
+LINKS = 30
+"""Pairs of documents that are to be near-duplicates."""
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +33,15 @@ def embeddings(retriever: str, tokens: str, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def found(embeddings: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def threshold(embeddings: str) -> float:
+    _, cosines = cosines_of(embeddings)
+    return float(np.sort(cosines[np.triu_indices(len(cosines), 1)])[-LINKS - 1 : -LINKS + 1].mean())
+
+
+@pytest.fixture(scope="module")
+def found(embeddings: str, threshold: float, tmp_path_factory: pytest.TempPathFactory) -> str:
     output = str(tmp_path_factory.mktemp("neighbours") / "neighbours")
-    config = NeighboursConfig(embeddings=embeddings, output=output, k=7, threshold=THRESHOLD, actors=Actors(min=2))
+    config = NeighboursConfig(embeddings=embeddings, output=output, k=7, threshold=threshold, actors=Actors(min=2))
     neighbours.run(config)
     return output
 
@@ -59,10 +66,10 @@ def test_neighbours_are_the_nearest_of_all_others_with_their_ids_and_cosines(emb
         assert len(set(row["rows"])) == 7
 
 
-def test_groups_are_the_documents_that_large_cosines_link(embeddings: str, found: str) -> None:
+def test_groups_are_the_documents_that_large_cosines_link(embeddings: str, found: str, threshold: float) -> None:
     ids, cosines = cosines_of(embeddings)
     table = pq.read_table(Path(found) / "groups.parquet").to_pandas()
-    near = [set(np.flatnonzero(row >= THRESHOLD)) for row in cosines]
+    near = [set(np.flatnonzero(row >= threshold)) for row in cosines]
     rest, groups = {row for row, others in enumerate(near) if others}, []
     while rest:
         group, front = set(), {min(rest)}
@@ -80,7 +87,7 @@ def test_groups_are_the_documents_that_large_cosines_link(embeddings: str, found
 
 
 def test_what_is_missing_after_a_break_is_made_again_with_the_same_bytes(
-    embeddings: str, found: str, tmp_path: Path
+    embeddings: str, found: str, threshold: float, tmp_path: Path
 ) -> None:
     output = tmp_path / "neighbours"
     shutil.copytree(found, output)
@@ -92,19 +99,25 @@ def test_what_is_missing_after_a_break_is_made_again_with_the_same_bytes(
         (output / f"done/part-{number:07d}.json").unlink()
         (output / f"shards/part-{number:07d}.parquet").unlink()
     (output / "done/part-0000002.json").unlink()
-    neighbours.run(NeighboursConfig(embeddings=embeddings, output=str(output), k=7, threshold=THRESHOLD))
+    neighbours.run(NeighboursConfig(embeddings=embeddings, output=str(output), k=7, threshold=threshold))
     assert {path.name: path.read_bytes() for path in (output / "shards").iterdir()} == before
     assert (output / "groups.parquet").read_bytes() == (Path(found) / "groups.parquet").read_bytes()
     verify.run(VerifyConfig(input=str(output)))
 
 
 def test_other_embeddings_are_refused_and_a_damaged_shard_is_found(
-    embeddings: str, found: str, retriever: str, tokens: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embeddings: str,
+    found: str,
+    threshold: float,
+    retriever: str,
+    tokens: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = str(tmp_path / "embeddings")
     embed.run(EmbedConfig(model=retriever, input=(tokens,), output=other, pooling="max"))
     with pytest.raises(ConfigError, match="belongs to another config"):
-        neighbours.run(NeighboursConfig(embeddings=other, output=found, k=7, threshold=THRESHOLD))
+        neighbours.run(NeighboursConfig(embeddings=other, output=found, k=7, threshold=threshold))
     shutil.copytree(found, tmp_path / "damaged")
     shard = tmp_path / "damaged/shards/part-0000001.parquet"
     shard.write_bytes(shard.read_bytes()[:-9])
