@@ -101,11 +101,11 @@ def spelled(runs: list[list[int]]) -> SpellingRetriever:
     )
 
 
-def test_a_word_in_training_is_its_own_vector_plus_the_mean_of_those_of_its_runs():
+def test_a_word_in_training_is_its_own_vector_plus_the_sum_of_those_of_its_runs_over_the_root_of_their_number():
     runs = [[], [1, 2, 2], [], [6], [0, 5, 3, 1]]
     model = spelled(runs)
     expected = [
-        own + (model.gram_vectors[rows].mean(0) if rows else 0.0)
+        own + (model.gram_vectors[rows].sum(0) / len(rows) ** 0.5 if rows else 0.0)
         for own, rows in zip(model.word_vectors, runs, strict=True)
     ]
     for some in (torch.arange(len(runs)), torch.tensor([4, 0, 3, 3]), torch.tensor([2, 0])):

@@ -187,13 +187,18 @@ class Retriever(nn.Module):
             parts[0] = parts[0] * self.log_context_scale.exp()
         return F.normalize(torch.cat(parts, 1), dim=1)
 
-    def gram_means(self, rows: Tensor, lengths: Tensor) -> Tensor:
-        """Return the mean vectors (N, D) of words' runs of letters: `rows`, of which each word has `lengths` (N,)."""
-        return F.embedding_bag(rows, self.gram_vectors, lengths.cumsum(0) - lengths, mode="mean")
+    def spelled(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Return vectors (N, D) of words by their runs of letters: `rows`, of which each word has `lengths` (N,).
+
+        The sum of n runs' vectors is divided by the root of n: at the start it is as long as a word's own vector, so
+        that words of one stem are near each other before anything is learned. With the mean less is found.
+        """
+        sums = F.embedding_bag(rows, self.gram_vectors, lengths.cumsum(0) - lengths, mode="sum")
+        return sums / lengths.clamp(min=1).sqrt()[:, None]
 
 
 class SpellingRetriever(Retriever):
-    """A retriever in training: a word's vector is its own plus the mean of those of its runs of letters.
+    """A retriever in training: a word's vector is its own plus that of its spelling (see `Retriever.spelled`).
 
     `offsets` (V + 1,) and `rows` are the words' runs: see text.letter_grams.Spelling.
     """
@@ -213,7 +218,7 @@ class SpellingRetriever(Retriever):
         firsts = (starts - lengths.cumsum(0) + lengths).repeat_interleave(lengths)
         places = torch.arange(len(firsts), device=ids.device) + firsts
         vectors, weights = super().words(ids)
-        return vectors + self.gram_means(self._rows[places], lengths), weights
+        return vectors + self.spelled(self._rows[places], lengths), weights
 
     @torch.no_grad()
     def finished(self) -> dict[str, Tensor]:
@@ -225,9 +230,9 @@ class SpellingRetriever(Retriever):
 class QueryRetriever(Retriever):
     """A retriever that knows the words of some queries too, whose ids follow those of its vocabulary.
 
-    A new word's vector is the mean of those of its runs of letters (`rows`, each word has `lengths` of them), with the
-    mean length and the mean weight of the words `like`: the rarest, as a word outside the vocabulary is rare. To the
-    context block it is xxunk. All weights are those of `model` itself.
+    A new word's vector is that of its spelling (`rows`, of which each word has `lengths`), with the mean length and the
+    mean weight of the words `like`: the rarest, as a word outside the vocabulary is rare. To the context block it is
+    xxunk. All weights are those of `model` itself.
     """
 
     @torch.no_grad()
@@ -239,7 +244,7 @@ class QueryRetriever(Retriever):
         if len(self.block_names) == 2:
             self.log_context_scale = model.log_context_scale
         vectors, weights = model.words(like)
-        self._new_vectors = F.normalize(self.gram_means(rows, lengths), dim=1) * vectors.norm(dim=1).mean()
+        self._new_vectors = F.normalize(self.spelled(rows, lengths), dim=1) * vectors.norm(dim=1).mean()
         self._new_weight = weights.mean()
 
     def token_weights(self, token_ids: Tensor) -> Tensor:

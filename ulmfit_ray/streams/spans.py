@@ -11,9 +11,9 @@ class SpanOptions:
 
     share: float = 0.5
     """Part of the queries that are a span; of a single text column, all are."""
-    min_tokens: int = 8
+    min_tokens: int = 12
     """Shortest span."""
-    max_tokens: int = 30
+    max_tokens: int = 40
     """Longest span; never more than half of its document."""
     taken_out: float = 0.5
     """Part of the spans that are not left in the document, so that it must be known by other words than the query's."""

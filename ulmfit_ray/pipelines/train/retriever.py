@@ -32,8 +32,11 @@ from ulmfit_ray.training.precision import resolve_precision
 from ulmfit_ray.training.state import State
 from ulmfit_ray.training.tasks.retriever import RetrieverTask
 
-METHOD = "letters, saturated"
+METHOD = "spelling, saturated"
 """A part of an output's identity: a training that an earlier version began cannot be gone on with."""
+IDF_POWER = 0.75
+"""The weights of words begin at idf to this power: both texts of a pair have them, so that a word that they share
+counts with its square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ def tokenized(pairs: Sequence[QueryPair], base: Base) -> GivenPairs:
 
 
 def start_of(config: TrainRetrieverConfig, base: Base) -> Retriever:
-    """Return the retriever before its first step: the language model's layers, idf weights, random word vectors."""
+    """Return the retriever before its first step: the language model's layers, weights by idf, random word vectors."""
     backbone = None
     if "context" in config.blocks:
         assert base.model is not None
@@ -166,7 +169,7 @@ def start_of(config: TrainRetrieverConfig, base: Base) -> Retriever:
     torch.manual_seed(config.seed)
     retriever = _trained_retriever(config, base, backbone)
     with torch.no_grad():
-        retriever.log_weights.copy_(torch.from_numpy(np.log(Vocab.from_json(base.vocab).idf())))
+        retriever.log_weights.copy_(torch.from_numpy(IDF_POWER * np.log(Vocab.from_json(base.vocab).idf())))
     return retriever
 
 
