@@ -75,7 +75,7 @@ $(FASTAI)/.installed:
 	$(FASTAI)/bin/pip install --quiet --disable-pip-version-check fastai==2.8.12 spacy==3.8.18
 	touch $@
 
-# The last nine need the data sets that lie beside the repository, and minutes, the reviews' recipes hours; the job's own
+# The last ten need the data sets that lie beside the repository, and minutes, the reviews' recipes hours; the job's own
 # peer is fastai.
 bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/encoding.py
@@ -90,6 +90,8 @@ bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/object_store.py
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/search_index.py
+	$(BIN)/python benchmarks/neighbours.py
+	$(BIN)/python benchmarks/retrieval.py --data $(DATA)
 	$(BIN)/python benchmarks/tokenization.py --input $(DATA)/imdb/train.csv.gz --documents 25000
 	$(BIN)/python benchmarks/tokenize_job.py --input $(REVIEWS) --fastai $(FASTAI)/bin/python
 	$(BIN)/python benchmarks/tokenize_memory.py --input $(REVIEWS)

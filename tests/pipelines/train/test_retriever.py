@@ -27,15 +27,26 @@ def config(tokens: str, tmp_path: Path) -> TrainRetrieverConfig:
         blocks=("words",),
         word_dim=16,
         num_grams=1000,
-        training=RetrieverTraining(num_epochs=4, global_batch_size=50),
+        training=RetrieverTraining(num_epochs=4, global_batch_size=50, report_every_steps=1),
         scaling=Scaling(num_cpus=1),
     )
+
+
+def learned(output: str) -> float:
+    """Return by how much the accuracy of the last epoch is over that of the first.
+
+    Random vectors of words find much already: texts that share words are near each other.
+    """
+    rows = [json.loads(line) for line in (Path(output) / "training_log.jsonl").read_text().splitlines()]
+    accuracies = [row["accuracy_words"] for row in rows if "loss" in row]
+    epoch = len(accuracies) // 4
+    return float(np.mean(accuracies[-epoch:]) - np.mean(accuracies[:epoch]))
 
 
 def test_a_words_block_needs_no_language_model(config: TrainRetrieverConfig, abstracts: list[dict[str, str]]) -> None:
     manifest = train_retriever.run(config)
     assert manifest is not None
-    assert manifest.figures["accuracy_words"] > 0.5
+    assert learned(config.output) > 0.2
     assert "base" not in manifest.figures
     directory, tokens = ModelDirectory(config.output), TokenDataset(config.tokens)
     assert directory.description.architecture is None
@@ -54,7 +65,7 @@ def test_a_context_block_needs_one(config: TrainRetrieverConfig) -> None:
 def test_spans_alone_need_no_query_field(config: TrainRetrieverConfig) -> None:
     manifest = train_retriever.run(replace(config, pairs="text"))
     assert manifest is not None
-    assert manifest.figures["accuracy_words"] > 0.3
+    assert learned(config.output) > 0.2
 
 
 def test_pairs_of_a_file_are_learned_too(
