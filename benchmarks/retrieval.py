@@ -2,12 +2,14 @@
 
     python benchmarks/retrieval.py --data ../shared/data [--settings NAME ...] [--seeds 3] [--output FILE.json]
     python benchmarks/retrieval.py --data ../shared/data --test [--output FILE.json]
+    python benchmarks/retrieval.py --data ../shared/data --similarity {dev,test} [--output FILE.json]
     python benchmarks/retrieval.py --data ../shared/data --tune-bm25
 
 Settings are chosen by SciFact's 809 training claims, which no training sees, and by Cranfield's questions. --test looks
-at SciFact's 300 test claims and at the pairs of sentences of STS-B's test part: once, at the end. Every vector is that
-of the whole document. nDCG@10 and recall@100 are means over queries of the means over seeds, with the standard error
-over queries; differences are paired, query by query. --tune-bm25 prints the constants of BM25 that find most for the
+at SciFact's 300 test claims: once, at the end. Every vector is that of the whole document. nDCG@10 and recall@100 are
+means over queries of the means over seeds, with the standard error over queries; differences are paired, query by
+query. --similarity prints Spearman's correlation with what people say of STS-B's pairs of sentences, for a retriever of
+SciFact's abstracts and one of IMDb's 100,000 reviews. --tune-bm25 prints the constants of BM25 that find most for the
 training claims, which are the row "tuned bm25". Everything is made by the commands, in one Ray session, below --work;
 what is there already is not made again.
 """
@@ -182,13 +184,30 @@ def described(title: str, values: Values, seconds: dict[str, float]) -> dict[str
     return result
 
 
-def similarity(data: Path, place: Path, part: str, work: Path) -> dict[str, Any]:
-    """Return the rank correlations on the pairs of a part of STS-B, by the first seed's retriever of SciFact."""
-    output = work / f"sts-{part}.json"
+def similarity(data: Path, part: str, work: Path) -> dict[str, Any]:
+    """Return the rank correlations on the pairs of a part of STS-B, by retrievers of two corpora."""
+    abstracts = COLLECTIONS["SciFact, training claims"]
+    place = work / abstracts.folder / DEFAULT
+    trial(abstracts, SETTINGS[DEFAULT], 0, place, data)
+    retrievers = {"of 5,183 abstracts": place / "retriever-0", "of 100,000 reviews": reviews_retriever(data, work)}
     columns = ["--text-columns", 5, 6, "--score-column", 4, "--format", "tsv", "--no-header"]
-    command = ["--model", place / "retriever-0", "--input", data / "stsb" / f"sts-{part}.csv.gz", *columns]
-    ulmfit("evaluate", "similarity", *command, "--output", output, "--overwrite")
-    return dict(json.loads(output.read_text())["spearman"])
+    found = {}
+    for name, retriever in retrievers.items():
+        output = work / f"sts-{part}.json"
+        command = ["--model", retriever, "--input", data / "stsb" / f"sts-{part}.csv.gz", *columns]
+        ulmfit("evaluate", "similarity", *command, "--output", output, "--overwrite")
+        found[name] = json.loads(output.read_text())["spearman"]
+    return found
+
+
+def reviews_retriever(data: Path, work: Path) -> Path:
+    """Train a retriever of IMDb's reviews, which have no titles: on spans alone."""
+    tokens, retriever = work / "imdb" / "tokens", work / "imdb" / "retriever"
+    files = [data / "imdb" / f"{name}.csv.gz" for name in ("train", "test", "unsup")]
+    ulmfit("tokenize", "--input", *files, "--text-columns", "text", "--output", tokens)
+    options = ["--pairs", "text", "--blocks", "words", "--training.num-epochs", 3]
+    ulmfit("train-retriever", "--tokens", tokens, "--output", retriever, *options)
+    return retriever
 
 
 def tune_bm25(data: Path, work: Path) -> dict[str, Any]:
@@ -226,7 +245,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=[DEFAULT])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--test", action="store_true", help="judge by the test claims, and by STS-B's test pairs")
+    parser.add_argument("--test", action="store_true", help="judge by the test claims")
+    parser.add_argument("--similarity", choices=("dev", "test"), help="judge by this part of STS-B's pairs instead")
     parser.add_argument("--tune-bm25", action="store_true")
     parser.add_argument("--work", type=Path, help="keep tokens and models here (default: nowhere)")
     parser.add_argument("--output", type=Path)
@@ -236,12 +256,13 @@ def main() -> None:
         if options.tune_bm25:
             report({"bm25": tune_bm25(options.data, work)}, options.output)
             return
+        if options.similarity:
+            report({f"STS-B, {options.similarity}": similarity(options.data, options.similarity, work)}, options.output)
+            return
         result: dict[str, Any] = {}
         for title, collection in (TEST if options.test else COLLECTIONS).items():
             values, seconds = judged_settings(collection, options.settings, options.seeds, work, options.data)
             result[title] = described(title, values, seconds)
-        part, first = "test" if options.test else "dev", options.settings[0].replace(" ", "-").replace(",", "")
-        result[f"STS-B, {part}"] = similarity(options.data, work / "scifact" / first, part, work)
     report({"seeds": options.seeds} | result, options.output)
 
 
