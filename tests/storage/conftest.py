@@ -1,5 +1,6 @@
 """Folders of both sorts, receipts to write, and an eye on what is published when."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,6 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+
+# For committer.py.
+sys.path.insert(0, str(Path(__file__).parent))
 
 from ulmfit_ray.storage.commit import WriteFile, commit_shard
 from ulmfit_ray.storage.folder import Folder

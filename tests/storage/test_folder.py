@@ -8,14 +8,8 @@ import pyarrow.fs
 import pytest
 
 from ulmfit_ray.storage import folder as folder_module
-from ulmfit_ray.storage.folder import (
-    Folder,
-    absolute_uri,
-    scratch_directory,
-    sha256_file,
-    temporary_name,
-    to_json_bytes,
-)
+from ulmfit_ray.storage.folder import Folder, absolute_uri, sha256_file, temporary_name, to_json_bytes
+from ulmfit_ray.storage.scratch import scratch_directory
 
 
 def everything(folder: Folder) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -92,3 +93,22 @@ def test_a_shard_of_another_place_opens_without_memory_map(make_token_dataset: M
     dataset.folder = Folder(dataset.folder.uri)
     dataset.folder.is_local = False
     assert dataset.read("part-0000000")["tokens"].to_pylist() == [[2, 5]]
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_shard_is_read_only_if_it_is_the_file_that_was_written(
+    make_token_dataset: MakeTokenDataset, is_local: bool
+) -> None:
+    dataset = make_token_dataset([[("a", [[5, 6]])], [("b", [[7]])]])
+    dataset.folder = Folder(dataset.folder.uri)
+    dataset.folder.is_local = is_local
+    assert dataset.read_checked("part-0000000").equals(dataset.read("part-0000000"))
+    path = Path(dataset.folder.root, "shards/part-0000001.arrow")
+    whole = path.read_bytes()
+    place = whole.index(np.array([2, 7], np.uint16).tobytes())
+    # Another word, which opens as if nothing were wrong; and a file that is cut off.
+    for content in (whole[: place + 2] + b"\x08" + whole[place + 3 :], whole[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"part-0000001\.arrow of .* is not the file that was written"):
+            dataset.read_checked("part-0000001")
+    assert dataset.read_checked("part-0000000").num_rows == 1

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ulmfit_ray.storage.folder import Folder, scratch_directory, sha256_file
+from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.scratch import scratch_directory
 
 WriteFile = Callable[[Path], None]
 """Writes one file to the local path it is given."""

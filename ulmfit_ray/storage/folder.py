@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from ulmfit_ray.storage import remote
+from ulmfit_ray.storage.scratch import scratch_directory
 
 TEMPORARY_SUFFIX = ".tmp"
 COPIED_AT_ONCE = 64 << 20
@@ -66,13 +66,6 @@ def sha256_file(path: str | Path) -> str:
 def to_json_bytes(content: Any) -> bytes:
     """Return readable JSON that is the same for equal content."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-@contextmanager
-def scratch_directory() -> Iterator[Path]:
-    """Give a node-local directory to build files in before they are published; it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="ulmfit-ray-") as path:
-        yield Path(path)
 
 
 class Folder:

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ulmfit_ray.storage.checkpoints import newest_checkpoint
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import find_job
 from ulmfit_ray.storage.plan import read_plan
 from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipts
+from ulmfit_ray.storage.scratch import scratch_directory
 
 FORMAT_VERSION = 1
 Figure = Any

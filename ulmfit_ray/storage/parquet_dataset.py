@@ -18,6 +18,8 @@ from ulmfit_ray.storage.token_dataset import FIELD_COLUMNS
 
 BLOCK_ROWS = 8192
 """Of 512 numbers each, 16 MB."""
+GROUP_BYTES = 16 << 20
+"""Of a row group, before compression: a reader holds a whole one."""
 
 
 def document_columns(tokens: pa.Table, num_tokens: np.ndarray) -> dict[str, Any]:
@@ -41,9 +43,13 @@ def rows_of_column(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a shard, compressed with zstd; rows of numbers have no dictionary, because their values do not repeat."""
+    """Write a shard, compressed with zstd, in row groups of bounded size.
+
+    Rows of numbers have no dictionary, because their values do not repeat, and no least and largest value.
+    """
     others = [field.name for field in table.schema if not pa.types.is_fixed_size_list(field.type)]
-    pq.write_table(table, path, compression="zstd", use_dictionary=others)
+    rows = max(1, GROUP_BYTES * table.num_rows // max(1, table.nbytes))
+    pq.write_table(table, path, compression="zstd", use_dictionary=others, write_statistics=others, row_group_size=rows)
 
 
 class ParquetDataset:

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.scratch import scratch_directory
 
 PLAN_VERSION = 2
 

@@ -26,13 +26,15 @@ class Receipt:
     quarantined: dict[str, int] = field(default_factory=dict)
     """Documents that could not be read, by reason."""
     num_unknown: int = 0
-    """Tokens that the vocabulary does not have; of shards made from tokens not counted."""
+    """Tokens that the vocabulary does not have; of predictions made from tokens not counted."""
     num_bytes: int = 0
     """Bytes of decompressed text that the shard was made from; 0 for a shard made from tokens."""
     num_text_bytes: int | None = None
     """Bytes of the documents' cleaned text; see text.sizes. None: not counted, as by earlier versions."""
     num_unknown_bytes: int | None = None
     """Bytes of the words among them that the vocabulary does not have; of a token dataset's finished shards."""
+    num_repeated: int | None = None
+    """Documents with the same tokens as an earlier one of the shard; of encoded shards."""
     seconds: float = 0.0
     last: bool | None = None
     """Of a streamed file's shards only: whether this is the file's last one."""

@@ -5,6 +5,7 @@ several text columns, `field_starts` and `field_ends` (where the tokens of each 
 then the kept columns. Beside each shard lies its census, a small Parquet file (see text.census).
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -88,6 +89,23 @@ class TokenDataset:
     def read(self, shard: str) -> pa.Table:
         """Return one shard; a local file is memory-mapped and not copied."""
         return pa.ipc.open_file(self.folder.open(f"shards/{shard}.arrow")).read_all()
+
+    def read_checked(self, shard: str) -> pa.Table:
+        """Return one shard, as `read` does, once its hash is found to be the recorded one.
+
+        Raises:
+            ValueError: the file is another, or damaged.
+        """
+        file = f"shards/{shard}.arrow"
+        recorded = next(row.sha256 for row in self.shards if row.shard == shard)
+        with self.folder.open(file) as source:
+            content = source.read_buffer()
+        if hashlib.sha256(content).hexdigest() != recorded:
+            raise ValueError(
+                f"{file} of {self.folder.uri} is not the file that was written: its SHA-256 is not the recorded one\n"
+                f"    `ulmfit-ray verify {self.folder.uri}` lists all that is wrong there"
+            )
+        return pa.ipc.open_file(pa.BufferReader(content)).read_all()
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""
