@@ -1,6 +1,7 @@
 """Small models to encode with, and the plain recurrence they are held against."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.description import Reading
 from ulmfit_ray.model.retriever import Retriever
 
 NUM_WORDS, KNOWN_WORDS = 120, 100
@@ -31,7 +33,7 @@ def make_encoder(idf: np.ndarray) -> MakeEncoder:
     One layer's input is as wide as its output: there oneDNN sums a lone row in another order.
     """
 
-    def make(kind: str, pooling: str, **options: int) -> TokenEncoder:
+    def make(kind: str, pooling: str, **options: Any) -> TokenEncoder:
         torch.manual_seed(0)
         shape = Architecture(vocab_size=KNOWN_WORDS, embedding_dim=20, hidden_size=28, num_layers=3)
         model: LanguageModel | Retriever = LanguageModel(shape)
@@ -41,7 +43,8 @@ def make_encoder(idf: np.ndarray) -> MakeEncoder:
         for name, parameter in model.named_parameters():
             if "layers" in name or "embedding" in name:
                 torch.nn.init.normal_(parameter, std=0.4)
-        return TokenEncoder(model, pooling=pooling, idf=idf, **options)
+        reading = {name: options.pop(name) for name in ("last_tokens", "layer", "precision") if name in options}
+        return TokenEncoder(model, Reading(pooling=pooling, **reading), idf=idf, **options)
 
     return make
 
@@ -59,16 +62,23 @@ def plain_vector(idf: np.ndarray) -> PlainVector:
         model, ids = encoder.model, torch.from_numpy(document)
         is_retriever = isinstance(model, Retriever)
         weights = model.log_weights[ids].exp() if is_retriever else torch.from_numpy(idf)[ids]
-        outputs = model.backbone(ids[None], model.backbone.initial_hidden(1))[0][0]
+        x = model.backbone.embed(ids[None])
+        hidden = model.backbone.initial_hidden(1)
+        for layer, state in list(zip(model.backbone.layers, hidden, strict=True))[: encoder.reading.layer]:
+            x, _ = layer(x, state)
+        # A document that is shorter than the last tokens asked for is taken whole.
+        last = slice(-(encoder.reading.last_tokens or 0), None)
+        outputs, all_weights = x[0][last], weights
+        weights = weights[last]
         pooled = {
             "last": lambda: outputs[-1],
             "mean": lambda: outputs.mean(0),
             "idf-mean": lambda: weighted_mean(outputs, weights),
             "max": lambda: outputs.amax(0),
             "concat": lambda: torch.cat([outputs[-1], outputs.amax(0), outputs.mean(0)]),
-        }[encoder.pooling]()
+        }[encoder.reading.pooling]()
         if is_retriever:
-            words = weighted_mean(model.word_vectors[ids], weights)
+            words = weighted_mean(model.word_vectors[ids], all_weights)
             scale = model.log_context_scale.exp()
             joint = torch.cat([scale * pooled / pooled.norm(), words / words.norm()])
             pooled = joint / joint.norm()

@@ -10,8 +10,8 @@ from torch import nn
 
 from ulmfit_ray.encoding import classifier
 from ulmfit_ray.encoding.classifier import DocumentScorer
-from ulmfit_ray.encoding.encoder import WINDOW
 from ulmfit_ray.model.architecture import Architecture
+from ulmfit_ray.model.awd_lstm import WINDOW
 from ulmfit_ray.model.classifier import Classifier
 from ulmfit_ray.model.description import ClassifierHead
 

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from ulmfit_ray.encoding import document_losses as losses_module
 from ulmfit_ray.encoding import micro_batches
 from ulmfit_ray.encoding.document_losses import document_losses
-from ulmfit_ray.encoding.encoder import WINDOW
 from ulmfit_ray.model.architecture import Architecture
-from ulmfit_ray.model.awd_lstm import LanguageModel
+from ulmfit_ray.model.awd_lstm import WINDOW, LanguageModel
 from ulmfit_ray.model.softmax import word_losses
 
 NUM_WORDS, KNOWN_WORDS = 120, 100

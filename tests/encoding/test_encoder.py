@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from ulmfit_ray.encoding.encoder import WINDOW, TokenEncoder
-from ulmfit_ray.encoding.micro_batches import MAX_ROWS
+from ulmfit_ray.encoding.encoder import TokenEncoder
+from ulmfit_ray.encoding.engine import CPU_ROWS as MAX_ROWS
+from ulmfit_ray.encoding.engine import CPU_WINDOW as WINDOW
+from ulmfit_ray.model.description import Reading
 
 KINDS = pytest.mark.parametrize("kind", ["lm", "retriever"])
 POOLINGS = pytest.mark.parametrize("pooling", ["last", "mean", "idf-mean", "max", "concat"])
@@ -55,6 +57,106 @@ def test_a_vector_is_that_of_the_plain_recurrence(make_encoder, plain_vector, do
     assert found.shape == expected.shape == (len(documents), encoder.dimension)
     assert np.abs(found - expected).max() < 1e-5
     assert len(np.unique(found.round(3), axis=0)) == len(documents)
+
+
+@KINDS
+@POOLINGS
+@pytest.mark.parametrize("last_tokens", [1, 20, WINDOW, 2 * WINDOW + 3, LONG])
+def test_only_the_last_tokens_are_pooled_if_asked_and_all_are_read(
+    make_encoder, plain_vector, documents, kind: str, pooling: str, last_tokens: int
+):
+    encoder = make_encoder(kind, pooling, last_tokens=last_tokens)
+    found = encoder.encode(documents)
+    assert np.abs(found - np.stack([plain_vector(encoder, document) for document in documents])).max() < 1e-5
+    assert np.array_equal(found, alone(encoder, documents))
+    whole = make_encoder(kind, pooling).encode(documents)
+    is_same = [np.array_equal(*pair) for pair in zip(found, whole, strict=True)]
+    assert is_same == [len(document) <= last_tokens or pooling == "last" for document in documents]
+
+
+@POOLINGS
+@pytest.mark.parametrize(("layer", "width"), [(1, 28), (2, 28), (3, 20)])
+def test_an_earlier_layers_outputs_are_pooled_if_asked(
+    make_encoder, plain_vector, documents, pooling: str, layer: int, width: int
+):
+    encoder = make_encoder("lm", pooling, layer=layer)
+    assert encoder.dimension == (3 * width if pooling == "concat" else width)
+    expected = np.stack([plain_vector(encoder, document) for document in documents])
+    found = encoder.encode(documents)
+    assert np.abs(found - expected).max() < 1e-5
+    assert np.array_equal(found, alone(encoder, documents))
+
+
+@KINDS
+@POOLINGS
+def test_bfloat16_is_near_float32_and_the_same_in_whatever_company(make_encoder, documents, kind: str, pooling: str):
+    encoder = make_encoder(kind, pooling, precision="bfloat16")
+    found, exact = encoder.encode(documents), make_encoder(kind, pooling).encode(documents)
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - exact).max() < 0.02
+    assert np.array_equal(found, alone(encoder, documents))
+    assert np.array_equal(found, in_batches(encoder, documents, 5))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "concat"])
+def test_the_mean_over_a_hundred_thousand_tokens_is_exact(make_encoder, plain_vector, pooling: str):
+    document = np.random.default_rng(6).integers(0, 120, 100_000)
+    encoder = make_encoder("lm", pooling)
+    assert np.abs(encoder.encode([document])[0] - plain_vector(encoder, document)).max() < 1e-5
+
+
+def test_documents_with_the_same_tokens_are_encoded_once(make_encoder, documents, monkeypatch):
+    encoder = make_encoder("lm", "mean")
+    expected, rows = encoder.encode(documents), []
+    vectors = encoder.model.vectors
+    monkeypatch.setattr(
+        encoder.model, "vectors", lambda ids, *rest, **more: rows.append(len(ids)) or vectors(ids, *rest, **more)
+    )
+    found = encoder.encode([*documents, *(document.copy() for document in documents[::-1])])
+    assert np.array_equal(found, np.concatenate([expected, expected[::-1]]))
+    assert sum(rows) == len({tuple(document) for document in documents})
+
+
+def test_documents_of_the_same_bytes_but_other_types_are_no_twins(make_encoder):
+    encoder = make_encoder("lm", "mean")
+    pair = [np.array([5], np.int64), np.array([5, 0], np.int32)]
+    assert np.array_equal(encoder.encode(pair), alone(encoder, pair))
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_halved_once_for_all(make_encoder, documents, monkeypatch, capsys):
+    encoder = make_encoder("lm", "mean", max_rows=16)
+    expected, rows = encoder.encode(documents), []
+    vectors = encoder.model.vectors
+
+    def with_little_memory(ids: torch.Tensor, *rest: object, **more: object) -> torch.Tensor:
+        rows.append(len(ids))
+        if len(ids) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return vectors(ids, *rest, **more)
+
+    monkeypatch.setattr(encoder.model, "vectors", with_little_memory)
+    assert np.array_equal(encoder.encode(documents), expected)
+    assert encoder.max_rows == 4
+    # The second half of the first batch is as large as its first one; after that nothing larger than 4 is tried.
+    assert sorted(row for row in rows if row > 4) == [8, 8, 16]
+    assert capsys.readouterr().out.splitlines() == [
+        "out of memory with 16 documents at once: 8 from now on",
+        "out of memory with 8 documents at once: 4 from now on",
+    ]
+    rows.clear()
+    assert np.array_equal(encoder.encode(documents), expected)
+    assert max(rows) == 4
+
+
+def test_a_document_that_does_not_fit_into_memory_alone_is_an_error(make_encoder, documents, monkeypatch):
+    encoder = make_encoder("lm", "mean")
+
+    def without_memory(*args: object, **more: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(encoder.model, "vectors", without_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder.encode(documents)
 
 
 @KINDS
@@ -129,7 +231,7 @@ def test_encoding_changes_neither_the_model_nor_the_documents(make_encoder, docu
 
 
 def test_idf_mean_of_a_language_model_needs_the_vocabularys_weights(make_encoder, documents):
-    encoder = TokenEncoder(make_encoder("lm", "mean").model, pooling="idf-mean")
+    encoder = TokenEncoder(make_encoder("lm", "mean").model, Reading(pooling="idf-mean"))
     with pytest.raises(AssertionError, match="idf-mean needs the vocabulary's weights"):
         encoder.encode(documents[:1])
 

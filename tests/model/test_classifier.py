@@ -13,7 +13,7 @@ from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.classifier import Classifier, Head, Scorer, draw_head_masks
-from ulmfit_ray.model.description import ClassifierHead, ModelDescription
+from ulmfit_ray.model.description import ClassifierHead, ModelDescription, Reading
 from ulmfit_ray.model.files import load_model, save_tensors
 from ulmfit_ray.model.kinds import describe
 
@@ -96,7 +96,7 @@ def test_probabilities_are_the_same_to_the_last_bit_in_any_company(architecture:
     model = classifier(architecture, hidden_sizes=(50,))
     random = np.random.default_rng(3)
     documents = [random.integers(2, 50, length) for length in (1, 2, 31, 32, 33, 64, 100, 7, 200, 5)]
-    scorer, encoder = Scorer(model), TokenEncoder(model, pooling="concat")
+    scorer, encoder = Scorer(model), TokenEncoder(model, Reading(pooling="concat"))
 
     def probabilities(chosen: list[int]) -> np.ndarray:
         return scorer(encoder.encode([documents[number] for number in chosen])).probabilities

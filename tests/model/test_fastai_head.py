@@ -21,7 +21,7 @@ from torch.testing import assert_close
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.classifier import Classifier, Scorer
-from ulmfit_ray.model.description import ClassifierHead
+from ulmfit_ray.model.description import ClassifierHead, Reading
 from ulmfit_ray.model.fastai import (
     FAKE,
     FastaiWeights,
@@ -70,7 +70,7 @@ def document(length: int) -> np.ndarray:
 
 
 def pooled(model: Classifier, lengths: list[int]) -> np.ndarray:
-    return TokenEncoder(model, pooling="concat").encode([document(length) for length in lengths])
+    return TokenEncoder(model, Reading(pooling="concat")).encode([document(length) for length in lengths])
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.classifier import Classifier
-from ulmfit_ray.model.description import Block, ClassifierHead, ModelDescription
+from ulmfit_ray.model.description import Block, ClassifierHead, ModelDescription, Reading
 from ulmfit_ray.model.dropout import NO_DROPOUT
 from ulmfit_ray.model.files import load_model, load_tensors, save_tensors
 from ulmfit_ray.model.kinds import KINDS, build_model
@@ -122,7 +122,7 @@ def test_a_pooling_that_widens_the_context_block_moves_the_blocks_behind_it(
     wide = describe(model, pooling="idf-mean").vector_blocks("concat")
     widths = {"context": 18, "words": 4}
     assert [block.stop - block.start for block in wide] == [widths[block.name] for block in wide]
-    assert wide[-1].stop == model.vector_width("concat")
+    assert wide[-1].stop == model.vector_width(Reading(pooling="concat"))
     assert describe(model).vector_blocks("max") == describe(model).blocks
 
 

@@ -8,8 +8,16 @@ from torch.testing import assert_close
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM
+from ulmfit_ray.model.description import Reading
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks, draw_masks
-from ulmfit_ray.model.retriever import INITIAL_SCALE, QueryRetriever, Retriever, SpellingRetriever, bags_of_words
+from ulmfit_ray.model.retriever import (
+    AS_TRAINED,
+    INITIAL_SCALE,
+    QueryRetriever,
+    Retriever,
+    SpellingRetriever,
+    bags_of_words,
+)
 
 NUM_WORDS, WORD_DIM = 80, 4
 LENGTHS = [9, 6, 6, 1]
@@ -75,7 +83,8 @@ def test_context_comes_before_words_whatever_was_asked(asked: list[str], archite
 @pytest.mark.parametrize("window", [1, 4, 9, 32])
 def test_blocks_equal_a_loop_over_texts(retriever, texts, pooling: str, window: int):
     ids, num_tokens = texts
-    found = retriever.blocks(ids, num_tokens, window=window, pooling=pooling)
+    retriever.backbone.window = window
+    found = retriever.blocks(ids, num_tokens, Reading(pooling=pooling))
     for row, length in enumerate(LENGTHS):
         expected = blocks_slowly(retriever, ids[row, :length], NO_DROPOUT, pooling)
         for name, block in expected.items():
@@ -150,8 +159,7 @@ def test_a_query_retriever_is_the_retriever_itself_but_for_new_words(architectur
     larger = QueryRetriever(model, torch.tensor([1, 2]), torch.tensor([2]), torch.tensor([79])).eval()
     known, unknown, new = (torch.tensor([[5, word, 9, 2]]) for word in (9, 0, NUM_WORDS))
     num_tokens = torch.tensor([4])
-    asked = {"pooling": "idf-mean", "window": 32}
-    assert torch.equal(larger.vectors(known, num_tokens, **asked), model.vectors(known, num_tokens, **asked))
+    assert torch.equal(larger.vectors(known, num_tokens, AS_TRAINED), model.vectors(known, num_tokens, AS_TRAINED))
     found, expected = larger.blocks(new, num_tokens), model.blocks(unknown, num_tokens)
     assert torch.equal(found["context"], expected["context"])
     assert not torch.allclose(found["words"], expected["words"])
@@ -230,7 +238,7 @@ def test_a_retriever_of_one_block_gives_that_block_alone(name: str, architecture
 
 def test_words_beyond_the_encoders_vocabulary_have_word_vectors_and_weights_of_their_own(retriever):
     ids = torch.tensor([[60, 70], [0, 0]])
-    blocks = retriever.blocks(ids, torch.tensor([2, 2]), pooling="mean")
+    blocks = retriever.blocks(ids, torch.tensor([2, 2]), Reading(pooling="mean"))
     assert_close(blocks["context"][0], blocks["context"][1])
     assert not torch.allclose(blocks["words"][0], blocks["words"][1])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ulmfit_ray.encoding.encoder import TokenEncoder
-from ulmfit_ray.model.classifier import POOLING, Classifier, Scored, Scorer
+from ulmfit_ray.model.classifier import AS_TRAINED, Classifier, Scored, Scorer
 
 BLOCK = 16_384
 """Documents whose pooled vectors are held at once, 5 kB each: a shard may have millions of short ones."""
@@ -20,7 +20,7 @@ class DocumentScorer:
     """Scores documents given as token ids in the order in which the classifier reads them."""
 
     def __init__(self, model: Classifier) -> None:
-        self._encoder = TokenEncoder(model, pooling=POOLING)
+        self._encoder = TokenEncoder(model, AS_TRAINED)
         self._scorer = Scorer(model)
         self.dimension = model.description.sizes(self._encoder.dimension)[-2]
         """Width of the features."""

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ulmfit_ray.encoding.encoder import WINDOW
-from ulmfit_ray.encoding.micro_batches import MAX_ROWS, micro_batches, padded
-from ulmfit_ray.model.awd_lstm import LanguageModel
+from ulmfit_ray.encoding.engine import CPU_ROWS
+from ulmfit_ray.encoding.micro_batches import micro_batches, padded
+from ulmfit_ray.model.awd_lstm import WINDOW, LanguageModel
 from ulmfit_ray.model.softmax import word_losses
 
 
 @torch.inference_mode()
-def document_losses(model: LanguageModel, documents: Sequence[np.ndarray], *, max_rows: int = MAX_ROWS) -> np.ndarray:
+def document_losses(model: LanguageModel, documents: Sequence[np.ndarray], *, max_rows: int = CPU_ROWS) -> np.ndarray:
     """Return for each document the summed loss in nats, float64 (N,), of all its tokens but the first.
 
     Documents are token ids in the order in which the model reads them; one of a single token has a loss of 0.
@@ -26,7 +26,7 @@ def document_losses(model: LanguageModel, documents: Sequence[np.ndarray], *, ma
     lengths = np.array([len(document) - 1 for document in documents], np.int64)
     losses = np.zeros(len(documents))
     places = np.flatnonzero(lengths > 0)
-    for chosen in micro_batches(lengths[places], max_rows):
+    for chosen in micro_batches(lengths[places], lambda: max_rows):
         numbers = places[chosen]
         longest = int(lengths[numbers[0]])
         ids = torch.from_numpy(padded([documents[number] for number in numbers], longest + 1)).to(device)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ulmfit_ray.model.architecture import Architecture
-from ulmfit_ray.model.description import pooled_width
+from ulmfit_ray.model.description import Reading, pooled_width
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
 from ulmfit_ray.model.lstm import LSTMLayer
 from ulmfit_ray.model.pooling import Pool, pool_windows
@@ -23,10 +23,17 @@ Hidden = list[tuple[Tensor, Tensor]]
 LayerGroup = tuple[str, Sequence[Tensor]]
 """Name and parameters of one part of a model; the optimizer has groups of its own for each part."""
 UNK_ID, PAD_ID = 0, 1
+WINDOW = 32
+"""Time steps per call, where documents are pooled as they are read."""
+ROWS_STEP = 4
+"""Without gradients the rows of a call are a multiple of it, so that calls have few sizes: oneDNN keeps code of half a
+megabyte for each of up to 1,024, and an actor's memory would grow for hours."""
 
 
 class AWDLSTM(nn.Module):
     """The backbone of every model: token ids -> outputs of the last layer."""
+
+    window = WINDOW
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -36,11 +43,19 @@ class AWDLSTM(nn.Module):
         nn.init.uniform_(self.embedding.weight, -architecture.initial_range, architecture.initial_range)
         self.layers = nn.ModuleList(LSTMLayer(*sizes) for sizes in architecture.layer_sizes())
 
+    def width(self, layer: int | None = None) -> int:
+        """Return the width of the outputs of a layer, counted from 1 (None: of the last one, E)."""
+        return self._widths()[-1 if layer is None else layer - 1]
+
+    def _widths(self) -> list[int]:
+        return [int(layer.hidden_size) for layer in self.layers]  # type: ignore[arg-type]
+
     def initial_hidden(self, batch_size: int) -> Hidden:
         """Return the state before the first token: zeros."""
         weight = self.embedding.weight
-        sizes = self.architecture.layer_sizes()
-        zeros = [torch.zeros(1, batch_size, hidden, dtype=weight.dtype, device=weight.device) for _, hidden in sizes]
+        zeros = [
+            torch.zeros(1, batch_size, width, dtype=weight.dtype, device=weight.device) for width in self._widths()
+        ]
         return [(h, torch.zeros_like(h)) for h in zeros]
 
     def known(self, token_ids: Tensor) -> Tensor:
@@ -89,7 +104,8 @@ class AWDLSTM(nn.Module):
             active = sum(length > start for length in lengths)
             # Always two rows or more: oneDNN adds a single row in another order if a layer's input and output are
             # equally wide.
-            running = max(2, active)
+            multiple = active if torch.is_grad_enabled() else -(-active // ROWS_STEP) * ROWS_STEP
+            running = max(2, min(multiple, len(token_ids)))
             own = masks.rows(slice(0, running))
             hidden = [(h[:, :running].contiguous(), c[:, :running].contiguous()) for h, c in hidden]
             x = embedded[number][:running] if embedded else self.embed(token_ids[:running, start : start + window], own)
@@ -100,19 +116,20 @@ class AWDLSTM(nn.Module):
         self,
         token_ids: Tensor,
         num_tokens: Tensor,
+        reading: Reading,
         *,
-        pooling: str,
-        window: int,
         weights: Tensor | None = None,
         masks: DropoutMasks = NO_DROPOUT,
+        runner: "AWDLSTM | None" = None,
     ) -> Tensor:
         """Return pooled outputs (B, E), or (B, 3E) for concat, of documents (B, T), longest first.
 
-        `weights` (B, T) are the weights of the tokens in a weighted mean.
+        `weights` (B, T) are the weights of the tokens in a weighted mean. `runner` runs in place of this module.
         """
-        pool = Pool(pooling, len(token_ids), self.architecture.embedding_dim, token_ids.device)
-        outputs = self.windows(token_ids, num_tokens, window, masks)
-        return pool_windows(pool, outputs, num_tokens, window, weights)
+        runner = runner or self
+        pool = Pool(reading.pooling, len(token_ids), runner.width(), token_ids.device, reading.last_tokens)
+        outputs = runner.windows(token_ids, num_tokens, runner.window, masks)
+        return pool_windows(pool, outputs, num_tokens, runner.window, weights)
 
     def layer_groups(self) -> list[LayerGroup]:
         """Return the embedding and the LSTM layers, lowest first."""
@@ -156,18 +173,24 @@ class LanguageModel(nn.Module):
         return loss, output, raw_output, hidden
 
     def vectors(
-        self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        num_tokens: Tensor,
+        reading: Reading,
+        *,
+        idf: Tensor | None = None,
+        runner: "AWDLSTM | None" = None,
     ) -> Tensor:
         """Return vectors (B, D) of documents: see model.kinds.VectorModel. Pooling idf-mean needs `idf` (V,)."""
         weights = None
-        if pooling == "idf-mean":
+        if reading.pooling == "idf-mean":
             assert idf is not None, "idf-mean needs the vocabulary's weights"
             weights = idf[token_ids]  # (B, T)
-        return self.backbone.pooled(token_ids, num_tokens, pooling=pooling, window=window, weights=weights)
+        return self.backbone.pooled(token_ids, num_tokens, reading, weights=weights, runner=runner)
 
-    def vector_width(self, pooling: str) -> int:
-        """Return D for a pooling."""
-        return pooled_width(pooling, self.architecture.embedding_dim)
+    def vector_width(self, reading: Reading) -> int:
+        """Return D for a way of reading."""
+        return pooled_width(reading.pooling, self.backbone.width(reading.layer))
 
     def word_table(self) -> Tensor:
         """Return the vectors of single words (rows, E): see model.kinds.VectorModel."""

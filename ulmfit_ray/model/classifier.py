@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LayerGroup
-from ulmfit_ray.model.description import ClassifierHead, pooled_width
+from ulmfit_ray.model.description import ClassifierHead, Reading, pooled_width
 from ulmfit_ray.model.dropout import DropoutMasks, keep_mask
 from ulmfit_ray.model.pooled_gradient import GradientReach, pooled_with_activity
 
 POOLING = "concat"
+AS_TRAINED = Reading(pooling=POOLING)
 FIRST_NORM_BIAS = 1e-3
 """fastai's batch norms begin with this bias."""
 
@@ -74,7 +75,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.description = head
-        self.head = Head(head, self.vector_width(POOLING))
+        self.head = Head(head, self.vector_width(AS_TRAINED))
         self.register_buffer("thresholds", torch.full((head.num_outputs,), 0.5, dtype=torch.float64))
         self.register_buffer("target_mean", torch.zeros((), dtype=torch.float64))
         self.register_buffer("target_std", torch.ones((), dtype=torch.float64))
@@ -101,15 +102,21 @@ class Classifier(nn.Module):
             return self.head(rows[:, :-2], head_masks), rows[:, -2:]
 
     def vectors(
-        self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        num_tokens: Tensor,
+        reading: Reading,
+        *,
+        idf: Tensor | None = None,
+        runner: AWDLSTM | None = None,
     ) -> Tensor:
         """Return pooled vectors (B, D) of documents: see model.kinds.VectorModel. Pooling idf-mean needs `idf` (V,)."""
-        weights = idf[token_ids] if pooling == "idf-mean" and idf is not None else None  # (B, T)
-        return self.backbone.pooled(token_ids, num_tokens, pooling=pooling, window=window, weights=weights)
+        weights = idf[token_ids] if reading.pooling == "idf-mean" and idf is not None else None  # (B, T)
+        return self.backbone.pooled(token_ids, num_tokens, reading, weights=weights, runner=runner)
 
-    def vector_width(self, pooling: str) -> int:
-        """Return D for a pooling."""
-        return pooled_width(pooling, self.backbone.architecture.embedding_dim)
+    def vector_width(self, reading: Reading) -> int:
+        """Return D for a way of reading."""
+        return pooled_width(reading.pooling, self.backbone.width(reading.layer))
 
     def word_table(self) -> Tensor:
         """Return the vectors of single words (rows, E): see model.kinds.VectorModel."""
@@ -151,7 +158,7 @@ class Scorer:
 
     def __init__(self, classifier: Classifier) -> None:
         self._objective = classifier.description.objective
-        width = classifier.vector_width(POOLING)
+        width = classifier.vector_width(AS_TRAINED)
         self._head = Head(classifier.description, width).double()
         self._head.load_state_dict(classifier.head.state_dict())
         self._head.eval()

@@ -14,9 +14,23 @@ def pooled_width(pooling: str, width: int) -> int:
     return 3 * width if pooling == "concat" else width
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How documents are read by a model, and how what it says of their tokens becomes vectors."""
+
+    pooling: str
+    """last, mean, idf-mean, max, or concat ([last, max, mean])."""
+    last_tokens: int | None = None
+    """Pooled are the outputs of so many of a document's last tokens (None: of all); all are read."""
+    layer: int | None = None
+    """The LSTM layer whose outputs are pooled, from 1 (None: the last one)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the matrix products."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The part [start:stop] of a retriever's vector; each block can be used for search by itself."""
+    """The part [start:stop] of a vector; each block can be used for search by itself."""
 
     name: str
     start: int

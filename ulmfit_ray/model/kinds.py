@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
-from ulmfit_ray.model.classifier import POOLING, Classifier
-from ulmfit_ray.model.description import Block, ModelDescription
+from ulmfit_ray.model.classifier import AS_TRAINED, Classifier
+from ulmfit_ray.model.description import Block, ModelDescription, Reading
 from ulmfit_ray.model.retriever import Retriever
 
 Model = LanguageModel | Retriever | Classifier
@@ -25,15 +25,22 @@ class VectorModel(Protocol):
         """The AWD-LSTM inside, if there is one."""
 
     def vectors(
-        self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None
+        self,
+        token_ids: Tensor,
+        num_tokens: Tensor,
+        reading: Reading,
+        *,
+        idf: Tensor | None,
+        runner: AWDLSTM | None,
     ) -> Tensor:
         """Return vectors (B, D) of documents given as ids (B, T), longest first, of which num_tokens (B,) are real.
 
-        `idf` (V,) are the vocabulary's pooling weights, for models that have none of their own.
+        `idf` (V,) are the vocabulary's pooling weights, for models that have none of their own. `runner` runs in
+        place of the backbone: it was made for the layer and the precision of `reading`, see encoding.engine.
         """
 
-    def vector_width(self, pooling: str) -> int:
-        """Return D for a pooling."""
+    def vector_width(self, reading: Reading) -> int:
+        """Return D for a way of reading."""
 
     def word_table(self) -> Tensor:
         """Return the vectors of single words that the model has, (rows, their width); ids beyond have none."""
@@ -92,7 +99,7 @@ def _build_classifier(description: ModelDescription) -> Classifier:
 
 
 def _describe_classifier(model: Classifier) -> dict[str, Any]:
-    return {"dimension": model.vector_width(POOLING), "head": model.description}
+    return {"dimension": model.vector_width(AS_TRAINED), "head": model.description}
 
 
 KINDS = {

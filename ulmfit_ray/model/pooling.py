@@ -9,14 +9,25 @@ B documents, T time steps, E width of an output.
 from collections.abc import Iterable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 class Pool:
-    """Running last / sum / maximum over the real tokens of B documents; what `pooling` needs of these."""
+    """Running last / sum / maximum over the real tokens of B documents; what `pooling` needs of these.
 
-    def __init__(self, pooling: str, batch_size: int, width: int, device: torch.device | None = None) -> None:
-        self._pooling = pooling
+    With `last_tokens` the sum and the maximum are over so many of a document's last tokens.
+    """
+
+    def __init__(
+        self,
+        pooling: str,
+        batch_size: int,
+        width: int,
+        device: torch.device | None = None,
+        last_tokens: int | None = None,
+    ) -> None:
+        self._pooling, self._last_tokens = pooling, last_tokens
         self._needs = {
             "last": {"last"},
             "mean": {"sum"},
@@ -39,14 +50,18 @@ class Pool:
         self._last, self._sum, self._weight, self._max = values
 
     def add(self, outputs: Tensor, num_tokens: Tensor, weights: Tensor | None = None) -> None:
-        """Take in a window of the first B' documents: outputs (B', T, E), of which num_tokens (B',) are real.
+        """Take in a window of the first B' documents: outputs (B', T, E).
 
-        `weights` (B', T) are the weights of the tokens in a weighted mean; padding is not counted.
+        `num_tokens` (B',) are the tokens that each has from here on; a window that is longer is padded. `weights`
+        (B', T) are the weights of the tokens in a weighted mean; padding is not counted.
         """
         rows = len(outputs)
-        num_tokens = num_tokens.clamp(max=outputs.shape[1])
         outputs = outputs.float()
-        is_real = torch.arange(outputs.shape[1], device=outputs.device) < num_tokens[:, None]
+        steps = torch.arange(outputs.shape[1], device=outputs.device)
+        is_real = steps < num_tokens[:, None]
+        if self._last_tokens is not None:
+            is_real &= steps >= num_tokens[:, None] - self._last_tokens
+        num_tokens = num_tokens.clamp(max=outputs.shape[1])
         if "sum" in self._needs:
             factors = is_real.float() if weights is None else weights * is_real
             self._sum = _add_rows(self._sum, _sum_over_time(outputs * factors[..., None]))
@@ -86,9 +101,15 @@ def _add_rows(total: Tensor, part: Tensor) -> Tensor:
 def pool_windows(
     pool: Pool, windows: Iterable[Tensor], num_tokens: Tensor, window: int, weights: Tensor | None = None
 ) -> Tensor:
-    """Return the vectors of documents whose outputs come in windows, longest document first; weights are (B, T)."""
+    """Return the vectors of documents whose outputs come in windows, longest document first; weights are (B, T).
+
+    The last window may be shorter. It is filled up, so that sums are grouped in the same way in every batch.
+    """
     for number, outputs in enumerate(windows):
         active, start = len(outputs), number * window
         own = None if weights is None else weights[:active, start : start + window]
-        pool.add(outputs, num_tokens[:active] - start, own)
+        missing = window - outputs.shape[1]
+        whole = F.pad(outputs, (0, 0, 0, missing)) if missing else outputs
+        own = F.pad(own, (0, missing)) if missing and own is not None else own
+        pool.add(whole, num_tokens[:active] - start, own)
     return pool.vectors()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LayerGroup
-from ulmfit_ray.model.description import pooled_width
+from ulmfit_ray.model.description import Reading, pooled_width
 from ulmfit_ray.model.dropout import NO_DROPOUT, DropoutMasks
 
 BLOCKS = ("context", "words")
@@ -25,6 +25,8 @@ INITIAL_SCALE = 0.3
 loss depends on the square of the scale."""
 INITIAL_RANGE = 0.1
 UNK_ID = 0
+AS_TRAINED = Reading(pooling="idf-mean")
+"""Of the context block."""
 Tower = tuple[Tensor, Tensor, DropoutMasks]
 """Ids (B, T) of texts, longest first, how many of each are real (B,), and the masks of the backbone."""
 
@@ -110,26 +112,24 @@ class Retriever(nn.Module):
         return self.backbone.embedding.weight
 
     def blocks(
-        self, token_ids: Tensor, num_tokens: Tensor, *, window: int = 32, pooling: str = "idf-mean"
+        self, token_ids: Tensor, num_tokens: Tensor, reading: Reading = AS_TRAINED, runner: AWDLSTM | None = None
     ) -> dict[str, Tensor]:
         """Return the normalized blocks of texts given as ids (B, T), longest first, of which num_tokens (B,) are real.
 
-        A block is (B, its width). The backbone runs in windows of `window` steps.
+        A block is (B, its width). `reading` is of the context block.
         """
         blocks = {}
         if self.backbone is not None:
-            blocks["context"] = self._context((token_ids, num_tokens, NO_DROPOUT), window=window, pooling=pooling)
+            blocks["context"] = self._context((token_ids, num_tokens, NO_DROPOUT), reading, runner)
         if "words" in self.block_names:
             (blocks["words"],) = self._words_blocks([bags_of_words(token_ids, num_tokens)])
         return blocks
 
-    def _context(self, tower: Tower, *, window: int = 32, pooling: str = "idf-mean") -> Tensor:
+    def _context(self, tower: Tower, reading: Reading = AS_TRAINED, runner: AWDLSTM | None = None) -> Tensor:
         assert self.backbone is not None
         token_ids, num_tokens, masks = tower
-        weights = self.token_weights(token_ids) if pooling == "idf-mean" else None
-        pooled = self.backbone.pooled(
-            token_ids, num_tokens, pooling=pooling, window=window, weights=weights, masks=masks
-        )
+        weights = self.token_weights(token_ids) if reading.pooling == "idf-mean" else None
+        pooled = self.backbone.pooled(token_ids, num_tokens, reading, weights=weights, masks=masks, runner=runner)
         return F.normalize(pooled, dim=1)
 
     def _words_blocks(self, towers: Sequence[Bags]) -> list[Tensor]:
@@ -162,18 +162,25 @@ class Retriever(nn.Module):
         return [tower if len(tower) == 1 else tower | {"joint": self.join(tower)} for tower in found]
 
     def vectors(
-        self, token_ids: Tensor, num_tokens: Tensor, *, pooling: str, window: int, idf: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        num_tokens: Tensor,
+        reading: Reading,
+        *,
+        idf: Tensor | None = None,
+        runner: AWDLSTM | None = None,
     ) -> Tensor:
         """Return vectors (B, D) of texts: see model.kinds.VectorModel.
 
-        `pooling` is that of the context block. `idf` is not used: a retriever has learned weights of its own.
+        `reading` is of the context block. `idf` is not used: a retriever has learned weights of its own.
         """
-        return self.join(self.blocks(token_ids, num_tokens, window=window, pooling=pooling))
+        return self.join(self.blocks(token_ids, num_tokens, reading, runner))
 
-    def vector_width(self, pooling: str) -> int:
-        """Return D when the context block is made with `pooling`."""
+    def vector_width(self, reading: Reading) -> int:
+        """Return D for a way of reading, which is that of the context block."""
         widths = self.block_widths()
-        return sum(pooled_width(pooling, width) if name == "context" else width for name, width in widths.items())
+        own = widths.get("context", 0)
+        return sum(widths.values()) - own + pooled_width(reading.pooling, own)
 
     def layer_groups(self) -> list[LayerGroup]:
         """Return the backbone's groups, then what is the retriever's own."""
