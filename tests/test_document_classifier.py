@@ -12,7 +12,7 @@ from ulmfit_ray.encoding.classifier import DocumentScorer
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.classifier import Classifier
-from ulmfit_ray.model.description import ClassifierHead
+from ulmfit_ray.model.description import ClassifierHead, Reading
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.text.presets import NONE
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
@@ -195,7 +195,7 @@ def test_a_document_encoder_of_a_classifier_gives_its_pooled_vector_or_what_its_
 ) -> None:
     encoder = DocumentEncoder.load(write(tmp_path / "m", SENTIMENT), device="cpu")
     model = classifier(SENTIMENT)
-    pooled = TokenEncoder(model, pooling="concat").encode(ids_by_hand())
+    pooled = TokenEncoder(model, Reading(pooling="concat")).encode(ids_by_hand())
     np.testing.assert_array_equal(encoder.encode(TEXTS), pooled)
     features = DocumentScorer(model).encode(ids_by_hand())
     assert features.shape == (4, 7)

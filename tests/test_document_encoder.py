@@ -11,6 +11,7 @@ from ulmfit_ray.document_encoder import BLOCK, MANY, DocumentEncoder
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
+from ulmfit_ray.model.description import Reading
 from ulmfit_ray.model.files import save_tensors
 from ulmfit_ray.model.kinds import describe
 from ulmfit_ray.model.retriever import Retriever
@@ -95,7 +96,7 @@ def model_by_hand(uri: str, vocab: Vocab) -> TokenEncoder:
 
     model = LanguageModel(SHAPE)
     model.load_state_dict(load_file(f"{uri}/model.safetensors"))
-    return TokenEncoder(model, pooling="mean", idf=vocab.idf())
+    return TokenEncoder(model, Reading(pooling="mean"), idf=vocab.idf())
 
 
 def test_texts_become_the_ids_of_the_models_own_tokenizer_and_vocabulary(tmp_path: Path, vocab: Vocab):

@@ -19,6 +19,7 @@ from rich.progress import track
 
 from ulmfit_ray.encoding.classifier import DocumentScorer
 from ulmfit_ray.encoding.encoder import TokenEncoder
+from ulmfit_ray.model.description import Reading
 from ulmfit_ray.model.files import load_model
 from ulmfit_ray.model.retriever import QueryRetriever, Retriever
 from ulmfit_ray.storage.model_directory import ModelDirectory, common_head
@@ -37,18 +38,21 @@ LIKE_NEW_WORDS = 1_000
 """A word outside the vocabulary weighs as much as so many of the rarest words do on average."""
 Text = str | Sequence[str]
 """A text, or its fields, each tokenized by itself."""
+How = Reading | str | None
+"""How documents are read: in all detail, or by their pooling alone (None: as the model says; `HEAD`: by its head)."""
 
 
 class DocumentEncoder:
     """A model with its own tokenizer and vocabulary.
 
-    The vectors of `encode` equal those of the `embed` job before --normalize and --dtype: bit for bit on a CPU, within
-    1e-6 on a GPU.
+    The vectors of `encode` equal those that `embed` makes in the same way before --project, --normalize and --dtype:
+    bit for bit on a CPU, within 1e-6 on a GPU.
     """
 
     def __init__(self, directory: ModelDirectory, device: torch.device) -> None:
         self.directory = directory
         self.vocab = Vocab.from_json(directory.vocab)
+        self._encoders: dict[Reading, TokenEncoder] = {}
         with directory.weights() as path:
             self.model = load_model(directory.description, path, device)
 
@@ -66,18 +70,25 @@ class DocumentEncoder:
         """The tokenizer the model was trained with; loaded when the first text comes."""
         return load_tokenizer(self.directory.tokenizer, self.directory.tokenizer_model)
 
-    def token_encoder(self, pooling: str | None = None) -> TokenEncoder:
-        """Return the encoder of token ids with a pooling (default: what the model says)."""
-        pooling = pooling or self.directory.description.pooling
-        return TokenEncoder(self.model, pooling=pooling, idf=self.vocab.idf())
+    def reading(self, pooling: How = None) -> Reading:
+        """Return how the model reads documents: as asked for, else as its description says."""
+        own = self.directory.description.pooling
+        return pooling if isinstance(pooling, Reading) else Reading(pooling=pooling or own)
 
-    def vector_encoder(self, pooling: str | None = None) -> TokenEncoder | DocumentScorer:
-        """Return what makes vectors with a pooling, or with `HEAD`.
+    def token_encoder(self, pooling: How = None) -> TokenEncoder:
+        """Return the encoder of token ids; one for each way of reading, because some hold weights of their own."""
+        reading = self.reading(pooling)
+        if reading not in self._encoders:
+            self._encoders[reading] = TokenEncoder(self.model, reading, idf=self.vocab.idf())
+        return self._encoders[reading]
+
+    def vector_encoder(self, pooling: How = None) -> TokenEncoder | DocumentScorer:
+        """Return what makes vectors: the encoder of token ids, or with the pooling `HEAD` a scorer.
 
         Raises:
             ValueError: `HEAD`, and the model is no classifier.
         """
-        if pooling != HEAD:
+        if self.reading(pooling).pooling != HEAD:
             return self.token_encoder(pooling)
         common_head([self.directory])
         return DocumentScorer(self.model)
@@ -100,8 +111,8 @@ class DocumentEncoder:
         """Return the ids in the order in which the model reads them."""
         return document[::-1].copy() if self.directory.description.direction == "backward" else document
 
-    def encode(self, texts: str | Iterable[Text], pooling: str | None = None) -> np.ndarray:
-        """Return float32 vectors (N, D) of raw texts, or the vector (D,) of one text; `pooling` may be `HEAD`.
+    def encode(self, texts: str | Iterable[Text], pooling: How = None) -> np.ndarray:
+        """Return float32 vectors (N, D) of raw texts, or the vector (D,) of one text.
 
         Texts that come from an iterator are read in blocks, so that only their vectors are held in memory.
         """
@@ -112,7 +123,7 @@ class DocumentEncoder:
         vectors += [encoder.encode(self.numericalize(block)) for block in text_blocks(texts, "encode")]
         return np.concatenate(vectors)
 
-    def encode_queries(self, texts: Sequence[str], pooling: str | None = None) -> np.ndarray:
+    def encode_queries(self, texts: Sequence[str], pooling: How = None) -> np.ndarray:
         """Return float32 vectors (N, D) of queries: as `encode`, but with words outside the vocabulary.
 
         A retriever that has vectors of runs of letters gives such a word a vector by its spelling. In documents it is
@@ -137,7 +148,7 @@ class DocumentEncoder:
         # Ids are ranks by frequency: the last ones are the rarest.
         like = torch.arange(max(0, len(self.vocab) - LIKE_NEW_WORDS), len(self.vocab), device=device)
         model = QueryRetriever(self.model, rows, lengths, like)
-        encoder = TokenEncoder(model, pooling=pooling or self.directory.description.pooling)
+        encoder = TokenEncoder(model, self.reading(pooling))
         return encoder.encode([self.directed(own) for own in ids])
 
     def spelled_words(self, text: str) -> list[str]:

@@ -27,7 +27,7 @@ LAYOUT = (
     *("started", "shards", "census", "quarantine", "failed", "vocab.json", "tokenizer.json", "tokenizer.model"),
     *("model.safetensors", "training_log.jsonl", "curves.png", "tensorboard", "lr_find.csv", "lr_find.png"),
     *("index.faiss", "vectors.npy", "moments.npy", "bm25", "groups.parquet", "map.parquet", "map.png", "map.html"),
-    *("trials", "ray-tune", "sweep.parquet", "sweep.csv", "sweep.png", "README.md", "config.json"),
+    *("projection.npz", "trials", "ray-tune", "sweep.parquet", "sweep.csv", "sweep.png", "README.md", "config.json"),
 )
 """Every name that a job of ours writes into its output; --overwrite deletes these and nothing else, in this order.
 A file that declares others complete is deleted before them, and config.json, which marks the folder as ours, last."""

@@ -8,27 +8,21 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from classifiers import SENTIMENT, classifier_of
+from untrained import untrained_model
 
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.units import CorpusFacts, Piece, Unit
 from ulmfit_ray.document_classifier import DocumentClassifier
 from ulmfit_ray.document_encoder import DocumentEncoder
-from ulmfit_ray.model.architecture import Architecture
-from ulmfit_ray.model.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_ray.model.description import ClassifierHead
-from ulmfit_ray.model.files import save_tensors
-from ulmfit_ray.model.kinds import describe
-from ulmfit_ray.model.retriever import Retriever
 from ulmfit_ray.pipelines.tokenize.census import corpus_census
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, numericalize_shard, tokenize_shard
 from ulmfit_ray.storage.commit import commit_shard
@@ -36,7 +30,7 @@ from ulmfit_ray.storage.embedding_dataset import embedding_table
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
-from ulmfit_ray.storage.model_directory import ModelDirectory, write_model_directory
+from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.parquet_dataset import write_parquet
 from ulmfit_ray.storage.plan import write_plan
 from ulmfit_ray.storage.prediction_dataset import prediction_table
@@ -127,51 +121,22 @@ def _types(vocab: Vocab) -> dict[str, object]:
     }
 
 
-def _write_model(place: Path, tokens: str, kind: str, direction: str = "forward") -> str:
-    """Write a model with random weights; a retriever weighs words by their idf, as one does before its training."""
-    dataset = TokenDataset(tokens)
-    vocab = Vocab.from_json(dataset.folder.read_json("vocab.json"))
-    torch.manual_seed(0)
-    shape = Architecture(vocab_size=2000, embedding_dim=32, hidden_size=48, num_layers=2).without_dropout()
-    model: LanguageModel | Retriever = LanguageModel(shape)
-    if kind == "retriever":
-        model = Retriever(("context", "words"), vocab_size=len(vocab), word_dim=64, backbone=AWDLSTM(shape))
-        model.log_weights.data.copy_(torch.from_numpy(np.log(vocab.idf())))
-        model.log_context_scale.data.fill_(-6)
-    save_tensors(model.state_dict(), place / "weights")
-    verb, pooling = ("train-retriever", "idf-mean") if kind == "retriever" else ("pretrain", "mean")
-    folder = Folder(str(place / kind))
-    write_model_directory(
-        folder,
-        job=JobRecord(verb, f"ulmfit-ray {verb} ...", {}, {}),
-        model=describe(model, direction=direction, pooling=pooling, precision="float32"),
-        weights=place / "weights",
-        vocab=vocab.to_json(),
-        tokenizer=dataset.folder.read_json("tokenizer.json"),
-        tokenizer_model=None,
-        log=[],
-        card="",
-        manifest=Manifest(job=verb, vocab=vocab.fingerprint, tokenizer=dataset.manifest.tokenizer, files={}),
-    )
-    return folder.uri
-
-
 @pytest.fixture(scope="session")
 def language_model(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A language model with random weights."""
-    return _write_model(tmp_path_factory.mktemp("models"), tokens, "lm")
+    return untrained_model(tmp_path_factory.mktemp("models"), tokens, "lm")
 
 
 @pytest.fixture(scope="session")
 def backward_language_model(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A language model with random weights that reads documents from their end."""
-    return _write_model(tmp_path_factory.mktemp("models"), tokens, "lm", "backward")
+    return untrained_model(tmp_path_factory.mktemp("models"), tokens, "lm", "backward")
 
 
 @pytest.fixture(scope="session")
 def retriever(tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A retriever with random weights, nearly all of whose vector is the words block."""
-    return _write_model(tmp_path_factory.mktemp("models"), tokens, "retriever")
+    return untrained_model(tmp_path_factory.mktemp("models"), tokens, "retriever")
 
 
 @pytest.fixture(scope="session")
@@ -183,7 +148,7 @@ def embeddings(retriever: str, tokens: str, tmp_path_factory: pytest.TempPathFac
     write_job(folder, "embed", blocks=blocks)
 
     def rows(table: pa.Table, num_tokens: np.ndarray, documents: list[np.ndarray]) -> pa.Table:
-        return embedding_table(table, num_tokens, encoder.encode(documents))
+        return embedding_table(table, num_tokens, encoder.encode(documents), num_unknown=np.zeros(len(documents)))
 
     _write_shards(folder, tokens, rows, job="embed", model=directory.fingerprint, pooling="idf-mean")
     return folder.uri

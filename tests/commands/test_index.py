@@ -58,7 +58,7 @@ def test_the_manifest_says_what_the_index_was_made_of_and_how_good_it_is(index: 
 def test_a_search_with_an_index_finds_what_one_without_finds(
     index: str, embeddings: str, retriever: str, titles: tuple[str, ...]
 ) -> None:
-    config = {"embeddings": embeddings, "model": retriever, "query": titles, "json": True}
+    config = {"embeddings": embeddings, "model": (retriever,), "query": titles, "json": True}
     exact, found = search.run(SearchConfig(**config)), search.run(SearchConfig(**config, index=index))
     assert sum(one == other for one, other in zip(ids(exact), ids(found), strict=True)) >= 0.95 * len(exact)
     assert list(exact[0]) == list(found[0])
@@ -70,7 +70,7 @@ def test_a_hybrid_search_with_an_index_finds_nearly_what_one_without_finds(
 ) -> None:
     # Of 200 documents, a thousand candidates would be all.
     monkeypatch.setattr("ulmfit_ray.commands.indexed.CANDIDATES", 30)
-    config = {"embeddings": embeddings, "model": retriever, "query": titles, "json": True, "hybrid": True}
+    config = {"embeddings": embeddings, "model": (retriever,), "query": titles, "json": True, "hybrid": True}
     exact = search.run(SearchConfig(**config, tokens=tokens))
     found = search.run(SearchConfig(**config, index=index))
     assert sum(one == other for one, other in zip(ids(exact), ids(found), strict=True)) >= 0.95 * len(exact)
@@ -86,7 +86,9 @@ def test_only_shards_that_hold_hits_are_read(
         (few / f"shards/part-000000{number}.parquet").unlink()
     # The abstracts of the second shard are every fourth.
     title = abstracts[101]["title"]
-    (row,) = search.run(SearchConfig(embeddings=str(few), model=retriever, query=(title,), index=index, k=1, json=True))
+    (row,) = search.run(
+        SearchConfig(embeddings=str(few), model=(retriever,), query=(title,), index=index, k=1, json=True)
+    )
     assert row["title"] == title
 
 
@@ -168,7 +170,9 @@ def changed(embeddings: str, tmp_path: Path) -> Callable[[Callable[[np.ndarray],
         vectors = np.array(table["embedding"].to_pylist(), np.float32)
         edit(vectors)
         rest = table.drop_columns(["num_tokens", "embedding"])
-        write_parquet(embedding_table(rest, table["num_tokens"].to_numpy(), vectors), path)
+        write_parquet(
+            embedding_table(rest, table["num_tokens"].to_numpy(), vectors, num_unknown=np.zeros(len(vectors))), path
+        )
         return str(copy)
 
     return change
@@ -269,7 +273,7 @@ def test_an_index_in_a_bucket_finds_the_same(
     output = f"{bucket}/index"
     index_command.run(IndexConfig(embeddings=embeddings, tokens=tokens, output=output, kind="hnsw"))
     assert Folder(output).exists("bm25/indptr.csc.index.npy")
-    config = {"embeddings": embeddings, "model": retriever, "query": titles, "json": True, "hybrid": True}
+    config = {"embeddings": embeddings, "model": (retriever,), "query": titles, "json": True, "hybrid": True}
     assert search.run(SearchConfig(**config, index=output)) == search.run(SearchConfig(**config, index=index))
 
 

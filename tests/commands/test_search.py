@@ -14,7 +14,7 @@ from ulmfit_ray.commands import search
 from ulmfit_ray.commands.evaluate.retrieval_systems import Systems
 from ulmfit_ray.commands.search import SearchConfig
 from ulmfit_ray.config import ConfigError
-from ulmfit_ray.document_encoder import DocumentEncoder
+from ulmfit_ray.joint_encoder import JointEncoder
 from ulmfit_ray.retrieval.bm25 import BM25Options
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset
@@ -22,7 +22,7 @@ from ulmfit_ray.storage.token_dataset import TokenDataset
 
 def test_a_title_finds_its_own_article(embeddings: str, retriever: str, abstracts: list[dict[str, str]]) -> None:
     titles = tuple(row["title"] for row in abstracts[::20])
-    rows = search.run(SearchConfig(embeddings=embeddings, model=retriever, query=titles, k=1))
+    rows = search.run(SearchConfig(embeddings=embeddings, model=(retriever,), query=titles, k=1))
     own = [row["_id"] for row in abstracts[::20]]
     assert sum(row["doc_id"] == doc_id for row, doc_id in zip(rows, own, strict=True)) >= 8
     assert rows[0]["title"] in titles
@@ -31,12 +31,14 @@ def test_a_title_finds_its_own_article(embeddings: str, retriever: str, abstract
 def test_brackets_in_titles_and_queries_are_shown_as_they_are(
     embeddings: str, retriever: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    search.run(SearchConfig(embeddings=embeddings, model=retriever, query=("binding of [/i] [carbonyl-11C]WAY",), k=1))
+    search.run(
+        SearchConfig(embeddings=embeddings, model=(retriever,), query=("binding of [/i] [carbonyl-11C]WAY",), k=1)
+    )
     assert "binding of [/i] [carbonyl-11C]WAY" in capsys.readouterr().out
 
 
 def test_more_hits_than_documents_are_all_documents(embeddings: str, retriever: str) -> None:
-    rows = search.run(SearchConfig(embeddings=embeddings, model=retriever, query=("",), k=1000))
+    rows = search.run(SearchConfig(embeddings=embeddings, model=(retriever,), query=("",), k=1000))
     assert len({row["doc_id"] for row in rows}) == 200
 
 
@@ -44,7 +46,7 @@ def test_hits_are_written_to_a_file_when_asked(embeddings: str, retriever: str, 
     (tmp_path / "queries.txt").write_text("brown fat in mice\ninsulin\n")
     config = SearchConfig(
         embeddings=embeddings,
-        model=retriever,
+        model=(retriever,),
         queries=str(tmp_path / "queries.txt"),
         k=3,
         output=str(tmp_path / "hits.jsonl"),
@@ -57,7 +59,7 @@ def test_hits_are_written_to_a_file_when_asked(embeddings: str, retriever: str, 
 
 def test_a_search_with_another_model_than_the_documents_is_refused(embeddings: str, language_model: str) -> None:
     with pytest.raises(ValueError, match="fingerprints differ"):
-        search.run(SearchConfig(embeddings=embeddings, model=language_model, query=("x",)))
+        search.run(SearchConfig(embeddings=embeddings, model=(language_model,), query=("x",)))
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_equal_texts_of_queries_have_tables_of_their_own(
 def test_a_file_without_queries_is_refused(embeddings: str, retriever: str, tmp_path: Path) -> None:
     (tmp_path / "queries.txt").write_text("\n\n")
     with pytest.raises(ConfigError, match=r"queries\.txt has no query"):
-        search.run(SearchConfig(embeddings=embeddings, model=retriever, queries=str(tmp_path / "queries.txt")))
+        search.run(SearchConfig(embeddings=embeddings, model=(retriever,), queries=str(tmp_path / "queries.txt")))
 
 
 def test_a_file_that_is_there_is_refused_before_any_work_and_replaced_when_asked(
@@ -119,7 +121,7 @@ def test_a_query_without_a_known_word_is_named_and_searched_all_the_same(
 def test_json_prints_an_object_for_each_hit_and_nothing_else(
     embeddings: str, retriever: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = search.run(SearchConfig(embeddings=embeddings, model=retriever, query=("fat", "insulin"), k=2, json=True))
+    rows = search.run(SearchConfig(embeddings=embeddings, model=(retriever,), query=("fat", "insulin"), k=2, json=True))
     captured = capsys.readouterr()
     assert [json.loads(line) for line in captured.out.splitlines()] == rows
     assert (len(rows), captured.err) == (4, "")
@@ -132,7 +134,7 @@ def test_a_snippet_shortens_kept_texts_and_nothing_else(
     longest = max(abstracts, key=lambda row: len(row["title"]))
     word = longest["title"].split()[-2]
     query = f"{word}, the last word but one of a long title"
-    rows = search.run(SearchConfig(embeddings=embeddings, model=retriever, query=(query,), k=200, snippet=30))
+    rows = search.run(SearchConfig(embeddings=embeddings, model=(retriever,), query=(query,), k=200, snippet=30))
     (shown,) = (row["title"] for row in rows if row["doc_id"] == longest["_id"])
     assert word in shown
     assert max(len(row["title"].strip("…")) for row in rows) <= 30
@@ -153,11 +155,11 @@ def test_a_hybrid_search_ranks_by_the_scores_that_evaluation_calls_bm25_and_vect
 ) -> None:
     texts = [row["title"] for row in abstracts[::50]]
     datasets = EmbeddingDataset(embeddings), TokenDataset(tokens)
-    systems = Systems(*datasets, DocumentEncoder.load(retriever, "cpu"), BM25Options())
+    systems = Systems(*datasets, JointEncoder.of_embeddings(datasets[0], [retriever]), BM25Options())
     scores = systems.scores(texts)["bm25 + vectors"]
     doc_ids = [doc_id for table in datasets[0].tables() for doc_id in table["doc_id"].to_pylist()]
     config = SearchConfig(
-        embeddings=embeddings, model=retriever, query=tuple(texts), k=k, hybrid=True, tokens=tokens, json=True
+        embeddings=embeddings, model=(retriever,), query=tuple(texts), k=k, hybrid=True, tokens=tokens, json=True
     )
     rows = search.run(config)
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -194,7 +196,7 @@ def test_a_hybrid_search_needs_the_tokens_of_the_same_documents(
 )
 def test_options_that_do_not_fit_each_other_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        SearchConfig(embeddings="e", model="m", query=("x",), **options)
+        SearchConfig(embeddings="e", model=("m",), query=("x",), **options)
 
 
 def test_a_kept_column_called_like_a_hits_own_is_shown_beside_it(
@@ -205,7 +207,7 @@ def test_a_kept_column_called_like_a_hits_own_is_shown_beside_it(
         table = pq.read_table(path)
         pq.write_table(table.rename_columns([{"title": "score"}.get(name, name) for name in table.schema.names]), path)
     title = abstracts[50]["title"]
-    (row,) = search.run(SearchConfig(embeddings=str(renamed), model=retriever, query=(title,), k=1))
+    (row,) = search.run(SearchConfig(embeddings=str(renamed), model=(retriever,), query=(title,), k=1))
     assert isinstance(row["score"], float)
     assert row["document_score"] in [abstract["title"] for abstract in abstracts]
 
@@ -218,5 +220,5 @@ def test_dates_and_times_are_text_in_json(
         table = pq.read_table(path)
         column = table.schema.get_field_index("title")
         pq.write_table(table.set_column(column, "day", pa.array([1] * table.num_rows, pa.date32())), path)
-    search.run(SearchConfig(embeddings=str(dated), model=retriever, query=("fat",), k=1, json=True))
+    search.run(SearchConfig(embeddings=str(dated), model=(retriever,), query=("fat",), k=1, json=True))
     assert json.loads(capsys.readouterr().out)["day"] == "1970-01-02"

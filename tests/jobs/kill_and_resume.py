@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ulmfit_ray.storage.folder import sha256_file
@@ -21,11 +23,11 @@ MARK = "ULMFIT_RAY_KILL_MARK"
 LIMIT_SECONDS = 300
 
 
-def start(output: Path | str, options: list[str], mark: str) -> subprocess.Popen[str]:
-    """Start the job in a process whose whole family carries `mark` in its environment."""
+def start(verb: str, output: Path | str, options: list[str], mark: str) -> subprocess.Popen[str]:
+    """Start a job in a process whose whole family carries `mark` in its environment."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     return subprocess.Popen(
-        [sys.executable, "-m", "ulmfit_ray.cli", "tokenize", "--output", str(output), *options],
+        [sys.executable, "-m", "ulmfit_ray.cli", verb, "--output", str(output), *options],
         env=environment | {MARK: mark},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -33,27 +35,47 @@ def start(output: Path | str, options: list[str], mark: str) -> subprocess.Popen
     )
 
 
-def kill_all(mark: str) -> None:
-    """Send SIGKILL to every process that carries the mark, and to no other."""
+def marked(mark: str) -> Iterator[Path]:
+    """Yield the folders in /proc of the processes that carry the mark, and of no other."""
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
-            try:
+            with suppress(OSError):
                 if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
-                    os.kill(int(process.name), signal.SIGKILL)
-            except OSError:
-                continue
+                    yield process
 
 
-def kill_at(output: Path, options: list[str], receipts: str, count: int) -> None:
-    """Run the job and kill it as soon as `count` receipts lie in the folder `receipts`."""
-    mark = uuid.uuid4().hex
-    process = start(output, options, mark)
+def kill_all(mark: str) -> None:
+    """Send SIGKILL to every process that carries the mark."""
+    for process in marked(mark):
+        with suppress(OSError):
+            os.kill(int(process.name), signal.SIGKILL)
+
+
+def workers(mark: str, title: bytes) -> list[int]:
+    """Return the processes of a run that Ray has given a title which begins so."""
+    found = []
+    for process in marked(mark):
+        with suppress(OSError):
+            if (process / "cmdline").read_bytes().startswith(title):
+                found.append(int(process.name))
+    return found
+
+
+def wait_for(process: subprocess.Popen[str], mark: str, receipts: Path, count: int) -> None:
+    """Wait until a running job has `count` receipts in the folder `receipts`; end all if it ends or stands still."""
     deadline = time.monotonic() + LIMIT_SECONDS
-    while len(list((output / receipts).glob("part-*.json"))) < count:
+    while len(list(receipts.glob("part-*.json"))) < count:
         if process.poll() is not None or time.monotonic() > deadline:
             kill_all(mark)
             raise SystemExit(f"the job ended or stood still before {count} receipts:\n{process.communicate()[0]}")
         time.sleep(0.01)
+
+
+def kill_at(output: Path, options: list[str], receipts: str, count: int) -> None:
+    """Tokenize, and kill the job as soon as `count` receipts lie in the folder `receipts`."""
+    mark = uuid.uuid4().hex
+    process = start("tokenize", output, options, mark)
+    wait_for(process, mark, output / receipts, count)
     kill_all(mark)
     process.wait()
     if (output / "manifest.json").exists():
@@ -61,9 +83,9 @@ def kill_at(output: Path, options: list[str], receipts: str, count: int) -> None
     print(f"killed with {len(list((output / receipts).glob('part-*.json')))} receipts in {receipts}", flush=True)
 
 
-def finish(output: Path | str, options: list[str]) -> str:
-    """Run the job to its end and return what it printed."""
-    process = start(output, options, uuid.uuid4().hex)
+def finish(verb: str, output: Path | str, options: list[str]) -> str:
+    """Run a job to its end and return what it printed."""
+    process = start(verb, output, options, uuid.uuid4().hex)
     text, _ = process.communicate(timeout=LIMIT_SECONDS)
     if process.returncode:
         raise SystemExit(f"the job failed:\n{text}")
@@ -75,9 +97,9 @@ def main(num_shards: int, place: Path, options: list[str]) -> None:
     killed, whole = place / "killed", place / "whole"
     kill_at(killed, options, "work/done", num_shards // 2)
     kill_at(killed, options, "done", num_shards // 2)
-    text = finish(killed, options)
+    text = finish("tokenize", killed, options)
     print("\n".join(line for line in text.splitlines() if "shards found" in line))
-    finish(whole, options)
+    finish("tokenize", whole, options)
     names = sorted(path.name for path in (whole / "shards").iterdir())
     if len(names) != num_shards or names != sorted(path.name for path in (killed / "shards").iterdir()):
         raise SystemExit(f"{len(names)} shards, not {num_shards}, or other names in the killed run")

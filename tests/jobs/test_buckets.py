@@ -25,7 +25,7 @@ def hashes(place: str, name: str) -> dict[str, str]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the job makes on a local disk when nobody disturbs it."""
     output = str(tmp_path_factory.mktemp("whole") / "tokens")
-    finish(output, OPTIONS)
+    finish("tokenize", output, OPTIONS)
     return output
 
 
@@ -46,7 +46,7 @@ def test_a_job_stopped_in_the_middle_of_an_upload_is_finished_by_the_same_comman
     fault = Fault(where=where, what="stall", after_bytes=10_000, times=1)
     proxy.faults = [fault]
     mark = uuid.uuid4().hex
-    process = start(stopped, OPTIONS, mark)
+    process = start("tokenize", stopped, OPTIONS, mark)
     assert fault.met.wait(120), process.communicate()[0]
     if number == signal.SIGKILL:
         kill_all(mark)
@@ -65,7 +65,7 @@ def test_a_job_stopped_in_the_middle_of_an_upload_is_finished_by_the_same_comman
     )
     assert inspected.returncode == 2
     assert "its tokenize job has not finished" in inspected.stderr
-    finish(stopped, OPTIONS)
+    finish("tokenize", stopped, OPTIONS)
     assert hashes(stopped, "shards") == hashes(whole, "shards")
     assert Folder(stopped).sha256("vocab.json") == Folder(whole).sha256("vocab.json")
     assert hashes(stopped, "quarantine") == {}

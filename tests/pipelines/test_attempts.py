@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ulmfit_ray.pipelines import attempts
-from ulmfit_ray.pipelines.attempts import Phase, WorkerEndedError, attempt, counted_start
+from ulmfit_ray.pipelines.attempts import Company, Phase, WorkerEndedError, attempt, counted_start
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt
@@ -131,3 +133,50 @@ def test_one_shards_count_is_not_anothers(phase: Phase) -> None:
     with pytest.raises(WorkerEndedError), counted_start(phase, "a"):
         pass
     assert attempt(phase, "b", partial(make, phase, "b")).receipt is not None
+
+
+def test_what_was_begun_before_runs_alone_and_the_rest_side_by_side() -> None:
+    company, together, log = Company(), threading.Barrier(2), []
+
+    def beside(name: str) -> None:
+        with company.joined(alone=False):
+            # Both are inside at once, or this would wait for ever.
+            together.wait(10)
+            log.append(name)
+
+    def by_itself() -> None:
+        with company.joined(alone=True):
+            log.append("alone begins")
+            time.sleep(0.05)
+            log.append("alone ends")
+
+    first = [threading.Thread(target=beside, args=(name,)) for name in "ab"]
+    for thread in first:
+        thread.start()
+    for thread in first:
+        thread.join(10)
+    assert sorted(log) == ["a", "b"]
+    with company.joined(alone=False):
+        waiting = threading.Thread(target=by_itself)
+        waiting.start()
+        while not company._num_waiting:
+            pass
+        # What comes later does not overtake what waits.
+        later = [threading.Thread(target=beside, args=(name,)) for name in "cd"]
+        for thread in later:
+            thread.start()
+        assert len(log) == 2
+    for thread in (waiting, *later):
+        thread.join(10)
+    assert log[2:4] == ["alone begins", "alone ends"]
+    assert sorted(log[4:]) == ["c", "d"]
+
+
+def test_a_shard_that_was_begun_before_is_tried_alone(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    joined = attempts.COMPANY.joined
+    monkeypatch.setattr(attempts.COMPANY, "joined", lambda *, alone: asked.append(alone) or joined(alone=alone))
+    Folder(phase.output).publish_json({"starts": 1}, "work/started/b.json")
+    for shard in "ab":
+        assert attempt(phase, shard, partial(make, phase, shard)).receipt
+    assert asked == [False, True]

@@ -71,7 +71,7 @@ def test_a_folder_is_tokenized_and_embedded_like_a_local_one(
         (language_model, tokens, f"{local}/embeddings"),
         (f"{place}/lm", f"{place}/tokens", f"{place}/embeddings"),
     ):
-        embed.run(EmbedConfig(model=model, input=(source,), output=output))
+        embed.run(EmbedConfig(model=(model,), input=(source,), output=output))
     assert files(f"{place}/embeddings") == files(f"{local}/embeddings")
     for output in ("tokens", "embeddings"):
         assert verify.run(VerifyConfig(input=f"{place}/{output}"))["num_documents"] == 200

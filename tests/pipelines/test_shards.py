@@ -50,6 +50,7 @@ def test_outcomes_cross_ray_and_come_back_as_they_were() -> None:
         num_bytes=5,
         num_text_bytes=6,
         num_unknown_bytes=7,
+        num_repeated=9,
         seconds=8.0,
         last=True,
         files={"f": "hash"},

@@ -27,8 +27,9 @@ from ulmfit_ray.retrieval.hybrid import MomentSums
 from ulmfit_ray.retrieval.recall import NUM_HITS, choose_effort, milliseconds_per_query, without_own
 from ulmfit_ray.retrieval.search import nearest
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Figure, Manifest
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.storage.search_index import MOMENTS_FILE, WORDS_FOLDER, publish_index
 from ulmfit_ray.storage.token_dataset import TokenDataset
 

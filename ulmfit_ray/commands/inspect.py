@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 from rich.console import Console
 
@@ -11,7 +12,7 @@ from ulmfit_ray.commands.shards import shard_tables
 from ulmfit_ray.config import ConfigError, Run
 from ulmfit_ray.reporting.corpus import print_corpus, visible
 from ulmfit_ray.reporting.tables import print_clusters, print_summary
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
+from ulmfit_ray.storage.embedding_dataset import SCALE, EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
@@ -123,7 +124,8 @@ def _show_batch(console: Console, dataset: TokenDataset, config: InspectConfig) 
 
 def _show_vectors(console: Console, dataset: EmbeddingDataset, num_rows: int) -> None:
     for row in _first_rows(dataset, num_rows):
-        vector = row.pop("embedding")
+        vector = np.array(row.pop("embedding"), np.float32) * row.pop(SCALE, 1)
+        row.pop("tokens", None)
         numbers = ", ".join(f"{value:.4f}" for value in vector[:SHOWN_NUMBERS])
         console.print(row)
         console.print(f"    [{numbers}, ...] ({len(vector)} numbers)")

@@ -18,8 +18,9 @@ from ulmfit_ray.reporting.map_colors import COLORS, Groups
 from ulmfit_ray.reporting.tables import print_clusters, print_summary
 from ulmfit_ray.retrieval.map import require_open_tsne
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
-from ulmfit_ray.storage.folder import Folder, scratch_directory, sha256_file
+from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.manifest import Figure, Manifest, write_manifest
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 
 VERB = "map"

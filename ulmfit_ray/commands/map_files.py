@@ -15,6 +15,7 @@ from ulmfit_ray.config import ConfigError
 from ulmfit_ray.reporting.map_colors import Groups, coloring_of
 from ulmfit_ray.reporting.map_page import map_page, page_texts
 from ulmfit_ray.reporting.map_plot import map_png
+from ulmfit_ray.storage.embedding_dataset import OWN_COLUMNS as OF_VECTORS
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 
 TABLE, PICTURE, PAGE = "map.parquet", "map.png", "map.html"
@@ -40,7 +41,8 @@ class MapColumns:
         Raises:
             ConfigError: a column is not there.
         """
-        kept = tuple(name for name in embeddings.columns(embeddings.shards[0]) if name not in ("doc_id", "embedding"))
+        hidden = {"doc_id", *OF_VECTORS} - {"num_tokens"}
+        kept = tuple(name for name in embeddings.columns(embeddings.shards[0]) if name not in hidden)
         for option, name in (("--title", title), ("--color", color)):
             if name is not None and name not in kept:
                 there = f"columns there are {', '.join(kept)}; others come with `tokenize --keep-columns`"

@@ -5,6 +5,7 @@ search index does instead stands in indexed.py.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
 from ulmfit_ray.text.stop_words import silent_ids
 from ulmfit_ray.text.vocab import Vocab
+
+if TYPE_CHECKING:
+    from ulmfit_ray.joint_encoder import JointEncoder
 
 
 def check_documents(embeddings: EmbeddingDataset, tokens: TokenDataset) -> None:
@@ -61,6 +65,7 @@ def known_words(ids: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [query[query > 0] for query in ids]
 
 
-def says_something(ids: np.ndarray) -> bool:
-    """Tell whether a query has at least one word of the vocabulary; marks of our own like xxmaj are no words."""
-    return bool((ids >= len(SPECIAL_TOKENS)).any())
+def is_silent(encoder: "JointEncoder", query: str) -> bool:
+    """Tell whether a query has no word that any of the models knows; marks of our own like xxmaj are no words."""
+    ids = (own.numericalize([query])[0] for own in encoder.encoders)
+    return not any((found >= len(SPECIAL_TOKENS)).any() for found in ids)

@@ -18,8 +18,8 @@ from ulmfit_ray.commands.scoring import (
     check_documents,
     cosines,
     index_words,
+    is_silent,
     known_words,
-    says_something,
 )
 from ulmfit_ray.commands.shards import documents_at, vector_blocks
 from ulmfit_ray.config import ConfigError, Run, operational
@@ -30,13 +30,13 @@ from ulmfit_ray.retrieval.faiss_index import require_faiss
 from ulmfit_ray.retrieval.hybrid import together
 from ulmfit_ray.retrieval.search import Hits, best, nearest
 from ulmfit_ray.retrieval.snippet import snippet
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
-from ulmfit_ray.storage.folder import scratch_directory
+from ulmfit_ray.storage.embedding_dataset import OWN_COLUMNS, EmbeddingDataset
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.storage.search_index import SearchIndex
 from ulmfit_ray.storage.token_dataset import TokenDataset
 
 if TYPE_CHECKING:
-    from ulmfit_ray.document_encoder import DocumentEncoder
+    from ulmfit_ray.joint_encoder import JointEncoder
 
 Row = dict[str, Any]
 """A hit as it is shown and written: HIT_COLUMNS, doc_id, and the document's kept columns."""
@@ -49,8 +49,8 @@ class SearchConfig(Run):
 
     embeddings: str
     """Embedding dataset of the documents."""
-    model: str
-    """Model directory that the embeddings were made with; it encodes the queries."""
+    model: tuple[str, ...]
+    """Model directory that the embeddings were made with (of several, in the same order); it encodes the queries."""
     query: tuple[str, ...] = ()
     """Text of one or more queries."""
     queries: str | None = None
@@ -98,12 +98,11 @@ def run(config: SearchConfig) -> list[Row]:
     if config.index is not None:
         require_faiss()
     # torch comes with it, which --help can do without.
-    from ulmfit_ray.document_encoder import DocumentEncoder
+    from ulmfit_ray.joint_encoder import JointEncoder
 
     embeddings = EmbeddingDataset(config.embeddings)
     index = None if config.index is None else _opened(config.index, embeddings, config.hybrid)
-    encoder = DocumentEncoder.load(config.model)
-    embeddings.check_model(encoder.directory.fingerprint, config.model)
+    encoder = JointEncoder.of_embeddings(embeddings, config.model)
     queries = _queries(config)
     rows = _rows(embeddings, queries, _hits(config, embeddings, index, encoder, queries))
     if config.snippet is not None:
@@ -143,22 +142,26 @@ def _hits(
     config: SearchConfig,
     embeddings: EmbeddingDataset,
     index: SearchIndex | None,
-    encoder: "DocumentEncoder",
+    encoder: "JointEncoder",
     queries: Sequence[Query],
 ) -> Hits:
     """Return the best documents; warn of queries that cannot find anything."""
     tokens = None if config.tokens is None else TokenDataset(config.tokens)
     if tokens is not None:
-        encoder.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
+        encoder.first.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
         check_documents(embeddings, tokens)
     texts = [query.text for query in queries]
-    ids = encoder.numericalize(texts)
-    for query, query_ids in zip(queries, ids, strict=True):
-        if not says_something(query_ids):
+    ids = encoder.first.numericalize(texts)
+    for query in queries:
+        if is_silent(encoder, query.text):
             what = f"query {query.query_id} ({query.text!r}) has no word that the model knows"
-            so = "it is known by its spelling alone" if encoder.spelled_words(query.text) else "its hits mean nothing"
+            so = (
+                "it is known by its spelling alone"
+                if encoder.first.spelled_words(query.text)
+                else "its hits mean nothing"
+            )
             print(f"warning: {what}: {so}", file=sys.stderr)
-    vectors = encoder.encode_queries(texts, embeddings.pooling)
+    vectors = encoder.encode_queries(texts)
     if index is not None:
         return indexed_hits(index, vectors, known_words(ids) if config.hybrid else None, config.k)
     if tokens is None:
@@ -170,7 +173,7 @@ def _hits(
 def _rows(embeddings: EmbeddingDataset, queries: Sequence[Query], hits: Hits) -> list[Row]:
     """Return one row for each hit. A kept column that is called like one of a hit's own gets `document_` before it."""
     wanted = [row for row in hits.rows.ravel().tolist() if row >= 0]
-    found = documents_at(embeddings, wanted, without=("num_tokens", "embedding"))
+    found = documents_at(embeddings, wanted, without=OWN_COLUMNS)
     return [
         {"query_id": query.query_id, "query": query.text, "rank": rank + 1, "score": float(score)}
         | {f"document_{name}" if name in HIT_COLUMNS else name: value for name, value in found[int(row)].items()}

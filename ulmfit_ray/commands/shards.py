@@ -40,7 +40,7 @@ def vector_blocks(embeddings: EmbeddingDataset) -> Iterator[np.ndarray]:
         ValueError: a vector is not finite.
     """
     for row in embeddings.shards:
-        blocks, num_rows = embeddings.row_blocks(row, ["doc_id", "embedding"]), 0
+        blocks, num_rows = embeddings.row_blocks(row, ["doc_id", *embeddings.vector_columns]), 0
         while True:
             with _named_if_damaged(embeddings, row):
                 block = next(blocks, None)

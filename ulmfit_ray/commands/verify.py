@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import tyro
 
 from ulmfit_ray.commands.shards import DamagedError
-from ulmfit_ray.config import Run
+from ulmfit_ray.commands.verify_sample import WrongVectorError, check_sample
+from ulmfit_ray.config import ConfigError, Run
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.reporting.tables import print_summary
-from ulmfit_ray.storage.embedding_dataset import vectors_of
+from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, vectors_of
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, ShardRow, read_manifest, read_shards
@@ -38,14 +39,28 @@ class VerifyConfig(Run):
 
     input: Annotated[str, tyro.conf.Positional]
     """The directory."""
+    model: tuple[str, ...] = ()
+    """Of embeddings: the models that they were made with; they encode a sample of the documents again, each alone and
+    all in another order."""
+    sample: int = 200
+    """Documents that are encoded again."""
+    tokens: str | None = None
+    """Token dataset of the documents (default: the one that the embeddings were made from)."""
+
+    def __post_init__(self) -> None:
+        if self.sample < 1:
+            raise ConfigError(f"--sample must be at least 1, not {self.sample}")
+        if not self.model and self.tokens is not None:
+            raise ConfigError("--tokens is for encoding a sample again: name --model, too")
 
 
-def run(config: VerifyConfig) -> dict[str, int]:
+def run(config: VerifyConfig) -> dict[str, Any]:
     """Check everything, print what was found, and raise DamagedError if anything disagrees."""
     folder = Folder(config.input)
     manifest = read_manifest(folder)
+    embeddings = EmbeddingDataset(config.input) if config.model else None
     problems = list(_changed_files(folder, manifest.files))
-    found = {"files": len(manifest.files)}
+    found: dict[str, Any] = {"files": len(manifest.files)}
     if manifest.totals is not None:
         check = _ShardCheck(folder, manifest)
         problems += check.problems()
@@ -57,6 +72,11 @@ def run(config: VerifyConfig) -> dict[str, int]:
             problems.append("vocab.json does not have the fingerprint that the manifest names")
         elif manifest.job == "tokenize" and not problems and read_job(folder).config.get("vocab") is None:
             problems += _recounted(TokenDataset(config.input), vocab)
+    if embeddings is not None and not problems:
+        try:
+            found |= check_sample(embeddings, config.model, config.sample, config.tokens)
+        except WrongVectorError as error:
+            problems.append(str(error))
     if problems:
         shown = "\n".join(f"    {problem}" for problem in problems[:SHOWN_PROBLEMS])
         raise DamagedError(f"{folder.uri} is damaged: {len(problems)} problems\n{shown}")

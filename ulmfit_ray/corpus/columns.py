@@ -15,7 +15,7 @@ from ulmfit_ray.corpus.open_text import open_stored
 
 ID_COLUMNS = ("_id", "id", "doc_id")
 """Names of columns that mostly hold the documents' ids."""
-RESERVED_COLUMNS = ("doc_id", "tokens", "embedding", "prediction", "probabilities")
+RESERVED_COLUMNS = ("doc_id", "tokens", "embedding", "embedding_scale", "prediction", "probabilities")
 RESERVED_PREFIXES = ("field_", "num_")
 
 

@@ -9,11 +9,13 @@ begun three times before, and which has no receipt, has ended three workers, and
 
 import itertools
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from ulmfit_ray.lifecycle import Outcome
@@ -54,6 +56,44 @@ class WorkerEndedError(RuntimeError):
     """Work that ended its worker (killed, out of memory, crashed) each time it was begun."""
 
 
+class Company:
+    """The shards that are under way in this process: two of them in an actor that reads one while it encodes another.
+
+    When a worker dies, all that was under way in it is counted. So what was begun before is begun again alone, and
+    only the shard that ends its workers is counted each time.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._num_inside = self._num_waiting = 0
+        self._is_alone = False
+
+    @contextmanager
+    def joined(self, *, alone: bool) -> Iterator[None]:
+        """Wait until the block may run beside what runs already, or by itself."""
+        with self._changed:
+            self._num_waiting += alone
+            self._changed.wait_for(partial(self._may_enter, alone))
+            self._num_waiting -= alone
+            self._num_inside += 1
+            self._is_alone = alone
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._num_inside -= 1
+                self._is_alone = False
+                self._changed.notify_all()
+
+    def _may_enter(self, alone: bool) -> bool:
+        if self._is_alone:
+            return False
+        return self._num_inside == 0 if alone else self._num_waiting == 0
+
+
+COMPANY = Company()
+
+
 @contextmanager
 def counted_start(phase: Phase, name: str) -> Iterator[None]:
     """Count that work on `name` has begun; the count goes when the block is left, and stays if the worker dies in it.
@@ -80,12 +120,13 @@ def attempt(phase: Phase, shard: str, work: Callable[[], Receipt]) -> Outcome:
             found = find_receipt(Folder(phase.output), phase.plan, shard, phase.where) if starts else None
             if found is not None:
                 return Outcome(shard=shard, receipt=found)
-            _count_start(phase, shard, starts)
-            try:
-                receipt = tried(work)
-            except BaseException:
-                _forget_starts(phase, shard)
-                raise
+            with COMPANY.joined(alone=starts > 0):
+                _count_start(phase, shard, starts)
+                try:
+                    receipt = tried(work)
+                except BaseException:
+                    _forget_starts(phase, shard)
+                    raise
         except Exception as error:
             return failure(phase, shard, f"{type(error).__name__}: {error}", traceback.format_exc())
         return Outcome(shard=shard, receipt=receipt, began=began, ended=time.time())

@@ -46,6 +46,7 @@ RECEIPT_TYPE = pa.struct(
         ("num_bytes", pa.int64()),
         ("num_text_bytes", pa.int64()),
         ("num_unknown_bytes", pa.int64()),
+        ("num_repeated", pa.int64()),
         ("seconds", pa.float64()),
         ("last", pa.bool_()),
         ("files", pa.map_(pa.string(), pa.string())),

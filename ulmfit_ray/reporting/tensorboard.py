@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ulmfit_ray.reporting.training_log import Row, figures, is_training, tokens_per_second
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.scratch import scratch_directory
 
 FOLDER = "tensorboard"
 PUBLISH_SECONDS = 30

@@ -23,7 +23,7 @@ def test_evaluation_scores_every_block_beside_tfidf_and_bm25(
     result = retrieval.run(
         EvaluateRetrievalConfig(
             embeddings=embeddings,
-            model=retriever,
+            model=(retriever,),
             tokens=tokens,
             queries=str(queries),
             qrels=str(qrels),
@@ -43,7 +43,7 @@ def test_judgments_of_other_queries_are_refused(embeddings: str, retriever: str,
     (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n2\t3\t1\n")
     config = EvaluateRetrievalConfig(
         embeddings=embeddings,
-        model=retriever,
+        model=(retriever,),
         tokens=tokens,
         queries=str(tmp_path / "queries.jsonl"),
         qrels=str(tmp_path / "qrels.tsv"),

@@ -13,7 +13,7 @@ from torch import Tensor
 from ulmfit_ray.cli import main
 from ulmfit_ray.encoding.encoder import TokenEncoder
 from ulmfit_ray.model.classifier import Classifier, Scorer
-from ulmfit_ray.model.description import ClassifierHead
+from ulmfit_ray.model.description import ClassifierHead, Reading
 from ulmfit_ray.model.files import load_model, save_tensors
 from ulmfit_ray.storage.model_directory import ModelDirectory
 
@@ -66,7 +66,9 @@ def test_an_imported_classifier_is_a_model_directory_that_says_what_it_is(model:
 def test_the_imported_classifiers_probabilities_are_those_of_fastai(model: Path) -> None:
     classifier = loaded(ModelDirectory(str(model)))
     lengths = [1, 72, 500, 1440]
-    vectors = TokenEncoder(classifier, pooling="concat").encode([np.array(EXPECTED["ids"][:n]) for n in lengths])
+    vectors = TokenEncoder(classifier, Reading(pooling="concat")).encode(
+        [np.array(EXPECTED["ids"][:n]) for n in lengths]
+    )
     expected = torch.tensor([EXPECTED["alone"][str(length)] for length in lengths]).softmax(1)
     np.testing.assert_allclose(Scorer(classifier)(vectors).probabilities, expected.numpy(), atol=1e-6)
 

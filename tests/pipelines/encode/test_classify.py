@@ -243,5 +243,5 @@ def test_a_kept_column_of_a_name_that_is_predicted_is_refused(
 
 
 def test_at_least_one_model_is_needed(tokens: str) -> None:
-    with pytest.raises(ConfigError, match="--model needs the directory of at least one classifier"):
+    with pytest.raises(ConfigError, match="--model needs at least one model directory"):
         ClassifyConfig(model=(), input=(tokens,), output="out")

@@ -43,7 +43,7 @@ def token_arrays(tokens: str) -> list[np.ndarray]:
 @pytest.fixture(scope="session")
 def embeddings(retriever: str, tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     output = str(tmp_path_factory.mktemp("embeddings") / "embeddings")
-    embed.run(EmbedConfig(model=retriever, input=(tokens,), output=output, actors=Actors(min=2)))
+    embed.run(EmbedConfig(model=(retriever,), input=(tokens,), output=output, actors=Actors(min=2)))
     return output
 
 
@@ -64,7 +64,7 @@ def test_a_vector_is_the_same_alone_in_any_batch_and_from_any_number_of_actors(
     for actors in (1, 2):
         output = str(tmp_path / f"{actors}")
         pool = Actors(min=actors, max=actors)
-        embed.run(EmbedConfig(model=language_model, input=(tokens,), output=output, pooling=pooling, actors=pool))
+        embed.run(EmbedConfig(model=(language_model,), input=(tokens,), output=output, pooling=pooling, actors=pool))
         ways[f"{actors} actors"] = all_vectors(output)
     for way, vectors in ways.items():
         assert np.abs(vectors - alone).max() <= 1e-5, way
@@ -93,7 +93,7 @@ def test_raw_text_through_the_document_encoder_gives_the_jobs_vectors_to_the_las
 
 def test_the_embedding_dataset_opens_as_plain_parquet_and_verifies(embeddings: str) -> None:
     table = pq.read_table(Path(embeddings, "shards"))
-    assert table.schema.names == ["doc_id", "num_tokens", "title", "embedding"]
+    assert table.schema.names == ["doc_id", "num_tokens", "num_unknown", "title", "embedding"]
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[64]"
     np.testing.assert_allclose(np.linalg.norm(all_vectors(embeddings), axis=1), 1.0, atol=1e-5)
     assert verify.run(VerifyConfig(input=embeddings))["num_documents"] == 200
@@ -110,14 +110,14 @@ def test_lost_embedding_shards_are_made_again_with_the_same_bytes(
         Path(output, name).unlink()
     with pytest.raises(IncompleteDatasetError, match="3 of 4 units done, 1 missing"):
         EmbeddingDataset(output)
-    embed.run(EmbedConfig(model=retriever, input=(tokens,), output=output))
+    embed.run(EmbedConfig(model=(retriever,), input=(tokens,), output=output))
     assert lost.read_bytes() == before
     assert Path(output, "shards/part-0000000.parquet").stat().st_mtime_ns == kept
 
 
 def test_half_precision_and_normalized_vectors(language_model: str, tokens: str, tmp_path: Path) -> None:
     output = str(tmp_path / "embeddings")
-    embed.run(EmbedConfig(model=language_model, input=(tokens,), output=output, dtype="float16", normalize=True))
+    embed.run(EmbedConfig(model=(language_model,), input=(tokens,), output=output, dtype="float16", normalize=True))
     table = pq.read_table(Path(output, "shards"))
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: halffloat>[32]"
     np.testing.assert_allclose(np.linalg.norm(all_vectors(output), axis=1), 1.0, atol=2e-3)
@@ -128,13 +128,13 @@ def test_tokens_of_another_vocabulary_are_refused(language_model: str, tmp_path:
     tokens = str(tmp_path / "tokens")
     tokenize.run(TokenizeConfig(input=(str(tmp_path / "in.txt"),), output=tokens, min_freq=1))
     with pytest.raises(ValueError, match=r"vocabulary of .* does not fit model .*\n.*--vocab"):
-        embed.run(EmbedConfig(model=language_model, input=(tokens,), output=str(tmp_path / "embeddings")))
+        embed.run(EmbedConfig(model=(language_model,), input=(tokens,), output=str(tmp_path / "embeddings")))
     assert not (tmp_path / "embeddings").exists()
 
 
 def test_concat_pooling_widens_the_context_block_and_says_so(retriever: str, tokens: str, tmp_path: Path) -> None:
     output = str(tmp_path / "embeddings")
-    embed.run(EmbedConfig(model=retriever, input=(tokens,), output=output, pooling="concat"))
+    embed.run(EmbedConfig(model=(retriever,), input=(tokens,), output=output, pooling="concat"))
     assert EmbeddingDataset(output).blocks == [
         Block("context", 0, 96),
         Block("words", 96, 128),
@@ -157,7 +157,7 @@ def test_a_classifier_gives_its_pooled_vectors_or_what_its_head_makes_of_them(
     width: int,
 ) -> None:
     output = str(tmp_path / "embeddings")
-    embed.run(EmbedConfig(model=classifier, input=(tokens,), output=output, layer=layer))
+    embed.run(EmbedConfig(model=(classifier,), input=(tokens,), output=output, layer=layer))
     dataset, vectors = EmbeddingDataset(output), all_vectors(output)
     assert (dataset.blocks, vectors.shape) == ([], (200, width))
     assert dataset.pooling == {"pooled": "concat", "head": HEAD}[layer]
@@ -170,10 +170,10 @@ def test_a_classifier_gives_its_pooled_vectors_or_what_its_head_makes_of_them(
 
 def test_the_head_of_a_model_without_one_is_refused(language_model: str, tokens: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--layer head: model .* is of kind lm; only a classifier has a head"):
-        embed.run(EmbedConfig(model=language_model, input=(tokens,), output=str(tmp_path / "out"), layer="head"))
+        embed.run(EmbedConfig(model=(language_model,), input=(tokens,), output=str(tmp_path / "out"), layer="head"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_pooling_is_refused_where_the_head_says_it(classifier: str, tokens: str) -> None:
     with pytest.raises(ConfigError, match="leave out --pooling mean"):
-        EmbedConfig(model=classifier, input=(tokens,), output="out", layer="head", pooling="mean")
+        EmbedConfig(model=(classifier,), input=(tokens,), output="out", layer="head", pooling="mean")

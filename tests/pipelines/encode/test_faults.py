@@ -16,13 +16,13 @@ OPERATIONS = {"reading": ("open", "shards/part-0000001.arrow"), "writing": ("pub
 @pytest.fixture(scope="module")
 def undisturbed(language_model: str, tokens: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     output = str(tmp_path_factory.mktemp("whole") / "embeddings")
-    run(EmbedConfig(model=language_model, input=(tokens,), output=output))
+    run(EmbedConfig(model=(language_model,), input=(tokens,), output=output))
     return hashes(output)
 
 
 @pytest.fixture
 def config(language_model: str, tokens: str, tmp_path: Path) -> EmbedConfig:
-    return EmbedConfig(model=language_model, input=(tokens,), output=str(tmp_path / "embeddings"))
+    return EmbedConfig(model=(language_model,), input=(tokens,), output=str(tmp_path / "embeddings"))
 
 
 def hashes(output: str) -> dict[str, str]:

@@ -69,7 +69,7 @@ def test_tokens_of_other_words_are_refused_with_both_ways_out(model: str, tokens
 
 def test_options_that_name_nothing_or_a_model_twice_are_refused(model: str, text: str) -> None:
     assert refused(model) == "--input needs a token dataset, or at least one file, folder, glob or URI of raw text"
-    with pytest.raises(ConfigError, match="--model names a classifier twice: its probabilities would count double"):
+    with pytest.raises(ConfigError, match="--model names a directory twice: its probabilities would count double"):
         ClassifyConfig(model=(model, model), input=(text,), output="out")
 
 
@@ -109,7 +109,7 @@ def test_a_model_that_is_made_again_while_an_actor_starts_makes_no_shard(model: 
 
 def test_tokens_that_are_made_again_while_an_actor_starts_make_no_shard(tokens: str) -> None:
     config = ClassifyConfig(model=("m",), input=(tokens,), output="out")
-    work = OverTokens(lambda: None, config, tokens=tokens, fingerprint="another", plan="p")
+    work = OverTokens(lambda: None, config, tokens=tokens, fingerprint="another", plan="p", where="done")
     with pytest.raises(RuntimeError, match=f"tokens {tokens} have changed since this job began"):
         work("part-0000000")
 
@@ -135,7 +135,7 @@ def test_ways_to_read_text_are_refused_with_tokens(model: str, tokens: str, opti
 def test_an_output_inside_its_input_is_refused(model: str, text: str, tokens: str) -> None:
     assert "lies inside input" in refused(model, text, output=f"{text}/out")
     with pytest.raises(ConfigError, match="lies inside input"):
-        embed.run(EmbedConfig(model=model, input=(text,), output=text, overwrite=True))
+        embed.run(EmbedConfig(model=(model,), input=(text,), output=text, overwrite=True))
 
 
 def test_an_unfinished_token_dataset_is_not_read_as_text(model: str, tokens: str) -> None:

@@ -20,6 +20,7 @@ from classifiers import SENTIMENT, classifier_of, random_classifier, write_class
 from ulmfit_ray.commands import inspect, verify
 from ulmfit_ray.commands.inspect import InspectConfig
 from ulmfit_ray.commands.verify import VerifyConfig
+from ulmfit_ray.config import ConfigError
 from ulmfit_ray.document_classifier import DocumentClassifier
 from ulmfit_ray.document_encoder import DocumentEncoder
 from ulmfit_ray.lifecycle import Outcome, Tally
@@ -213,7 +214,8 @@ def interrupted(tally: Tally, outcome: Outcome) -> None:
 
 def receipts(output: str) -> dict[str, Path]:
     """Return the receipts that are there, by name."""
-    return {path.name: path for path in sorted(Path(output, "done").iterdir())}
+    # A worker of the run that was stopped may still be writing one, under a temporary name.
+    return {path.name: path for path in sorted(Path(output, "done").glob("part-*.json"))}
 
 
 def test_a_tokenizer_and_an_actor_that_die_change_nothing(
@@ -234,12 +236,30 @@ def test_vectors_of_raw_text_are_those_of_the_document_encoder(
     forward: str, corpus: Path, abstracts: list[dict[str, str]], tmp_path: Path
 ) -> None:
     output = str(tmp_path / "out")
-    embed.run(EmbedConfig(model=forward, input=(f"{corpus}/0.jsonl", f"{corpus}/2.*"), output=output, **COLUMNS))
+    embed.run(EmbedConfig(model=(forward,), input=(f"{corpus}/0.jsonl", f"{corpus}/2.*"), output=output, **COLUMNS))
     tables = list(EmbeddingDataset(output).tables())
     by_id = {row["_id"]: [row["title"], row["text"]] for row in abstracts}
     texts = [by_id[doc_id] for table in tables for doc_id in table["doc_id"].to_pylist()]
     assert len(texts) == 100
     vectors = DocumentEncoder.load(forward, "cpu").encode(texts)
     np.testing.assert_array_equal(np.concatenate([vectors_of(table) for table in tables]), vectors)
-    assert tables[0].schema.names == ["doc_id", "num_tokens", "title", "embedding"]
+    assert tables[0].schema.names == ["doc_id", "num_tokens", "num_unknown", "title", "embedding"]
     assert verify.run(VerifyConfig(input=output))["num_documents"] == 100
+
+
+def test_models_of_other_words_make_vectors_of_the_same_text_side_by_side(
+    forward: str, split: str, corpus: Path, abstracts: list[dict[str, str]], tmp_path: Path
+) -> None:
+    output, models = str(tmp_path / "out"), (split, forward)
+    embed.run(EmbedConfig(model=models, input=(f"{corpus}/1.jsonl",), output=output, **COLUMNS))
+    dataset = EmbeddingDataset(output)
+    (table,) = dataset.tables()
+    by_id = {row["_id"]: [row["title"], row["text"]] for row in abstracts}
+    texts = [by_id[doc_id] for doc_id in table["doc_id"].to_pylist()]
+    alone = [DocumentEncoder.load(model, "cpu").encode(texts) for model in models]
+    np.testing.assert_array_equal(vectors_of(table), np.concatenate(alone, 1))
+    # Counted in the first one's words.
+    lengths = [len(ids) for ids in DocumentEncoder.load(split, "cpu").numericalize(texts)]
+    assert table["num_tokens"].to_pylist() == lengths
+    with pytest.raises(ConfigError, match="have several vocabularies"):
+        verify.run(VerifyConfig(input=output, model=models))

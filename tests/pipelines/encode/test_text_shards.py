@@ -152,7 +152,7 @@ def test_an_actor_passes_problems_on_and_commits_the_rest(models: list[str], tmp
     rows = list(tokenizing.tokenize_texts(texts_table(text, replace(text, problem="why")), phase, job_of(models)))
     assert [table.num_rows for table in rows] == [1, 1]
     config = ClassifyConfig(model=tuple(models), input=("in",), output=phase.output)
-    actor = over_text._TextActor(phase, partial(over_text.OverText, lambda: made, config, [0, 1, 0]))
+    actor = over_text._TextActor(phase, partial(over_text.OverText, lambda: made, config, [0, 1, 0], "done"))
     good, bad = actor(pa.concat_tables(rows)).to_pylist(maps_as_pydicts="strict")
     assert (bad["receipt"], bad["problem"]) == (None, "why")
     receipt = Receipt(**good["receipt"])

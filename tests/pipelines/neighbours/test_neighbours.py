@@ -28,7 +28,7 @@ LINKS = 30
 @pytest.fixture(scope="module")
 def embeddings(retriever: str, tokens: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     output = str(tmp_path_factory.mktemp("embeddings") / "embeddings")
-    embed.run(EmbedConfig(model=retriever, input=(tokens,), output=output))
+    embed.run(EmbedConfig(model=(retriever,), input=(tokens,), output=output))
     return output
 
 
@@ -115,7 +115,7 @@ def test_other_embeddings_are_refused_and_a_damaged_shard_is_found(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = str(tmp_path / "embeddings")
-    embed.run(EmbedConfig(model=retriever, input=(tokens,), output=other, pooling="max"))
+    embed.run(EmbedConfig(model=(retriever,), input=(tokens,), output=other, pooling="max"))
     with pytest.raises(ConfigError, match="belongs to another config"):
         neighbours.run(NeighboursConfig(embeddings=other, output=found, k=7, threshold=threshold))
     shutil.copytree(found, tmp_path / "damaged")

@@ -22,9 +22,10 @@ from ulmfit_ray.pipelines.train import language_model, pretrain
 from ulmfit_ray.pipelines.train import retriever as train_retriever
 from ulmfit_ray.pipelines.train.config import PretrainConfig, TrainRetrieverConfig
 from ulmfit_ray.storage.checkpoints import Checkpoint, publish_checkpoint
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import IncompleteDatasetError
 from ulmfit_ray.storage.model_directory import ModelDirectory
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import LanguageModelTraining
 from ulmfit_ray.training.loop import train

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from ulmfit_ray.model.architecture import Architecture
 from ulmfit_ray.model.awd_lstm import AWDLSTM
-from ulmfit_ray.model.classifier import Classifier
+from ulmfit_ray.model.classifier import AS_TRAINED, Classifier
 from ulmfit_ray.model.description import ClassifierHead
 from ulmfit_ray.model.files import load_tensors, save_tensors
 from ulmfit_ray.training.config import ClassifierTraining
@@ -113,9 +113,7 @@ def outputs_of(task: ClassifierTask, one: SimpleNamespace) -> torch.Tensor:
     """Return the outputs without dropout, document by document, the batch norm over the whole batch."""
     task.model.eval()
     pooled = [
-        task.model.vectors(
-            torch.from_numpy(document)[None], torch.tensor([len(document)]), pooling="concat", window=100
-        )
+        task.model.vectors(torch.from_numpy(document)[None], torch.tensor([len(document)]), AS_TRAINED)
         for document in one.documents
     ]
     task.model.train()
@@ -212,7 +210,7 @@ def test_validation_judges_every_document_in_its_own_order_and_sets_thresholds(m
     assert np.array_equal(targets, expected)
     document = parts[0].documents[0]  # Number 3.
     alone = task.model.head(
-        task.model.vectors(torch.from_numpy(document)[None], torch.tensor([len(document)]), pooling="concat", window=9)
+        task.model.vectors(torch.from_numpy(document)[None], torch.tensor([len(document)]), AS_TRAINED)
     )
     assert_close(torch.from_numpy(outputs[3]).float(), alone[0].detach())
     assert task.model.thresholds.tolist() == [0.1, 0.2, 0.3]

@@ -17,7 +17,7 @@ from ulmfit_ray.commands.shards import shard_tables
 from ulmfit_ray.encoding.document_losses import document_losses
 from ulmfit_ray.model.awd_lstm import LanguageModel
 from ulmfit_ray.reporting.progress import Bar
-from ulmfit_ray.storage.folder import scratch_directory
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 from ulmfit_ray.text.vocab import BOS_ID
 

@@ -34,8 +34,8 @@ class EvaluateRetrievalConfig(Run):
 
     embeddings: str
     """Embedding dataset of the documents."""
-    model: str
-    """Model directory that the embeddings were made with; it encodes the queries."""
+    model: tuple[str, ...]
+    """Model directory that the embeddings were made with (of several, in the same order); it encodes the queries."""
     tokens: str
     """Token dataset of the documents, for TF-IDF and BM25."""
     queries: str
@@ -74,13 +74,12 @@ class EvaluateRetrievalConfig(Run):
 def run(config: EvaluateRetrievalConfig) -> dict[str, Any]:
     """Print a table of figures and one of differences, write the files that are asked for, and return the figures."""
     # torch comes with it, which --help can do without.
-    from ulmfit_ray.document_encoder import DocumentEncoder
+    from ulmfit_ray.joint_encoder import JointEncoder
 
     refuse_existing(config.output, config.overwrite)
     refuse_existing(config.per_query, config.overwrite, "--per-query")
     embeddings, tokens = EmbeddingDataset(config.embeddings), TokenDataset(config.tokens)
-    encoder = DocumentEncoder.load(config.model)
-    embeddings.check_model(encoder.directory.fingerprint, config.model)
+    encoder = JointEncoder.of_embeddings(embeddings, config.model)
     queries, judgments = _judged_queries(config)
     systems = Systems(embeddings, tokens, encoder, config.bm25)
     if config.against not in systems.names:

@@ -10,7 +10,7 @@ from ulmfit_ray.commands.result_file import place_of, refuse_existing
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.corpus.judgments import Query
 from ulmfit_ray.retrieval.search import Hits
-from ulmfit_ray.storage.folder import scratch_directory
+from ulmfit_ray.storage.scratch import scratch_directory
 
 
 def run_file(folder: str, system: str) -> str:

@@ -14,8 +14,8 @@ from ulmfit_ray.commands.scoring import (
     check_documents,
     cosines,
     index_words,
+    is_silent,
     known_words,
-    says_something,
 )
 from ulmfit_ray.commands.shards import document_ids, shard_tables
 from ulmfit_ray.retrieval.bm25 import BM25Options
@@ -26,7 +26,7 @@ from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 
 if TYPE_CHECKING:
-    from ulmfit_ray.document_encoder import DocumentEncoder
+    from ulmfit_ray.joint_encoder import JointEncoder
 
 VECTORS, TF_IDF, BM25, TUNED_BM25 = "vectors", "tfidf", "bm25", "tuned bm25"
 BLOCK = 64
@@ -44,15 +44,15 @@ class Systems:
     """
 
     def __init__(
-        self, embeddings: EmbeddingDataset, tokens: TokenDataset, encoder: "DocumentEncoder", bm25: BM25Options
+        self, embeddings: EmbeddingDataset, tokens: TokenDataset, encoder: "JointEncoder", bm25: BM25Options
     ) -> None:
-        encoder.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
+        encoder.first.directory.check_tokens(tokens.manifest.vocab, tokens.folder.uri)
         check_documents(embeddings, tokens)
         self.doc_ids = [doc_id for ids in document_ids(embeddings) for doc_id in ids.to_pylist()]
-        self._encoder, self._pooling = encoder, embeddings.pooling
+        self._encoder = encoder
         self._vectors, self._blocks = all_vectors(embeddings), embeddings.blocks
         shards = (flat_tokens(table["tokens"]) for table in shard_tables(tokens))
-        self._tf_idf = LexicalIndex(shards, len(encoder.vocab))
+        self._tf_idf = LexicalIndex(shards, len(encoder.first.vocab))
         self._bm25 = {BM25: index_words(tokens, BM25Options())}
         if bm25 != BM25Options():
             self._bm25[TUNED_BM25] = index_words(tokens, bm25)
@@ -66,8 +66,8 @@ class Systems:
 
     def scores(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Return each system's scores (queries, documents) of some queries."""
-        queries = self._encoder.encode_queries(texts, self._pooling)
-        ids = known_words(self._encoder.numericalize(texts))
+        queries = self._encoder.encode_queries(texts)
+        ids = known_words(self._encoder.first.numericalize(texts))
         scores = {VECTORS: cosines(queries, self._vectors)}
         if len(self._blocks) > 1:
             for block in self._blocks:
@@ -82,7 +82,7 @@ class Systems:
 
     def num_silent(self, texts: Sequence[str]) -> int:
         """Return how many queries have no word that the model knows."""
-        return sum(not says_something(ids) for ids in self._encoder.numericalize(texts))
+        return sum(is_silent(self._encoder, text) for text in texts)
 
 
 def _with_vectors(name: str) -> str:

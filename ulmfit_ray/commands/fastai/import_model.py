@@ -30,10 +30,11 @@ from ulmfit_ray.model.files import save_tensors
 from ulmfit_ray.model.kinds import describe
 from ulmfit_ray.reporting.model_card import imported_classifier_card, imported_model_card
 from ulmfit_ray.reporting.tables import print_summary
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Figure, Manifest
 from ulmfit_ray.storage.model_directory import write_model_directory
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.text.pickled_words import read_words
 from ulmfit_ray.text.presets import FASTAI_07, FASTAI_V2, rule_names
 from ulmfit_ray.text.rules import SPECIAL_TOKENS

@@ -1,17 +1,20 @@
 """The pool of actors that hold the models, and what each of them does."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from ray.data import ActorPoolStrategy
 
+from ulmfit_ray.encoding.encoder import distinct
 from ulmfit_ray.pipelines.encode.config import EncodingRun
-from ulmfit_ray.pipelines.encode.verb import MakeRows
+from ulmfit_ray.pipelines.encode.verb import MakeRows, shard_file
 from ulmfit_ray.pipelines.runtime import cluster_gpus, is_on_cluster, require_resources
 from ulmfit_ray.pipelines.shard_text import quarantine_files
 from ulmfit_ray.storage.commit import commit_shard
@@ -41,7 +44,14 @@ def actor_pool(config: EncodingRun, num_shards: int, *, tokenizer_cpus: int = 0)
         what += " and a tokenizer"
     require_resources(config.ray, num_cpus=num_cpus, num_gpus=gpus * actors.min, what=what)
     largest = max(actors.min, min(actors.max or num_shards, num_shards))
-    strategy = ActorPoolStrategy(min_size=actors.min, max_size=largest)
+    strategy = ActorPoolStrategy(
+        min_size=actors.min,
+        max_size=largest,
+        # On a GPU one shard is read and written while another is encoded: see ShardMaker. On CPUs reading and writing
+        # would take the cores from the encoder's threads, which wait for each other at every step.
+        max_concurrent_calls_per_actor=2 if gpus else 1,
+        enable_true_multi_threading=gpus > 0,
+    )
     return Pool(strategy=strategy, num_cpus=actors.num_cpus, num_gpus=gpus)
 
 
@@ -60,11 +70,18 @@ def _gpus_per_actor(config: EncodingRun) -> float:
 
 
 class ShardMaker:
-    """Models that are loaded once, in an actor, and then shard after shard made of documents and committed."""
+    """Models that are loaded once, in an actor, and then shard after shard made of documents and committed.
 
-    def __init__(self, load: Callable[[], MakeRows], config: EncodingRun) -> None:
-        torch.set_num_threads(config.actors.num_cpus)
-        self._folder, self._make_rows = Folder(config.output), load()
+    Two shards may be under way at once, but the models, and the device, have one at a time: one thread does all that
+    torch does. GNU's OpenMP counts the threads that work for each thread that has ever asked; if they are more than the
+    cores, all fall asleep at every wait, and the encoder is half as fast (benchmarks/encode_job.py).
+    """
+
+    def __init__(self, load: Callable[[], MakeRows], config: EncodingRun, where: str) -> None:
+        """Load the models; receipts go to the folder `where`, and shards into the one that goes with it."""
+        self._device = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(config.actors.num_cpus,))
+        self._make_rows = self._device.submit(load).result()
+        self._folder, self._where = Folder(config.output), where
 
     def commit(
         self,
@@ -83,10 +100,14 @@ class ShardMaker:
         """
         documents = [_documents(table["tokens"]) for table in tables]
         num_tokens = np.fromiter(map(len, documents[0]), np.int64, len(documents[0]))
-        rows = self._make_rows(tables[0], num_tokens, [documents[number] for number in of_models])
+        of_each_model = [documents[number] for number in of_models]
+        rows = self._device.submit(self._make_rows, tables[0], num_tokens, of_each_model).result()
+        receipt = replace(receipt, num_repeated=len(documents[0]) - len(distinct(documents[0])[0]))
+        if "num_unknown" in rows.schema.names:
+            receipt = replace(receipt, num_unknown=pc.sum(rows["num_unknown"]).as_py() or 0)
         files = {} if quarantine is None else quarantine_files(self._folder, receipt.shard, quarantine)
-        files[f"shards/{receipt.shard}.parquet"] = partial(write_parquet, rows)
-        return commit_shard(self._folder, receipt, files, began=began)
+        files[shard_file(self._where, receipt.shard)] = partial(write_parquet, rows)
+        return commit_shard(self._folder, receipt, files, began=began, where=self._where)
 
 
 def _documents(tokens: pa.ChunkedArray) -> list[np.ndarray]:

@@ -33,7 +33,7 @@ def run(config: ClassifyConfig) -> Manifest | None:
         inputs={f"weights {number}": model.fingerprint for number, model in enumerate(models, 1)},
         load=partial(Classifying, config.model),
         facts={"objective": head.objective, "labels": list(head.labels)},
-        figures=_documents_per_label,
+        rows=_documents_per_label,
     )
     return run_encoding(config, verb, tokens)
 
@@ -47,7 +47,7 @@ def _refuse_own_columns(tokens: TokenDataset) -> None:
         )
 
 
-def _documents_per_label(folder: Folder) -> dict[str, object]:
+def _documents_per_label(folder: Folder, manifest: Manifest) -> dict[str, object]:
     """Return a row for each of the labels that are predicted most often."""
     counts = PredictionDataset(folder.uri).documents_per_label()
     often = sorted(counts, key=lambda label: -counts[label])[:SHOWN_LABELS]

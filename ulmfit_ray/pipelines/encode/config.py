@@ -1,9 +1,11 @@
 """Options of `embed` and `classify`. Loads no Ray and no torch, so that --help is quick."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ulmfit_ray.config import ConfigError, operational
+from ulmfit_ray.encoding.projection import Method
 from ulmfit_ray.pipelines.options import Actors, CorpusRun
 
 
@@ -32,24 +34,50 @@ class EncodingRun(CorpusRun):
 class EmbedConfig(EncodingRun):
     """Encode every document of a token dataset, or of raw text, into one vector."""
 
-    model: str
-    """Model directory: a language model, a retriever or a classifier."""
+    model: tuple[str, ...]
+    """Model directory: a language model, a retriever or a classifier. The vectors of several are joined in this order;
+    on raw text each has its own tokenizer and vocabulary, and `num_tokens` are the first one's."""
     pooling: Literal["last", "mean", "idf-mean", "max", "concat"] | None = None
     """How a document's outputs become one vector (default: mean for a language model, idf-mean for a retriever, concat
     for a classifier)."""
-    layer: Literal["pooled", "head"] = "pooled"
-    """What of a classifier becomes the vector: the pooled outputs, or the inputs of its head's last block."""
-    dtype: Literal["float32", "float16"] = "float32"
-    """Number format in which the vectors are stored."""
+    pool_last: int | None = None
+    """Pool the outputs of a document's last tokens only, so many; all tokens are read."""
+    layer: int | Literal["pooled", "head"] = "pooled"
+    """Whose outputs are pooled: the last LSTM layer's (pooled), or another's, counted from 1. Of a classifier also
+    head: the inputs of its head's last block, not pooled."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the matrix products; bfloat16 is faster on GPUs and on CPUs with instructions for it."""
+    project: str | None = None
+    """Make documents easier to tell apart: center (take the mean away), pca:256 (the main axes, 256 or another number
+    of them) or whiten:256 (these, made equally long); learned from a sample of the vectors."""
     normalize: bool = False
-    """Scale every vector to length 1."""
+    """Scale every vector to length 1, after --project."""
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+    """Number format in which the vectors are stored; int8 has a scale for each vector in a column of its own."""
+    keep_tokens: bool = False
+    """Store each document's token ids beside its vector."""
 
     def __post_init__(self) -> None:
         EncodingRun.__post_init__(self)
-        if self.layer == "head" and self.pooling is not None:
-            raise ConfigError(
-                f"--layer head takes the pooling that the head was trained on: leave out --pooling {self.pooling}"
-            )
+        check_models(self.model, "its vector would stand there twice")
+        if self.pool_last is not None and self.pool_last < 1:
+            raise ConfigError(f"--pool-last must be at least 1, not {self.pool_last}")
+        if self.layer == "head":
+            precision = None if self.precision == "float32" else self.precision
+            given = (("--pooling", self.pooling), ("--pool-last", self.pool_last), ("--precision", precision))
+            for option, value in given:
+                if value is not None:
+                    raise ConfigError(
+                        f"--layer head reads documents as the head was trained to: leave out {option} {value}"
+                    )
+        self.method()
+
+    def method(self) -> Method | None:
+        """Return what --project asks for."""
+        try:
+            return None if self.project is None else Method.parse(self.project)
+        except ValueError as error:
+            raise ConfigError(f"--project: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +90,12 @@ class ClassifyConfig(EncodingRun):
 
     def __post_init__(self) -> None:
         EncodingRun.__post_init__(self)
-        if not self.model:
-            raise ConfigError("--model needs the directory of at least one classifier")
-        if len(set(self.model)) < len(self.model):
-            raise ConfigError("--model names a classifier twice: its probabilities would count double")
+        check_models(self.model, "its probabilities would count double")
+
+
+def check_models(uris: Sequence[str], why: str) -> None:
+    """Raise ConfigError unless --model names at least one directory, and none twice."""
+    if not uris:
+        raise ConfigError("--model needs at least one model directory")
+    if len(set(uris)) < len(uris):
+        raise ConfigError(f"--model names a directory twice: {why}")

@@ -5,6 +5,7 @@ A verb says what rows it makes of documents (verb.py); over_tokens.py and over_t
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.corpus.web import is_on_the_web
@@ -89,9 +90,12 @@ def _run(config: EncodingRun, verb: EncodingVerb, source: Source) -> Manifest | 
         print_dry_run(config, source.work(folder))
         return None
     plan = source.claimed_plan(folder, inputs)
+    of_second: Mapping[str, Any] = {}
     with ray_session(config.ray):
-        made = _make_shards(config, verb, source, folder, plan)
-    source.check(made.receipts)
+        made = encoded = _make_shards(config, verb, source, folder, plan)
+        source.check(made.receipts)
+        if verb.second is not None:
+            made, of_second = verb.second(plan, encoded)
     manifest = Manifest(
         job=verb.name,
         vocab=source.vocab,
@@ -99,14 +103,21 @@ def _run(config: EncodingRun, verb: EncodingVerb, source: Source) -> Manifest | 
         plan=plan.fingerprint,
         model="+".join(model.fingerprint for model in verb.models),
         pooling=verb.pooling,
-        files={},
-        figures={"tokens_per_second": round(made.tokens_per_second, 1), **source.figures(made.receipts)},
+        files={name: folder.sha256(name) for name in verb.files},
+        figures={
+            "tokens_per_second": round(encoded.tokens_per_second, 1),
+            **source.figures(made.receipts),
+            **verb.measured(folder, made.receipts),
+            **of_second,
+        },
     )
     manifest = write_dataset_manifest(folder, made.receipts, "parquet", manifest)
-    folder.delete("started")
+    for name in ("started", "work"):
+        folder.delete(name)
     for name in ("", "shards", "done", "quarantine"):
         folder.sweep(name)
-    print_summary(verb.name, _summary(folder, manifest, {"shards found done": made.num_found}, verb.figures(folder)))
+    found = {"shards found done": encoded.num_found}
+    print_summary(verb.name, _summary(folder, manifest, found, verb.rows(folder, manifest)))
     _warn(folder, manifest, made.receipts)
     shards = f"{folder.uri}/shards"
     print(f'open it: pandas.read_parquet("{shards}") or polars.read_parquet("{shards}/*.parquet")')
@@ -120,6 +131,7 @@ def _make_shards(config: EncodingRun, verb: EncodingVerb, source: Source, folder
         stage=verb.name,
         output=folder.uri,
         plan=plan.fingerprint,
+        where=verb.where,
         max_bad_fraction=config.max_bad_fraction,
     )
 

@@ -93,7 +93,7 @@ class TextSource:
         # How many shards a streamed file has is not known before its end.
         num_shards = max(len(pending), corpus.text_bytes // corpus.unit_bytes)
         pool = actor_pool(self._config, num_shards, tokenizer_cpus=tokenizer_cpus)
-        make_work = partial(OverText, verb.load_unchanged, self._config, self._of_models)
+        make_work = partial(OverText, verb.load_unchanged, self._config, self._of_models, phase.where)
         with (
             blocks_of(BLOCK_BYTES),
             watched_resources(
@@ -185,8 +185,8 @@ class _TextActor:
 class OverText:
     """The work of an actor."""
 
-    def __init__(self, load: Callable[[], MakeRows], config: EncodingRun, of_models: Sequence[int]) -> None:
-        self._of_models, self._maker = of_models, ShardMaker(load, config)
+    def __init__(self, load: Callable[[], MakeRows], config: EncodingRun, of_models: Sequence[int], where: str) -> None:
+        self._of_models, self._maker = of_models, ShardMaker(load, config, where)
 
     def __call__(self, row: pa.Table) -> Receipt:
         """Make and commit one tokenized shard."""

@@ -54,6 +54,7 @@ class TokenSource:
                 tokens=self._tokens.folder.uri,
                 fingerprint=self._tokens.fingerprint,
                 plan=plan.fingerprint,
+                where=phase.where,
             ),
             pool=pool.strategy,
             num_cpus=pool.num_cpus,
@@ -77,24 +78,32 @@ class OverTokens:
     """The work of an actor."""
 
     def __init__(
-        self, load: Callable[[], MakeRows], config: EncodingRun, *, tokens: str, fingerprint: str, plan: str
+        self,
+        load: Callable[[], MakeRows],
+        config: EncodingRun,
+        *,
+        tokens: str,
+        fingerprint: str,
+        plan: str,
+        where: str,
     ) -> None:
         self._plan, self._tokens = plan, TokenDataset(tokens)
         self._has_changed = self._tokens.fingerprint != fingerprint
-        self._maker = ShardMaker(load, config)
+        self._maker = ShardMaker(load, config, where)
 
     def __call__(self, shard: str) -> Receipt:
         """Make and commit the shard of one token shard.
 
         Raises:
             RuntimeError: the token dataset has been made again since the job began.
+            ValueError: the token shard is not the one that was written.
         """
         if self._has_changed:
             raise RuntimeError(
                 f"tokens {self._tokens.folder.uri} have changed since this job began; --overwrite starts afresh"
             )
         began = time.monotonic()
-        table = self._tokens.read(shard)
+        table = self._tokens.read_checked(shard)
         num_tokens = len(flat_tokens(table["tokens"])[0])
         receipt = Receipt(plan=self._plan, shard=shard, num_documents=table.num_rows, num_tokens=num_tokens)
         return self._maker.commit(receipt, [table], began=began)

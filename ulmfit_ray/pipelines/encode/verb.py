@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from ulmfit_ray.lifecycle import Outcome
 from ulmfit_ray.pipelines.attempts import Phase
+from ulmfit_ray.pipelines.shards import PhaseResult
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.plan import Plan, PlannedUnit
 from ulmfit_ray.storage.receipts import Receipt
@@ -18,6 +20,14 @@ MakeRows = Callable[[pa.Table, np.ndarray, Sequence[Sequence[np.ndarray]]], pa.T
 """(columns of a token shard, its documents' lengths (N,), their ids in the order of the text) -> the shard made of it.
 
 The ids are those of each model; or one list of documents for all models, if they have a common vocabulary."""
+
+
+WORK_RECEIPTS = "work/done"
+
+
+def shard_file(where: str, shard: str) -> str:
+    """Return the name of a shard whose receipt is in the folder `where`."""
+    return f"{where.removesuffix('done')}{'' if where != 'done' else 'shards/'}{shard}.parquet"
 
 
 class UnchangedModels:
@@ -57,8 +67,20 @@ class EncodingVerb:
     """What config.json says beside the config."""
     pooling: str | None = None
     """What the manifest says of it."""
-    figures: Callable[[Folder], Mapping[str, object]] = lambda folder: {}
-    """Own rows of the summary when the last shard is made."""
+    files: Sequence[str] = ()
+    """What the output has beside its shards."""
+    second: Callable[[Plan, PhaseResult], tuple[PhaseResult, Mapping[str, Any]]] | None = None
+    """What makes the final shards of those that the models made, which lie in work/ then (None: they are final); it
+    returns what the manifest says of it, too."""
+    measured: Callable[[Folder, Sequence[Receipt]], Mapping[str, Any]] = lambda folder, receipts: {}
+    """Own figures of the manifest when the last shard is made."""
+    rows: Callable[[Folder, Manifest], Mapping[str, object]] = lambda folder, manifest: {}
+    """Own rows of the summary."""
+
+    @property
+    def where(self) -> str:
+        """Return the folder of the receipts of what the models make."""
+        return "done" if self.second is None else WORK_RECEIPTS
 
     def load_unchanged(self) -> MakeRows:
         """Load the models in an actor; see UnchangedModels."""

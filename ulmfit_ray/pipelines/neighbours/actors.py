@@ -12,7 +12,7 @@ from ulmfit_ray.pipelines.neighbours.config import NeighboursConfig
 from ulmfit_ray.retrieval.neighbours import nearest_others
 from ulmfit_ray.retrieval.search import normalize_rows
 from ulmfit_ray.storage.commit import commit_shard
-from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset, finite_vectors_of
+from ulmfit_ray.storage.embedding_dataset import OWN_COLUMNS, EmbeddingDataset, finite_vectors_of
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.neighbour_dataset import neighbour_table
 from ulmfit_ray.storage.parquet_dataset import write_parquet
@@ -47,7 +47,7 @@ class Neighbours:
             self._vectors = np.memmap(file.name, np.float32, "w+", shape=shape)
         ids, first = [], 0
         for row in self._embeddings.shards:
-            for block in self._embeddings.row_blocks(row, ["doc_id", "embedding"]):
+            for block in self._embeddings.row_blocks(row, ["doc_id", *self._embeddings.vector_columns]):
                 vectors = finite_vectors_of(block, f"{row.file} of {self._embeddings.folder.uri}")
                 self._vectors[first : first + len(vectors)] = normalize_rows(vectors)
                 ids.append(block["doc_id"])
@@ -66,7 +66,7 @@ class Neighbours:
         row, first = self._shards[shard]
         own = np.arange(first, first + row.num_documents)
         hits = nearest_others(self._vectors[first : first + row.num_documents], own, self._vectors, self._k)
-        kept = [name for name in self._embeddings.columns(row) if name not in ("num_tokens", "embedding")]
+        kept = [name for name in self._embeddings.columns(row) if name not in OWN_COLUMNS]
         table = neighbour_table(self._embeddings.read(row, kept), self._ids, hits.rows, hits.scores)
         receipt = Receipt(plan=self._plan, shard=shard, num_documents=row.num_documents, num_tokens=row.num_tokens)
         files = {f"shards/{shard}.parquet": partial(write_parquet, table)}

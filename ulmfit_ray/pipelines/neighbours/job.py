@@ -23,10 +23,11 @@ from ulmfit_ray.pipelines.runtime import ray_session, require_resources
 from ulmfit_ray.pipelines.shards import PhaseResult, map_shards_in_actors, run_phase
 from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
 from ulmfit_ray.storage.plan import Plan, PlannedUnit
 from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.scratch import scratch_directory
 
 GROUPS_FILE = "groups.parquet"
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from ulmfit_ray.reporting.sweep_plot import sweep_plot
 from ulmfit_ray.reporting.sweep_table import SweepRow, SweepTable, figure_named, write_table
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Figure, Manifest, read_manifest, write_manifest
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.storage.trial_record import TrialRecord
 
 FILES = ("sweep.parquet", "sweep.csv", "sweep.png")

@@ -22,7 +22,8 @@ import ray.data
 from ulmfit_ray.pipelines.attempts import tried
 from ulmfit_ray.pipelines.runtime import blocks_as_they_come
 from ulmfit_ray.reporting.logs import configure_logging, log_context
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.scratch import scratch_directory
 
 TYPES_SCHEMA = pa.schema([("token", pa.string()), ("count", pa.int64()), ("documents", pa.int64())])
 SUFFIX = ".types.parquet"

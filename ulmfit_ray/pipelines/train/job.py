@@ -21,10 +21,11 @@ from ulmfit_ray.pipelines.runtime import ray_session
 from ulmfit_ray.pipelines.train.workers import MakeTask, TrainingResult, run_training
 from ulmfit_ray.reporting.curves import training_curves
 from ulmfit_ray.reporting.tables import print_summary
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import JobRecord, read_job
 from ulmfit_ray.storage.manifest import Figure, Manifest, Totals
 from ulmfit_ray.storage.model_directory import write_model_directory
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.training.config import TrainingConfig
 from ulmfit_ray.training.stages import stages_of

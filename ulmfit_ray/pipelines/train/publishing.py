@@ -15,8 +15,9 @@ import torch
 from ulmfit_ray.model.files import copied, save_copies
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
 from ulmfit_ray.storage.checkpoints import Checkpoint, publish_checkpoint
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.model_directory import LogRow
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.training.state import State
 
 logger = logging.getLogger(__name__)

@@ -29,8 +29,9 @@ from ulmfit_ray.pipelines.train.watch import watch
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.tensorboard import EventFiles
 from ulmfit_ray.storage.checkpoints import FOLDER, Checkpoint, newest_checkpoint
-from ulmfit_ray.storage.folder import Folder, scratch_directory
+from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.model_directory import LogRow
+from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.training.config import TrainingConfig
 from ulmfit_ray.training.distributed import of_first_worker
 from ulmfit_ray.training.loop import Report, train

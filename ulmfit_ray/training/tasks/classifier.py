@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ulmfit_ray.model.awd_lstm import LayerGroup
-from ulmfit_ray.model.classifier import POOLING, Classifier, draw_head_masks
+from ulmfit_ray.model.classifier import AS_TRAINED, Classifier, draw_head_masks
 from ulmfit_ray.model.dropout import draw_masks
 from ulmfit_ray.model.pooled_gradient import GradientReach
 from ulmfit_ray.training.config import ClassifierTraining
@@ -100,7 +100,7 @@ class ClassifierTask(IndependentBatches):
         seed = self._seed * 1_000_003 + step
         architecture = self.model.backbone.architecture
         masks = draw_masks(architecture, seed=seed, global_batch_size=batch.size, rows=batch.rows, device=self.device)
-        inputs = self.model.description.sizes(self.model.vector_width(POOLING))[:-1]
+        inputs = self.model.description.sizes(self.model.vector_width(AS_TRAINED))[:-1]
         head_masks = draw_head_masks(inputs, self._dropouts, num_rows=batch.size, seed=seed + 1, device=self.device)
         ids, num_tokens = self._padded(batch.documents)
         with autocast(self.precision, self.device):
@@ -156,7 +156,7 @@ class ClassifierTask(IndependentBatches):
     def _outputs(self, documents: Sequence[np.ndarray]) -> Tensor:
         ids, num_tokens = self._padded(documents)
         with autocast(self.precision, self.device):
-            pooled = self.model.vectors(ids, num_tokens, pooling=POOLING, window=self._config.bptt)
+            pooled = self.model.vectors(ids, num_tokens, AS_TRAINED)
         outputs: Tensor = self.model.head(pooled)
         return outputs
 
