@@ -34,10 +34,11 @@ test: install
 test-data: install
 	$(BIN)/python -m pytest -m data
 
-# Twenty times kill -9 at random moments: workers, drivers, whole Ray instances. About ten minutes.
+# Twenty times kill -9 at random moments of tokenize, and of embed: workers, drivers, whole Ray instances. About twenty
+# minutes.
 chaos: install
 	rm -rf build/chaos
-	$(BIN)/python tests/jobs/chaos.py build/chaos --kills 20 --output benchmarks/results/chaos.json \
+	$(BIN)/python tests/jobs/chaos.py build/chaos --kills 20 20 --output benchmarks/results/chaos.json \
 		--input jobs/sample/scifact/corpus.jsonl.gz --text-columns title text --id-column _id --keep-columns title
 
 # Several Ray nodes on this machine, killed and added in the middle of jobs; every fault in every phase: minutes.
@@ -75,10 +76,11 @@ $(FASTAI)/.installed:
 	$(FASTAI)/bin/pip install --quiet --disable-pip-version-check fastai==2.8.12 spacy==3.8.18
 	touch $@
 
-# The last ten need the data sets that lie beside the repository, and minutes, the reviews' recipes hours; the job's own
-# peer is fastai.
+# The last eleven need the data sets that lie beside the repository, and minutes, the reviews' recipes hours; the peer of
+# the first of them and of the job's is fastai.
 bench: quickstart $(FASTAI)/.installed
-	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/encode_precision.py --model $(OUTPUT)/pretrain --tokens $(OUTPUT)/tokenize
+	$(BIN)/python benchmarks/encode_job.py --model $(OUTPUT)/pretrain --tokens $(OUTPUT)/tokenize
 	$(BIN)/python benchmarks/train_lm.py --keep-memory
 	$(BIN)/python benchmarks/train_lm.py --keep-memory --shape 400-1152-3 --vocab-size 60000 --global-batch-size 64 \
 		--bptt 72 --steps 2
@@ -91,6 +93,7 @@ bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/search_index.py
 	$(BIN)/python benchmarks/neighbours.py
+	$(BIN)/python benchmarks/encode.py --input $(DATA)/imdb/train.csv.gz --fastai $(FASTAI)/bin/python
 	$(BIN)/python benchmarks/retrieval.py --data $(DATA)
 	$(BIN)/python benchmarks/tokenization.py --input $(DATA)/imdb/train.csv.gz --documents 25000
 	$(BIN)/python benchmarks/tokenize_job.py --input $(REVIEWS) --fastai $(FASTAI)/bin/python

@@ -33,11 +33,14 @@ from ulmfit_ray.evaluation.ranking import Estimate, estimate
 from ulmfit_ray.pipelines.options import RayOptions
 from ulmfit_ray.pipelines.runtime import ray_session
 from ulmfit_ray.reporting.tables import print_table
+from ulmfit_ray.storage.token_dataset import TokenDataset
 
 CONFIGS = Path(__file__).parents[1] / "jobs" / "configs" / "quickstart"
 TUNED = ("--bm25.k1", 1.2, "--bm25.b", 0.75, "--bm25.stop-words")
 """What --tune-bm25 found for the training claims."""
 METRICS = ("ndcg@10", "recall@100")
+LANGUAGE_MODEL_WORDS = 14_542
+"""As in the quickstart; a smaller collection has fewer."""
 LEXICAL = ("tfidf", "bm25", "tuned bm25")
 DEFAULT = "default"
 SETTINGS: dict[str, tuple[object, ...]] = {
@@ -94,7 +97,9 @@ def prepared(collection: Collection, data: Path, work: Path, *, with_context: bo
     corpus = collection.file(data, "corpus.jsonl.gz")
     ulmfit("tokenize", CONFIGS / "tokenize.toml", "--input", corpus, "--output", tokens)
     if with_context:
-        ulmfit("pretrain", CONFIGS / "pretrain.toml", "--tokens", tokens, "--output", model)
+        words = min(LANGUAGE_MODEL_WORDS, TokenDataset(str(tokens)).manifest.figures["vocab_size"])
+        size = ("--architecture.vocab-size", words)
+        ulmfit("pretrain", CONFIGS / "pretrain.toml", "--tokens", tokens, "--output", model, *size)
     return tokens, model
 
 
@@ -218,7 +223,6 @@ def tune_bm25(data: Path, work: Path) -> dict[str, Any]:
     from ulmfit_ray.evaluation.ranking import judge
     from ulmfit_ray.retrieval.bm25 import BM25Options
     from ulmfit_ray.retrieval.search import best
-    from ulmfit_ray.storage.token_dataset import TokenDataset
 
     collection = COLLECTIONS["SciFact, training claims"]
     place = work / collection.folder / DEFAULT

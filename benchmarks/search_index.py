@@ -59,7 +59,7 @@ def write_clusters(uri: str, num_documents: int, dimension: int) -> None:
         members = draw.choice(len(centres), size, p=weights / weights.sum())
         vectors = centres[members] + draw.standard_normal((size, dimension), np.float32)
         documents = pa.table({"doc_id": [str(first + row) for row in range(size)]})
-        table = embedding_table(documents, np.ones(size), vectors)
+        table = embedding_table(documents, np.ones(size), vectors, num_unknown=np.zeros(size))
         receipt = Receipt(plan="p", shard=f"part-{number:07d}", num_documents=size, num_tokens=size)
         files = {f"shards/{receipt.shard}.parquet": partial(write_parquet, table)}
         receipts.append(commit_shard(folder, receipt, files, began=time.monotonic()))
