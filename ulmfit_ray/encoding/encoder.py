@@ -22,7 +22,7 @@ from ulmfit_ray.encoding.micro_batches import micro_batches, padded
 from ulmfit_ray.model.description import Reading
 from ulmfit_ray.model.kinds import VectorModel
 
-BATCHES_PER_THREAD, LEAST_ROWS = 4, 32
+BATCHES_PER_THREAD, LEAST_ROWS = 4, 64
 """Micro-batches are made smaller, to so many documents at the least, until each thread has a few: the last to finish
 keeps the others waiting."""
 TIME_STEP = 8
