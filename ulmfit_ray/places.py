@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from ulmfit_ray.config import Config, ConfigError
 from ulmfit_ray.storage.folder import absolute_uri, check_place
@@ -49,6 +50,38 @@ def _refuse_output_among(places: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"--output and --{name.replace('_', '-')} are both {places['output']}: name another output"
             )
+
+
+def same_everywhere(config: Config, table: str = "") -> Config:
+    """Return the config as it is, if each of its places is the same on every node.
+
+    No object store is asked: the nodes have credentials of their own, this machine may have none.
+
+    Raises:
+        ConfigError: a local path is relative, or begins with ~, which is another folder for another user; or a URI
+            holds a user or a password.
+    """
+    for item in fields(config):  # type: ignore[arg-type]
+        value, name = getattr(config, item.name), f"{table}{item.name}"
+        if is_dataclass(value):
+            same_everywhere(value, f"{name}.")
+        elif item.name in PLACES and value is not None:
+            for place in value if isinstance(value, tuple) else (value,):
+                _refuse_what_differs(name.replace("_", "-"), place)
+    return config
+
+
+def _refuse_what_differs(name: str, place: str) -> None:
+    """Raise ConfigError if a place is another one on another machine, or holds what a cluster would log."""
+    if "://" in place:
+        if "@" in urlsplit(place).netloc:
+            raise ConfigError(f"--{name} holds a user or a password in its URI, which Ray would log: leave it out")
+    elif not place.startswith("/"):
+        what = "is in a home folder" if place.startswith("~") else "is relative"
+        raise ConfigError(
+            f"--{name} {place} {what}: the job runs on other machines; name an absolute path that all nodes see,"
+            " or a URI"
+        )
 
 
 def _settled_place(name: str, place: str) -> str:
