@@ -51,6 +51,29 @@ def _refuse_output_among(places: Mapping[str, Any]) -> None:
             )
 
 
+def same_everywhere(config: Config, table: str = "") -> Config:
+    """Return the config as it is, if each of its places is the same on every node.
+
+    No object store is asked: the nodes have credentials of their own, this machine may have none.
+
+    Raises:
+        ConfigError: a local path is relative, or begins with ~, which is another folder for another user.
+    """
+    for item in fields(config):  # type: ignore[arg-type]
+        value, name = getattr(config, item.name), f"{table}{item.name}"
+        if is_dataclass(value):
+            same_everywhere(value, f"{name}.")
+        elif item.name in PLACES and value is not None:
+            for place in value if isinstance(value, tuple) else (value,):
+                if "://" not in place and not place.startswith("/"):
+                    what = "is in a home folder" if place.startswith("~") else "is relative"
+                    raise ConfigError(
+                        f"--{name.replace('_', '-')} {place} {what}: the job runs on other machines;"
+                        " name an absolute path that all nodes see, or a URI"
+                    )
+    return config
+
+
 def _settled_place(name: str, place: str) -> str:
     if SUBMITTED in os.environ and "://" not in place and not place.startswith(("/", "~")):
         raise ConfigError(
