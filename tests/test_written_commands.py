@@ -9,6 +9,7 @@ import pytest
 
 from ulmfit_ray.cli import IN_TWO_WORDS, VERBS, _named
 from ulmfit_ray.config import parse_config
+from ulmfit_ray.pipelines.cluster.command import entrypoint
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "jobs/configs").glob("*/*.toml"))
@@ -41,7 +42,12 @@ def test_a_written_command_is_taken(words: list[str], monkeypatch: pytest.Monkey
     monkeypatch.chdir(ROOT)
     count = 2 if words[1] in IN_TWO_WORDS else 1
     name, arguments = " ".join(words[1 : 1 + count]), words[1 + count :]
-    parse_config(_named(VERBS[name].config), arguments, f"ulmfit-ray {name}")
+    config_class = _named(VERBS[name].config)
+    config = parse_config(config_class, arguments, f"ulmfit-ray {name}")
+    # And what `submit` makes of it is the same on the cluster.
+    submitted = shlex.split(entrypoint(name, config))
+    assert submitted[: 3 + count] == ["python", "-m", "ulmfit_ray.cli", *words[1 : 1 + count]]
+    assert parse_config(config_class, submitted[3 + count :], f"ulmfit-ray {name}") == config
 
 
 def test_every_recipe_but_the_quickstarts_stands_in_a_command() -> None:

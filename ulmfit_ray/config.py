@@ -314,6 +314,7 @@ def command_line(verb: str, config: Any) -> str:
 
 def typed_arguments(config: Any, prefix: str = "") -> Iterator[str]:
     """Yield the fewest arguments that give this config; how it is looked at (--dry-run, --debug) is left out."""
+    hints = get_type_hints(type(config), include_extras=True)
     for item in fields(config):
         value = getattr(config, item.name)
         default = item.default if item.default_factory is MISSING else item.default_factory()
@@ -324,5 +325,6 @@ def typed_arguments(config: Any, prefix: str = "") -> Iterator[str]:
             if isinstance(value, bool):
                 yield flag(prefix + name, value)
             else:
-                yield f"--{prefix}{name}"
+                if tyro.conf.Positional not in getattr(hints[item.name], "__metadata__", ()):
+                    yield f"--{prefix}{name}"
                 yield from map(str, value if isinstance(value, tuple) else [value])

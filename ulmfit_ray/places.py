@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from ulmfit_ray.config import Config, ConfigError
 from ulmfit_ray.storage.folder import absolute_uri, check_place
@@ -57,7 +58,8 @@ def same_everywhere(config: Config, table: str = "") -> Config:
     No object store is asked: the nodes have credentials of their own, this machine may have none.
 
     Raises:
-        ConfigError: a local path is relative, or begins with ~, which is another folder for another user.
+        ConfigError: a local path is relative, or begins with ~, which is another folder for another user; or a URI
+            holds a user or a password.
     """
     for item in fields(config):  # type: ignore[arg-type]
         value, name = getattr(config, item.name), f"{table}{item.name}"
@@ -65,13 +67,21 @@ def same_everywhere(config: Config, table: str = "") -> Config:
             same_everywhere(value, f"{name}.")
         elif item.name in PLACES and value is not None:
             for place in value if isinstance(value, tuple) else (value,):
-                if "://" not in place and not place.startswith("/"):
-                    what = "is in a home folder" if place.startswith("~") else "is relative"
-                    raise ConfigError(
-                        f"--{name.replace('_', '-')} {place} {what}: the job runs on other machines;"
-                        " name an absolute path that all nodes see, or a URI"
-                    )
+                _refuse_what_differs(name.replace("_", "-"), place)
     return config
+
+
+def _refuse_what_differs(name: str, place: str) -> None:
+    """Raise ConfigError if a place is another one on another machine, or holds what a cluster would log."""
+    if "://" in place:
+        if "@" in urlsplit(place).netloc:
+            raise ConfigError(f"--{name} holds a user or a password in its URI, which Ray would log: leave it out")
+    elif not place.startswith("/"):
+        what = "is in a home folder" if place.startswith("~") else "is relative"
+        raise ConfigError(
+            f"--{name} {place} {what}: the job runs on other machines; name an absolute path that all nodes see,"
+            " or a URI"
+        )
 
 
 def _settled_place(name: str, place: str) -> str:

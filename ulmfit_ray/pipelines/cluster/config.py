@@ -18,15 +18,16 @@ class Submission:
     """How the job gets to the cluster."""
 
     upload: bool = operational(True)
-    """Send this checkout along; without, the nodes run the ulmfit-ray that is installed on them."""
+    """Send the package along that this command runs; without, nodes run the ulmfit-ray that is installed on them."""
     working_dir: str | None = operational(None)
-    """Folder that is sent along (default: the checkout that this command is run from)."""
+    """Send this whole folder instead, less what its .gitignore and .rayignore name; its ulmfit_ray is what runs."""
     num_cpus: float = operational(0.0)
-    """CPU cores that are kept for the job's driver, beside those of its workers; 0 lets it run on the head."""
+    """CPU cores kept for the job's driver, beside those of its workers (with none of these three it runs on the
+    head)."""
     num_gpus: float = operational(0.0)
-    """GPUs that are kept for the driver: for verbs that run in one process, as `evaluate` does."""
+    """GPUs kept for the driver: for verbs that run in one process, as `evaluate` does."""
     memory_bytes: int = operational(0)
-    """Memory that is kept for the driver, in bytes."""
+    """Memory kept for the driver, in bytes."""
     follow: bool = operational(True)
     """Print the job's log until it ends, and end with its exit status; without, end once it is submitted."""
 
@@ -35,14 +36,16 @@ class Submission:
             if getattr(self, name) < 0:
                 raise ConfigError(f"--submit.{name.replace('_', '-')} must not be negative, not {getattr(self, name)}")
         if self.working_dir is not None and not self.upload:
-            raise ConfigError("--submit.working-dir names what is sent, --submit.no-upload says to send nothing")
+            raise ConfigError(
+                "--submit.working-dir names what is sent, --submit.no-upload sends nothing: leave one out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubmitConfig:
-    """Run a verb as a job on a Ray cluster, print its log, and end with its exit status.
+    """Run a verb as a job on a Ray cluster (--ray.address), print its log, and end with its exit status.
 
-    Ctrl-C asks whether to stop the job or leave it; without a terminal to ask on, the job is left running.
+    Ctrl-C asks whether to stop the job or leave it; where nobody can be asked, the job is left running.
     """
 
     ray: Cluster = operational(default_factory=Cluster)
