@@ -44,8 +44,8 @@ def test_every_stage_of_the_road_has_a_rayjob() -> None:
 @pytest.mark.parametrize("path", RAY_JOBS, ids=lambda path: path.stem)
 def test_the_entrypoint_is_a_command_of_ours_whose_workers_fit_their_pods(path: Path) -> None:
     words = shlex.split(yaml.safe_load(path.read_text())["spec"]["entrypoint"])
-    assert words[:2] == ["ulmfit-ray", path.stem]
-    config = to_dict(parse_config(_named(VERBS[path.stem].config), words[2:], "entrypoint"))
+    assert words[:4] == ["python", "-m", "ulmfit_ray.cli", path.stem]
+    config = to_dict(parse_config(_named(VERBS[path.stem].config), words[4:], "entrypoint"))
     worker = config.get("scaling") or config.get("actors") or {}
     num_gpus = worker.get("num_gpus") or float(worker.get("use_gpu", False))
     groups = {group["groupName"]: group for group in cluster_of(path)["workerGroupSpecs"]}

@@ -49,9 +49,9 @@ def test_the_entrypoint_gives_the_same_config_again_whatever_a_shell_makes_of_it
     hostile += ["--format", "csv", "--text-columns", "the title", "text"]
     outcome = command("manifest", "tokenize", *hostile, "--kubernetes.image", IMAGE)
     words = shlex.split(yaml.safe_load(outcome.out)["spec"]["entrypoint"])
-    assert words[:2] == ["ulmfit-ray", "tokenize"]
+    assert words[:4] == ["python", "-m", "ulmfit_ray.cli", "tokenize"]
     config_class = _named(VERBS["tokenize"].config)
-    assert parse_config(config_class, words[2:], "") == parse_config(config_class, hostile, "")
+    assert parse_config(config_class, words[4:], "") == parse_config(config_class, hostile, "")
 
 
 def test_a_sweep_is_named_after_both_its_words(command: Command) -> None:
@@ -59,7 +59,7 @@ def test_a_sweep_is_named_after_both_its_words(command: Command) -> None:
     outcome = command("manifest", "sweep", "pretrain", *arguments, "--kubernetes.image", IMAGE)
     content = yaml.safe_load(outcome.out)
     assert content["metadata"]["name"] == "sweep-pretrain"
-    assert content["spec"]["entrypoint"].startswith("ulmfit-ray sweep pretrain ")
+    assert content["spec"]["entrypoint"].startswith("python -m ulmfit_ray.cli sweep pretrain ")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_options_that_kubernetes_would_not_take_are_refused(options: dict[str, A
 
 
 def test_a_size_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--kubernetes.cpu.memory much is no size"):
+    with pytest.raises(ConfigError, match="memory much is no size"):
         CpuPods(memory="much")
 
 

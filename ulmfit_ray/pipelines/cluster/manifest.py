@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ulmfit_ray.config import Config, ConfigError, command_line, flatten, to_dict
+from ulmfit_ray.config import Config, ConfigError, flatten, to_dict
+from ulmfit_ray.pipelines.cluster.command import entrypoint
 from ulmfit_ray.pipelines.cluster.manifest_config import VOLUME, CpuPods, GpuPods, Kubernetes, ManifestConfig
 from ulmfit_ray.pipelines.cluster.ray_job import as_yaml, ray_job
 from ulmfit_ray.places import PLACES
@@ -28,7 +29,7 @@ def run(manifest: ManifestConfig, verb: str, config: Any) -> None:
     content = ray_job(
         kubernetes,
         name=kubernetes.name or verb.replace(" ", "-"),
-        entrypoint=command_line(verb, config),
+        entrypoint=entrypoint(verb, config),
         with_gpus=needs.gpus > 0,
         is_on_ray=hasattr(config, "ray"),
     )
