@@ -92,7 +92,7 @@ def test_the_options_of_each_verb_stand_beside_those_of_what_is_done_with_it(
     outcome = command(outer, *name.split(), "--help")
     assert (outcome.status, outcome.err) == (0, "")
     assert f"ulmfit-ray {outer} {name}" in outcome.out
-    assert "--ray.address" in outcome.out
+    assert {"submit": "--ray.address", "manifest": "--kubernetes.image"}[outer] in outcome.out
 
 
 @pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if verb.config])

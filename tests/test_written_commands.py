@@ -1,4 +1,4 @@
-"""Every command that README.md and the recipes' comments tell a person to type is one that its verb takes."""
+"""Every command that the pages and the recipes' comments tell a person to type is one that its verb takes."""
 
 import re
 import shlex
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_ray.cli import IN_TWO_WORDS, VERBS, _named
-from ulmfit_ray.config import parse_config
+from ulmfit_ray.cli import IN_TWO_WORDS, OF_A_VERB, VERBS, _named
+from ulmfit_ray.config import joined, parse_config, part
 from ulmfit_ray.pipelines.cluster.command import entrypoint
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "jobs/configs").glob("*/*.toml"))
+PAGES = [ROOT / "README.md", ROOT / "cluster/README.md", *RECIPES, *sorted((ROOT / "cluster/kuberay").glob("*.toml"))]
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -26,7 +27,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def written() -> list[list[str]]:
     """Return the commands of all pages but those that leave something out (...) or stand for any verb (VERB)."""
-    found = [words for path in [ROOT / "README.md", *RECIPES] for words in commands(path.read_text(encoding="utf-8"))]
+    found = [words for path in PAGES for words in commands(path.read_text(encoding="utf-8"))]
     return [words for words in found if "..." not in words and "VERB" not in words]
 
 
@@ -40,10 +41,12 @@ def test_commands_are_found_with_the_lines_that_continue_them() -> None:
 @pytest.mark.parametrize("words", written(), ids=" ".join)
 def test_a_written_command_is_taken(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    outer, words = (words[1], words[1:]) if words[1] in OF_A_VERB else (None, words)
     count = 2 if words[1] in IN_TWO_WORDS else 1
     name, arguments = " ".join(words[1 : 1 + count]), words[1 + count :]
     config_class = _named(VERBS[name].config)
-    config = parse_config(config_class, arguments, f"ulmfit-ray {name}")
+    asked = joined(_named(OF_A_VERB[outer].config), config_class) if outer else config_class
+    config = part(parse_config(asked, arguments, f"ulmfit-ray {name}"), config_class)
     # And what `submit` makes of it is the same on the cluster.
     submitted = shlex.split(entrypoint(name, config))
     assert submitted[: 3 + count] == ["python", "-m", "ulmfit_ray.cli", *words[1 : 1 + count]]

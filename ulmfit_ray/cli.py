@@ -162,6 +162,11 @@ OF_A_VERB = {
         "ulmfit_ray.pipelines.cluster.submit:run",
         "run a verb as a job on a Ray cluster, and follow it",
     ),
+    "manifest": Verb(
+        "ulmfit_ray.pipelines.cluster.manifest_config:ManifestConfig",
+        "ulmfit_ray.pipelines.cluster.manifest:run",
+        "print a KubeRay RayJob that runs a verb",
+    ),
 }
 """What is done with another verb, which stands behind it with its options: `run(own config, verb, its config)`."""
 
