@@ -79,19 +79,29 @@ class WholeReads:
         self._position = (0, self._position, self._size)[whence] + offset
         return self._position
 
-    def read(self, num_bytes: int = -1) -> bytes:
+    def read(self, num_bytes: int = -1) -> pa.Buffer:
         """Return the next bytes; fewer than asked for at the end of the file only."""
         rest = max(0, self._size - self._position)
         num_bytes = rest if num_bytes < 0 else min(num_bytes, rest)
-        content = insist(self._uri, lambda: self._read(num_bytes)) if num_bytes else b""
+        content = insist(self._uri, lambda: self._read(num_bytes)) if num_bytes else pa.py_buffer(b"")
         self._position += num_bytes
         return content
 
-    def _read(self, num_bytes: int) -> bytes:
-        content: bytes = self._file.read_at(num_bytes, self._position)
-        if len(content) != num_bytes:
-            raise ShortAnswerError(f"{len(content):,} of {num_bytes:,} bytes came")
-        return content
+    def _read(self, num_bytes: int) -> pa.Buffer:
+        """Read once.
+
+        pyarrow says that an answer which is too short was whole, and leaves the rest of the memory as it was. So the
+        last byte is given a value before. Whole content has the same one there once in 256 times, and is read again.
+        """
+        content = pa.allocate_buffer(num_bytes)
+        view = memoryview(content).cast("B")
+        for mark in (0xA5, 0x5A):
+            view[-1] = mark
+            self._file.seek(self._position)
+            self._file.readinto(content)
+            if view[-1] != mark:
+                return content
+        raise ShortAnswerError(f"fewer than {num_bytes:,} bytes came")
 
 
 class InsistentStore(pyarrow.fs.FileSystemHandler):

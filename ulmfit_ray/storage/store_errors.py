@@ -22,7 +22,7 @@ PASSING = (
 PASSING_STATUSES = ("408", "429")
 OPTIONS = re.compile(r"\?(region|scheme|endpoint_override)=")
 """What pyarrow reads behind a URI. It would be lost on the way to the files of a folder."""
-AWS_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)", re.DOTALL)
+AWS_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (-?\d+)\))? during \w+ operation: (.*)", re.DOTALL)
 
 
 class StoreLostError(ConnectionError):
