@@ -7,6 +7,7 @@ import fnmatch
 import itertools
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from ulmfit_ray.storage.lease import FILE as LEASE_FILE
 from ulmfit_ray.storage.lease import LeaseHeldError, held_lease
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.store_errors import StoreLostError
 
 LAYOUT = (
     *("manifest.json", "shards.parquet", "done", "work/done", "work", "checkpoints", "plan.json", "plan.arrow"),
@@ -34,6 +36,9 @@ A file that declares others complete is deleted before them, and config.json, wh
 MIN_DOCUMENTS_JUDGED = 10_000
 """--max-bad-fraction is checked while a phase runs once it has this many documents; with fewer, only at its end."""
 NAMED_FAILURES = 10
+STORE_LOST_SECONDS = 45
+"""Without a finished shard, when a worker gives up a store: it is lost to all, not to one node. Half of a worker's
+patience."""
 
 
 @contextmanager
@@ -189,17 +194,26 @@ class Tally:
         self._bar, self._folder = bar, folder
         self._max_bad_fraction = max_bad_fraction
         self._failed: dict[str, str] = {}
+        self._finished_at = time.monotonic()
         self._documents = 0
         self._bad = BadDocuments()
         for receipt in before:
             self._count(receipt)
 
     def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
+        """Count one outcome.
+
+        Raises:
+            StoreLostError: a worker has given up a store, and no other has finished a shard meanwhile.
+        """
         if outcome.receipt is None:
             self._failed[outcome.shard] = outcome.problem
+            kind, _, said = outcome.problem.partition(": ")
+            if kind == StoreLostError.__name__ and time.monotonic() - self._finished_at > STORE_LOST_SECONDS:
+                raise StoreLostError(said)
             return
         receipt = outcome.receipt
+        self._finished_at = time.monotonic()
         self._bar.advance(1, num_bytes=receipt.num_bytes, documents=receipt.num_documents, tokens=receipt.num_tokens)
         self._count(receipt)
         if self._documents + len(self._bad) >= MIN_DOCUMENTS_JUDGED:

@@ -19,7 +19,7 @@ import smart_open
 import smart_open.compression
 
 from ulmfit_ray.corpus.web import TIMEOUT_SECONDS, is_on_the_web
-from ulmfit_ray.storage.folder import file_system, store_errors
+from ulmfit_ray.storage.folder import file_system
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError
@@ -80,8 +80,7 @@ def open_stored(path: str) -> pa.NativeFile:
         return pa.PythonFile(_open_on_the_web(path), mode="r")
     scheme, separator, inside = path.rpartition("://")
     filesystem = _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/")
-    with store_errors(path):
-        return filesystem.open_input_file(inside)
+    return filesystem.open_input_file(inside)
 
 
 def _open_on_the_web(url: str) -> BinaryIO:

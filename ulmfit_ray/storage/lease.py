@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.store_errors import StoreLostError
 
 FILE = "lease.json"
 BEAT_SECONDS = 5.0
@@ -94,26 +95,25 @@ def _wait_for(folder: Folder) -> None:
 
 
 def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
-    """Raise the counter until the job ends; end the process if the lease has got another owner."""
+    """Raise the counter until the job ends; end the process if the lease has another owner, or its store is lost."""
     while not ended.wait(BEAT_SECONDS):
         try:
             found = _read(folder)
             if found is not None and found.run_id != own.run_id:
-                _end_process(folder, found)
+                _end_process(f"this job was silent for too long, and {_name(found)} writes {folder.uri} now: ended")
             own = replace(own, counter=own.counter + 1)
             folder.publish_json(asdict(own), FILE)
+        except StoreLostError as error:
+            # The workers' units would fail one after the other, each after this time.
+            _end_process(f"{error}; ended: run the same command again when the store is back")
         except OSError as error:
-            # A full disk or a lost connection is the job's own to notice; silence only costs the lease.
+            # A full disk is the job's own to notice; silence only costs the lease.
             print(f"warning: {folder.uri}/{FILE} could not be renewed: {error}", file=sys.stderr, flush=True)
 
 
-def _end_process(folder: Folder, owner: Lease) -> None:
-    """End without clearing up: what lies in the folder is the new owner's."""
-    print(
-        f"error: this job was silent for too long, and {_name(owner)} writes {folder.uri} now: ended",
-        file=sys.stderr,
-        flush=True,
-    )
+def _end_process(reason: str) -> None:
+    """End without clearing up: what lies in the folder is another owner's, or out of reach."""
+    print(f"error: {reason}", file=sys.stderr, flush=True)
     os._exit(1)
 
 
