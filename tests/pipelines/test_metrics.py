@@ -33,7 +33,7 @@ def test_the_dashboard_asks_for_all_metrics_there_are_and_no_others() -> None:
     panels = dashboard["panels"]
     assert all(panel["title"] and panel["targets"] for panel in panels)
     assert len({panel["id"] for panel in panels}) == len(panels)
-    places = [(panel["gridPos"][name] for name in "xywh") for panel in panels]
+    places = [[panel["gridPos"][name] for name in "xywh"] for panel in panels]
     cells = [(x + i, y + j) for x, y, w, h in places for i in range(w) for j in range(h)]
     assert len(set(cells)) == len(cells), "panels lie one over another"
     assert max(x for x, _ in cells) < 24
