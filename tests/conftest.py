@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# For classifiers.py, command_line.py, event_files.py, hostile.py, job_config.py, map_pages.py, s3.py, trap_texts.py,
-# untrained.py.
+# For classifiers.py, command_line.py, event_files.py, hostile.py, job_config.py, map_pages.py, outputs.py, s3.py,
+# trap_texts.py, untrained.py.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ulmfit_ray.config import Config, ConfigError, joined, parse_config, part
 from ulmfit_ray.places import same_everywhere, settled
-from ulmfit_ray.reporting.logs import configure_logging
+from ulmfit_ray.reporting.logs import configure_logging, log_context, standard_error
 
 
 class Verb(NamedTuple):
@@ -247,11 +247,23 @@ def run_job(
     """
     # At its end Python looks through all objects for cycles to free, a second where Ray is loaded: they go anyway.
     atexit.register(gc.freeze)
+    configure_logging(logging.INFO if "--debug" in arguments else logging.WARNING)
+    with standard_error() as use_format, log_context(job=program.removeprefix("ulmfit-ray ")):
+
+        def run_parsed() -> None:
+            config = parse_config(config_class, arguments, program)
+            use_format(getattr(config, "log_format", "text"))
+            run(look_at_places(config))
+
+        return _status(run_parsed, arguments)
+
+
+def _status(run: Callable[[], None], arguments: Sequence[str]) -> int:
+    """Run a job, say on standard error what ended it, and return its exit status."""
     debug = "--debug" in arguments
-    configure_logging(logging.INFO if debug else logging.WARNING)
     try:
         with _terminated_like_interrupted():
-            run(look_at_places(parse_config(config_class, arguments, program)))
+            run()
     except KeyboardInterrupt as interrupt:
         again = " without --overwrite" if "--overwrite" in arguments else ""
         said = str(interrupt) or f"interrupted; run the same command again{again} to go on from here"

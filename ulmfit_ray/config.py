@@ -39,6 +39,8 @@ class Run:
 
     debug: bool = operational(False)
     """Show the traceback of an error, and log messages of level INFO."""
+    log_format: Literal["text", "json"] = operational("text")
+    """json: progress, warnings and errors, those of workers too, as lines of JSON with job, stage and unit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -313,7 +315,8 @@ def command_line(verb: str, config: Any) -> str:
 
 
 def typed_arguments(config: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the fewest arguments that give this config; how it is looked at (--dry-run, --debug) is left out."""
+    """Yield the fewest arguments that give this config; how it is looked at (--dry-run, --debug, --log-format) is
+    left out."""
     hints = get_type_hints(type(config), include_extras=True)
     for item in fields(config):
         value = getattr(config, item.name)
@@ -321,7 +324,7 @@ def typed_arguments(config: Any, prefix: str = "") -> Iterator[str]:
         name = item.name.replace("_", "-")
         if is_dataclass(value):
             yield from typed_arguments(value, f"{prefix}{name}.")
-        elif value != default and name not in ("dry-run", "overwrite", "debug"):
+        elif value != default and name not in ("dry-run", "overwrite", "debug", "log-format"):
             if isinstance(value, bool):
                 yield flag(prefix + name, value)
             else:

@@ -6,6 +6,7 @@ Every job that makes an output directory calls `claim_output`, which writes conf
 import fnmatch
 import itertools
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ulmfit_ray.config import ConfigError, OutputRun, command_line, defaults, differences, to_dict
+from ulmfit_ray.reporting.launching import finish_report, launch, launch_begins
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder, absolute_uri
 from ulmfit_ray.storage.job_record import JobRecord, find_job
@@ -29,7 +31,8 @@ LAYOUT = (
     *("started", "shards", "census", "quarantine", "failed", "vocab.json", "tokenizer.json", "tokenizer.model"),
     *("model.safetensors", "training_log.jsonl", "curves.png", "tensorboard", "lr_find.csv", "lr_find.png"),
     *("index.faiss", "vectors.npy", "moments.npy", "bm25", "groups.parquet", "map.parquet", "map.png", "map.html"),
-    *("projection.npz", "trials", "ray-tune", "sweep.parquet", "sweep.csv", "sweep.png", "README.md", "config.json"),
+    *("projection.npz", "trials", "ray-tune", "sweep.parquet", "sweep.csv", "sweep.png", "README.md"),
+    *("launches.json", "report.html", "config.json"),
 )
 """Every name that a job of ours writes into its output; --overwrite deletes these and nothing else, in this order.
 A file that declares others complete is deleted before them, and config.json, which marks the folder as ours, last."""
@@ -63,7 +66,17 @@ def output_lease(verb: str, config: Any) -> Iterator[None]:
             raise ConfigError(str(error)) from error
         except OSError as error:
             raise ConfigError(f"output {folder.uri} cannot be written: {error}") from error
+        stack.enter_context(launch(folder, command_line(verb, config), _where(config)))
         yield
+
+
+def _where(config: Any) -> str:
+    """Return what a job runs on, "" if not on Ray."""
+    options = getattr(config, "ray", None)
+    if options is None:
+        return ""
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    return f"cluster {address}" if address else "a session of its own"
 
 
 def claim_output(
@@ -86,7 +99,10 @@ def claim_output(
             raise ConfigError(f"output {folder.uri} holds a config.json that is not of ulmfit-ray: name another output")
         if not config.overwrite:
             _refuse_another(folder, job, config, previous)
-            return folder, _finished(folder, config.dry_run)
+            manifest = _finished(folder, config.dry_run)
+            if manifest is None and not config.dry_run:
+                launch_begins(folder)
+            return folder, manifest
         if not config.dry_run:
             for name in LAYOUT:
                 folder.delete(name)
@@ -94,6 +110,7 @@ def claim_output(
         raise ConfigError(f"output {folder.uri} is not empty and not an output of ulmfit-ray: name another output")
     if not config.dry_run:
         folder.publish_json({"job": job.to_json()}, "config.json")
+        launch_begins(folder)
     return folder, None
 
 
@@ -118,6 +135,8 @@ def _finished(folder: Folder, dry_run: bool) -> Manifest | None:
         return None
     for name in () if dry_run else ("work", "started", "checkpoints"):
         folder.delete(name)
+    if not dry_run:
+        finish_report(folder)
     return read_manifest(folder)
 
 

@@ -36,6 +36,7 @@ from ray.autoscaler.sdk import request_resources
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.pipelines.options import RayOptions
 from ulmfit_ray.pipelines.quiet import without_noise
+from ulmfit_ray.reporting.logs import VARIABLE, is_json, say_progress
 
 OBJECT_STORE_BYTES = 1 << 30
 LINE_SECONDS = 10
@@ -75,7 +76,9 @@ def _sigterm_as_before() -> Iterator[None]:
 def _connect(options: RayOptions) -> None:
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        # Workers of a local session inherit the environment of this process.
+        wanted = {"env_vars": {VARIABLE: "json"}} if is_json() else None
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=wanted)
         return
     # Without address="local" Ray would attach to whatever cluster happens to run on this machine.
     ray.init(
@@ -129,7 +132,7 @@ def require_resources(options: RayOptions, *, num_cpus: float, num_gpus: float =
             raise TimeoutError(f"{lacking} after {options.wait_seconds} seconds of waiting")
         if time.monotonic() - last_line >= LINE_SECONDS:
             last_line = time.monotonic()
-            print(f"waiting: {lacking}", flush=True)
+            say_progress(f"waiting: {lacking}")
             request_resources(bundles=[{"CPU": 1}] * math.ceil(num_cpus) + [{"GPU": 1}] * math.ceil(num_gpus))
         time.sleep(1)
     if math.isfinite(last_line):
@@ -152,7 +155,7 @@ def watched_resources(options: RayOptions, *, num_cpus: float, num_gpus: float =
         while not is_over.wait(LINE_SECONDS):
             lacking = _lacking(num_cpus, num_gpus, what)
             if lacking:
-                print(f"waiting: {lacking}", flush=True)
+                say_progress(f"waiting: {lacking}")
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -18,6 +18,7 @@ from ray.data import ActorPoolStrategy
 
 from ulmfit_ray.lifecycle import Outcome, Tally
 from ulmfit_ray.pipelines.attempts import STARTS, Phase, attempt
+from ulmfit_ray.pipelines.metrics import stage_metrics
 from ulmfit_ray.pipelines.runtime import blocks_as_they_come, cluster_cpus
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.progress import Bar
@@ -102,14 +103,16 @@ def run_phase(
     # How many shards a streamed file has is not known before its end.
     total = None if any(unit.is_streamed for unit in pending) else num_found + len(pending)
     spans: list[tuple[float, float, int]] = []
-    with Bar(phase.stage, total, "shards", done=num_found) as bar:
+    with Bar(phase.stage, total, "shards", done=num_found) as bar, stage_metrics(phase.job, phase.stage) as metrics:
         tally = Tally(bar, folder, receipts.values(), phase.max_bad_fraction)
         failures: Counter[str] = Counter()
         passes_in_vain = 0
         while pending and passes_in_vain <= STARTS:
             num_before = len(receipts)
+            metrics.wait_for(len(pending))
             for outcome in dataflow(pending, receipts):
                 tally.add(outcome)
+                metrics.add(outcome)
                 if outcome.receipt is None:
                     failures[outcome.shard] += 1
                     continue

@@ -83,7 +83,7 @@ def test_a_setting_that_failed_is_named_and_done_again_and_is_what_its_verb_alon
     assert done == {model: Path(model, "manifest.json").stat().st_mtime_ns for model in done}
     assert [row["state"] for row in rows(config)] == ["finished"] * 4
     assert {path.name for path in Path(config.output).iterdir() if path.is_file()} == {
-        *("config.json", "manifest.json", "sweep.parquet", "sweep.csv", "sweep.png")
+        *("config.json", "launches.json", "manifest.json", "report.html", "sweep.parquet", "sweep.csv", "sweep.png")
     }
     assert not Path(config.output, "ray-tune").exists()
     verify.run(VerifyConfig(input=config.output))
@@ -151,7 +151,7 @@ def test_a_sweep_whose_settings_take_turns_with_two_workers_each_can_lie_in_a_bu
     assert [row.record.state for row in table.rows] == ["finished"] * 2
     folder = Folder(far.output)
     assert [name for name in folder.names() if "." in name] == [
-        *("config.json", "manifest.json", "sweep.csv", "sweep.parquet", "sweep.png")
+        *("config.json", "launches.json", "manifest.json", "report.html", "sweep.csv", "sweep.parquet", "sweep.png")
     ]
     assert ModelDirectory(f"{far.output}/seed=2").manifest.figures == table.rows[1].figures
     sweep.run(far)

@@ -61,7 +61,8 @@ def test_a_model_directory_says_how_good_the_model_is_and_verifies(language_mode
     assert (directory.manifest.figures["train_tokens"] - left_out) % 16 == 0
     names = sorted(path.name for path in Path(language_model).iterdir())
     small = ["config.json", "manifest.json", "tokenizer.json", "training_log.jsonl", "vocab.json"]
-    assert names == sorted(["README.md", "curves.png", "model.safetensors", *small])
+    for_people = ["README.md", "curves.png", "launches.json", "report.html"]
+    assert names == sorted([*for_people, "model.safetensors", *small])
     card = Path(language_model, "README.md").read_text()
     assert "ulmfit-ray pretrain --tokens" in card
     assert "200 documents" in card

@@ -51,7 +51,7 @@ def run(config: Any) -> SweepTable | None:
             sweep.claim()
             with ray_session(config.ray):
                 sweep.train()
-        return sweep.finish(sweep.verb)
+            return sweep.finish(sweep.verb)
     return sweep.finish("complete, nothing to do")
 
 
