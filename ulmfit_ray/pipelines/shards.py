@@ -235,9 +235,14 @@ def _work_on_group(group: pa.Table, *, phase: Phase, work: ShardWork) -> pa.Tabl
 def outcomes(dataset: ray.data.Dataset) -> Iterator[Outcome]:
     """Run a dataflow that ends in tables of outcomes and yield them block by block, as they come."""
     for table in blocks_as_they_come(dataset):
-        for row in table.to_pylist(maps_as_pydicts="strict"):
-            receipt = row.pop("receipt")
-            yield Outcome(**row, receipt=None if receipt is None else Receipt(**receipt))
+        yield from outcomes_of(table)
+
+
+def outcomes_of(table: pa.Table) -> Iterator[Outcome]:
+    """Yield the outcomes of one block."""
+    for row in table.to_pylist(maps_as_pydicts="strict"):
+        receipt = row.pop("receipt")
+        yield Outcome(**row, receipt=None if receipt is None else Receipt(**receipt))
 
 
 def outcomes_table(found: Iterable[Outcome]) -> pa.Table:
