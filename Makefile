@@ -96,7 +96,7 @@ bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/tokenization.py
 	$(BIN)/python benchmarks/long_documents.py
 	$(BIN)/python benchmarks/object_store.py
-	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/search_index.py
 	$(BIN)/python benchmarks/neighbours.py
 	$(BIN)/python benchmarks/encode.py --input $(DATA)/imdb/train.csv.gz --fastai $(FASTAI)/bin/python

@@ -22,7 +22,7 @@ MAY_USE = {
     "config": (),
     "text": (),
     "storage": ("model.description",),
-    "corpus": ("storage.folder", "storage.plan"),
+    "corpus": ("storage.folder", "storage.plan", "storage.rows"),
     "streams": ("storage", "text.census"),
     "model": (),
     "training": ("model",),

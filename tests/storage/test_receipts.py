@@ -7,22 +7,23 @@ import pyarrow as pa
 import pytest
 
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.plan import PlannedUnit, planned_units
+from ulmfit_ray.storage.plan import PlannedUnit, PlannedUnits, planned_units
 from ulmfit_ray.storage.receipts import (
     Receipt,
+    Receipts,
     finished_parts,
+    in_order,
     pending_units,
     read_receipt,
     read_receipts,
-    shards_of,
 )
 
 MakeReceipt = Callable[..., Receipt]
 Commit = Callable[..., Receipt]
 
 
-def receipts(*some: Receipt) -> dict[str, Receipt]:
-    return {one.shard: one for one in some}
+def receipts(*some: Receipt) -> Receipts:
+    return Receipts.of(some)
 
 
 def unit(number: int, is_streamed: bool = False) -> PlannedUnit:
@@ -32,7 +33,7 @@ def unit(number: int, is_streamed: bool = False) -> PlannedUnit:
 def test_a_receipt_is_read_back_as_it_was_committed(folder: Folder, make_receipt: MakeReceipt, commit: Commit) -> None:
     facts = {"quarantined": {"null text": 3}, "files": {"shards/x": "00"}, "seconds": 1.5, "num_bytes": 9}
     written = commit(make_receipt("part-0000001", **facts))
-    assert read_receipts(folder, "plan") == {"part-0000001": written}
+    assert read_receipts(folder, "plan") == [written]
     assert read_receipt(folder, "part-0000001") == written
     assert written.num_quarantined == 3
 
@@ -40,7 +41,7 @@ def test_a_receipt_is_read_back_as_it_was_committed(folder: Folder, make_receipt
 def test_a_shard_without_receipt_has_none_to_read(folder: Folder) -> None:
     with pytest.raises(FileNotFoundError):
         read_receipt(folder, "part-0000001")
-    assert read_receipts(folder, "plan") == {}
+    assert read_receipts(folder, "plan") == []
 
 
 def test_receipts_of_another_plan_are_as_good_as_none(
@@ -48,8 +49,8 @@ def test_receipts_of_another_plan_are_as_good_as_none(
 ) -> None:
     commit(make_receipt("part-0000001", plan="another"))
     commit(make_receipt("part-0000002"))
-    assert list(read_receipts(folder, "plan")) == ["part-0000002"]
-    assert list(read_receipts(folder, "another")) == ["part-0000001"]
+    assert read_receipts(folder, "plan").names() == ["part-0000002"]
+    assert read_receipts(folder, "another").names() == ["part-0000001"]
 
 
 def test_receipts_come_in_the_order_of_their_names(folder: Folder, make_receipt: MakeReceipt, commit: Commit) -> None:
@@ -57,20 +58,19 @@ def test_receipts_come_in_the_order_of_their_names(folder: Folder, make_receipt:
     for shard in reversed(shards):
         commit(make_receipt(shard))
     found = read_receipts(folder, "plan")
-    assert list(found) == shards
-    assert [receipt.shard for receipt in found.values()] == shards
+    assert found.names() == shards
+    assert [receipt.shard for receipt in found] == shards
 
 
 def test_each_phase_has_receipts_of_its_own(folder: Folder, make_receipt: MakeReceipt, commit: Commit) -> None:
     written = commit(make_receipt("part-0000001"), where="work/done")
-    assert read_receipts(folder, "plan") == {}
-    assert list(read_receipts(folder, "plan", "work/done")) == ["part-0000001"]
+    assert read_receipts(folder, "plan") == []
+    assert read_receipts(folder, "plan", "work/done").names() == ["part-0000001"]
     assert read_receipt(folder, "part-0000001", "work/done") == written
 
 
 def test_a_unit_is_complete_with_its_receipt(make_receipt: MakeReceipt) -> None:
-    assert shards_of(unit(1), receipts(make_receipt("part-0000001"))) == ["part-0000001"]
-    assert shards_of(unit(2), receipts(make_receipt("part-0000001"))) is None
+    assert pending_units([unit(1), unit(2)], receipts(make_receipt("part-0000001"))) == [unit(2)]
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,9 @@ def test_a_streamed_unit_is_complete_only_with_all_shards_up_to_the_last(
     make_receipt: MakeReceipt, there: list[tuple[int, bool]], expected: int | None
 ) -> None:
     found = receipts(*(make_receipt(f"part-0000004-{part:05d}", last=last) for part, last in there))
-    shards = shards_of(unit(4, is_streamed=True), found)
-    assert (None if shards is None else len(shards)) == expected
+    units = PlannedUnits.of([unit(4, is_streamed=True)])
+    assert pending_units(units, found) == ([unit(4, is_streamed=True)] if expected is None else [])
+    assert len(in_order(units, found)) == (expected or 0)
 
 
 def test_pending_units_are_those_that_are_not_complete(make_receipt: MakeReceipt) -> None:
