@@ -4,7 +4,7 @@ Only bad content makes a bad document; a file that cannot be opened or read rais
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ulmfit_ray.corpus.column_types import fits
@@ -20,6 +20,9 @@ class Document:
     doc_id: str
     fields: list[str]
     kept: list[Any]
+    path: str = field(default="", compare=False)
+    """Where it was read: the file, and the record's offset there."""
+    offset: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)
@@ -44,19 +47,19 @@ def read_documents(
         try:
             values = file_format.values(record, source)
             if values is not None:
-                yield _document(values, columns, f"{name}#{record.offset}")
+                yield _document(values, columns, name, record.offset)
         except BadRecordError as bad:
             yield BadDocument(name, record.offset, *bad.args)
 
 
-def _document(values: Values, columns: Columns, place: str) -> Document:
+def _document(values: Values, columns: Columns, name: str, offset: int) -> Document:
     texts = [values.get(name) for name in columns.text]
     if all(text is None for text in texts):
         raise BadRecordError("null text", f"no text in {', '.join(columns.text)}")
     for name, text in zip(columns.text, texts, strict=True):
         if text is not None and not isinstance(text, str):
             raise BadRecordError("not a text", f"{name} is {type(text).__name__}")
-    doc_id: Any = place
+    doc_id: Any = f"{name}#{offset}"
     if columns.id is not None:
         doc_id = values.get(columns.id)
         if doc_id is None or not isinstance(doc_id, str | int) or isinstance(doc_id, bool):
@@ -65,4 +68,4 @@ def _document(values: Values, columns: Columns, place: str) -> Document:
     for name, value, kind in zip(columns.keep, kept, columns.keep_types, strict=True):
         if not fits(value, kind):
             raise BadRecordError("value of another type", f"{name} is {value!r:.80}, the column is {kind}")
-    return Document(str(doc_id), [text or "" for text in texts], kept)
+    return Document(str(doc_id), [text or "" for text in texts], kept, name, offset)
