@@ -3,7 +3,8 @@
 `lease.json` names the owner and holds a counter that the owner raises every few seconds. Who finds a lease takes it
 over at once when its owner is a process of this machine that has ended; otherwise the counter is watched, by our own
 clock, and the lease is taken over only when it stands still. An owner that was stopped for a while and wakes up finds
-another owner's lease, and ends.
+another owner's lease, or none because that one has finished, and ends. Its workers on other nodes were not stopped with
+it: what is not the same whoever writes it they write only while the lease is their job's (`check_lease`).
 """
 
 import os
@@ -22,6 +23,8 @@ FILE = "lease.json"
 BEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0
 """How long a counter must stand still; four beats."""
+LOOK_AGAIN_SECONDS = 0.5
+"""A file system of a network may for a moment show no file where one is replaced by another."""
 SETTLE_SECONDS = 0.3
 """Two jobs that take a free lease at the same moment see after this time which of them wrote last."""
 
@@ -53,9 +56,13 @@ class LeaseHeldError(RuntimeError):
     """Another job is writing the output."""
 
 
+class LeaseLostError(RuntimeError):
+    """The job that this process belongs to does not hold the output's lease any more."""
+
+
 @contextmanager
-def held_lease(folder: Folder, command: str) -> Iterator[None]:
-    """Hold the folder's lease while the block runs.
+def held_lease(folder: Folder, command: str) -> Iterator[str]:
+    """Hold the folder's lease while the block runs; gives the id by which `check_lease` knows it.
 
     Raises:
         LeaseHeldError: another job holds it, and is alive.
@@ -71,13 +78,20 @@ def held_lease(folder: Folder, command: str) -> Iterator[None]:
     beating = threading.Thread(target=_beat, args=(folder, own, ended), daemon=True)
     beating.start()
     try:
-        yield
+        yield own.run_id
     finally:
         ended.set()
         beating.join()
         found = _read(folder)
         if found is not None and found.run_id == own.run_id:
             folder.delete(FILE)
+
+
+def check_lease(folder: Folder, run_id: str) -> None:
+    """Raise LeaseLostError if the lease is not that of this id: a question of workers, whose driver may be stopped."""
+    found = _find(folder)
+    if found is None or found.run_id != run_id:
+        raise LeaseLostError(_loss(folder, found))
 
 
 def _wait_for(folder: Folder) -> None:
@@ -94,11 +108,11 @@ def _wait_for(folder: Folder) -> None:
 
 
 def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
-    """Raise the counter until the job ends; end the process if the lease has got another owner."""
+    """Raise the counter until the job ends; end the process if the lease has got another owner, or has gone."""
     while not ended.wait(BEAT_SECONDS):
         try:
-            found = _read(folder)
-            if found is not None and found.run_id != own.run_id:
+            found = _find(folder)
+            if found is None or found.run_id != own.run_id:
                 _end_process(folder, found)
             own = replace(own, counter=own.counter + 1)
             folder.publish_json(asdict(own), FILE)
@@ -107,14 +121,25 @@ def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
             print(f"warning: {folder.uri}/{FILE} could not be renewed: {error}", file=sys.stderr, flush=True)
 
 
-def _end_process(folder: Folder, owner: Lease) -> None:
+def _end_process(folder: Folder, owner: Lease | None) -> None:
     """End without clearing up: what lies in the folder is the new owner's."""
-    print(
-        f"error: this job was silent for too long, and {_name(owner)} writes {folder.uri} now: ended",
-        file=sys.stderr,
-        flush=True,
-    )
+    print(f"error: {_loss(folder, owner)}: ended", file=sys.stderr, flush=True)
     os._exit(1)
+
+
+def _loss(folder: Folder, owner: Lease | None) -> str:
+    if owner is None:
+        return f"{folder.uri}/{FILE} has gone: this job was silent for too long, and another one has taken its place"
+    return f"this job was silent for too long, and {_name(owner)} writes {folder.uri} now"
+
+
+def _find(folder: Folder) -> Lease | None:
+    """Return the lease, after a second look if there seems to be none."""
+    found = _read(folder)
+    if found is None:
+        time.sleep(LOOK_AGAIN_SECONDS)
+        found = _read(folder)
+    return found
 
 
 def _read(folder: Folder) -> Lease | None:
