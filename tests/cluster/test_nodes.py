@@ -30,21 +30,19 @@ def test_tokenizing_survives_each_node_that_goes_and_uses_one_that_comes_later(
     nodes: Nodes, gates: Gates, start: Start, corpus: Path, tokens: Path
 ) -> None:
     first = nodes.add(1)
-    counting = gates.close("*/killed/work/part-*[3-9].arrow")
     arguments = ["tokenize", "--input", str(corpus), "--id-column", "id", "--keep-columns", "label"]
     job = start(nodes, "killed", *arguments)
-    job.wait_until(lambda: bool(gates.held(counting, first)))
-    assert job.receipts("work/done") >= 1
-    assert len(gates.held(counting)) == 1
+    job.wait_until(lambda: job.receipts("work/done") >= 1)
+    counting = gates.close("*/killed/work/part-*.arrow")
+    job.wait_until(lambda: len(gates.held(counting, first)) == 1)
     second = nodes.add(2)
     # At one moment three shards are under way, each in the middle: more than the nodes of the start could have.
     job.wait_until(lambda: len(gates.held(counting)) == 3)
     assert len(gates.held(counting, second)) == 2
     nodes.kill(first)
-    writing = gates.close("*/killed/shards/part-*[4-9].arrow")
+    writing = gates.close("*/killed/shards/part-*[1-9].arrow")
     gates.open(counting)
     job.wait_until(lambda: len(gates.held(writing, second)) == 2)
-    assert job.receipts() >= 1
     nodes.add(1)
     nodes.kill(second)
     gates.open(writing)
@@ -69,7 +67,7 @@ def test_embedding_survives_each_node_that_is_killed_with_shards_in_its_queue(
     gates.open(early)
     third = nodes.add(1)
     job.wait_until(lambda: bool(gates.held(late, second) and gates.held(late, third)))
-    assert 2 <= job.receipts() < FILES
+    assert job.receipts() < FILES
     nodes.kill(second)
     gates.open(late)
     job.finish()
