@@ -113,7 +113,7 @@ def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
         try:
             found = _find(folder)
             if found is None or found.run_id != own.run_id:
-                _end_process(folder, found)
+                _end_process(f"{_loss(folder, found)}: ended")
             own = replace(own, counter=own.counter + 1)
             folder.publish_json(asdict(own), FILE)
         except OSError as error:
@@ -121,9 +121,9 @@ def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
             print(f"warning: {folder.uri}/{FILE} could not be renewed: {error}", file=sys.stderr, flush=True)
 
 
-def _end_process(folder: Folder, owner: Lease | None) -> None:
-    """End without clearing up: what lies in the folder is the new owner's."""
-    print(f"error: {_loss(folder, owner)}: ended", file=sys.stderr, flush=True)
+def _end_process(reason: str) -> None:
+    """End without clearing up: what lies in the folder is another owner's."""
+    print(f"error: {reason}", file=sys.stderr, flush=True)
     os._exit(1)
 
 
