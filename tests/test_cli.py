@@ -215,6 +215,10 @@ def test_a_value_that_an_option_refuses_is_told_and_ends_with_2(
             "pretrain --tokens t --output out --scaling.num-workers 7 --training.global-batch-size 6",
             "--training.global-batch-size 6 has fewer rows than there are workers",
         ),
+        (
+            "pretrain --tokens t --output out --scaling.num-workers 2 --scaling.min-workers 3",
+            "--scaling.min-workers 3 must lie between 1 and --scaling.num-workers 2",
+        ),
         ("train-retriever --model m --tokens t --output out --pairs title:", "name two text columns, as in title:text"),
         ("search --embeddings e --model m", "--query TEXT or --queries FILE"),
         ("search --embeddings e --model m --query x -k 0", "-k must be at least 1"),

@@ -45,8 +45,8 @@ patience."""
 
 
 @contextmanager
-def output_lease(verb: str, config: Any) -> Iterator[None]:
-    """Keep other jobs from writing the output of this one while the block runs.
+def output_lease(verb: str, config: Any) -> Iterator[str]:
+    """Keep other jobs from writing the output of this one while the block runs; gives the lease's id ("": no lease).
 
     Raises:
         ConfigError: another job is writing it at this moment, or nothing can be written there.
@@ -56,18 +56,18 @@ def output_lease(verb: str, config: Any) -> Iterator[None]:
     is_foreign = bool(set(folder.names()) - {LEASE_FILE}) and find_job(folder) is None
     # What is only looked at, or will be refused, is not touched.
     if config.dry_run or is_finished or is_foreign:
-        yield
+        yield ""
         return
     with ExitStack() as stack:
         try:
             folder.check_writable()
-            stack.enter_context(held_lease(folder, command_line(verb, config)))
+            run_id = stack.enter_context(held_lease(folder, command_line(verb, config)))
         except LeaseHeldError as error:
             raise ConfigError(str(error)) from error
         except OSError as error:
             raise ConfigError(f"output {folder.uri} cannot be written: {error}") from error
         stack.enter_context(launch(folder, command_line(verb, config), _where(config)))
-        yield
+        yield run_id
 
 
 def _where(config: Any) -> str:

@@ -3,7 +3,8 @@
 `lease.json` names the owner and holds a counter that the owner raises every few seconds. Who finds a lease takes it
 over at once when its owner is a process of this machine that has ended; otherwise the counter is watched, by our own
 clock, and the lease is taken over only when it stands still. An owner that was stopped for a while and wakes up finds
-another owner's lease, and ends.
+another owner's lease, or none because that one has finished, and ends. Its workers on other nodes were not stopped with
+it: what is not the same whoever writes it they write only while the lease is their job's (`check_lease`).
 """
 
 import os
@@ -23,6 +24,8 @@ FILE = "lease.json"
 BEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0
 """How long a counter must stand still; four beats."""
+LOOK_AGAIN_SECONDS = 0.5
+"""A file system of a network may for a moment show no file where one is replaced by another."""
 SETTLE_SECONDS = 0.3
 """Two jobs that take a free lease at the same moment see after this time which of them wrote last."""
 
@@ -54,9 +57,13 @@ class LeaseHeldError(RuntimeError):
     """Another job is writing the output."""
 
 
+class LeaseLostError(RuntimeError):
+    """The job that this process belongs to does not hold the output's lease any more."""
+
+
 @contextmanager
-def held_lease(folder: Folder, command: str) -> Iterator[None]:
-    """Hold the folder's lease while the block runs.
+def held_lease(folder: Folder, command: str) -> Iterator[str]:
+    """Hold the folder's lease while the block runs; gives the id by which `check_lease` knows it.
 
     Raises:
         LeaseHeldError: another job holds it, and is alive.
@@ -72,13 +79,20 @@ def held_lease(folder: Folder, command: str) -> Iterator[None]:
     beating = threading.Thread(target=_beat, args=(folder, own, ended), daemon=True)
     beating.start()
     try:
-        yield
+        yield own.run_id
     finally:
         ended.set()
         beating.join()
         found = _read(folder)
         if found is not None and found.run_id == own.run_id:
             folder.delete(FILE)
+
+
+def check_lease(folder: Folder, run_id: str) -> None:
+    """Raise LeaseLostError if the lease is not that of this id: a question of workers, whose driver may be stopped."""
+    found = _find(folder)
+    if found is None or found.run_id != run_id:
+        raise LeaseLostError(_loss(folder, found))
 
 
 def _wait_for(folder: Folder) -> None:
@@ -95,12 +109,12 @@ def _wait_for(folder: Folder) -> None:
 
 
 def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
-    """Raise the counter until the job ends; end the process if the lease has another owner, or its store is lost."""
+    """Raise the counter until the job ends; end the process if the lease is another's, or gone, or its store lost."""
     while not ended.wait(BEAT_SECONDS):
         try:
-            found = _read(folder)
-            if found is not None and found.run_id != own.run_id:
-                _end_process(f"this job was silent for too long, and {_name(found)} writes {folder.uri} now: ended")
+            found = _find(folder)
+            if found is None or found.run_id != own.run_id:
+                _end_process(f"{_loss(folder, found)}: ended")
             own = replace(own, counter=own.counter + 1)
             folder.publish_json(asdict(own), FILE)
         except StoreLostError as error:
@@ -115,6 +129,21 @@ def _end_process(reason: str) -> None:
     """End without clearing up: what lies in the folder is another owner's, or out of reach."""
     print(f"error: {reason}", file=sys.stderr, flush=True)
     os._exit(1)
+
+
+def _loss(folder: Folder, owner: Lease | None) -> str:
+    if owner is None:
+        return f"{folder.uri}/{FILE} has gone: this job was silent for too long, and another one has taken its place"
+    return f"this job was silent for too long, and {_name(owner)} writes {folder.uri} now"
+
+
+def _find(folder: Folder) -> Lease | None:
+    """Return the lease, after a second look if there seems to be none."""
+    found = _read(folder)
+    if found is None:
+        time.sleep(LOOK_AGAIN_SECONDS)
+        found = _read(folder)
+    return found
 
 
 def _read(folder: Folder) -> Lease | None:
