@@ -18,7 +18,23 @@ Mr. z. don't can't he's goin' C++ ma'am o'clock @ @a.b a@b.c: user:pass@host.com
 :80 10.0.0.1 256.1.1.1 a-b x/y a,b a=b a:b 1-2 1+2 A.b a.B lower.Upper \u00e9 \u00c9cole \u00df \u4f60\u597d \u3002
 \u300c \u0645\u0631 \u060c \U0001f600 \u00a9 \u00bd \u00b2 \u200b \u0301 \0 xxbos \\ \\n \\") &amp; \u00bf \u0915 \u0964
 """.split()  # noqa: SIM905
-ADVERSARIAL = ["(", "()", "a.", "a@:", ":)", ".", "a-b", "'s", "5km", "a.b/", "@a.b:", "..a", ".'", "U.S.", "\U0001f600"]
+ADVERSARIAL = [
+    "(",
+    "()",
+    "a.",
+    "a@:",
+    ":)",
+    ".",
+    "a-b",
+    "'s",
+    "5km",
+    "a.b/",
+    "@a.b:",
+    "..a",
+    ".'",
+    "U.S.",
+    "\U0001f600",
+]
 
 
 def long_words(number: int, seed: int, rules: list[str]) -> Iterator[str]:
@@ -42,7 +58,9 @@ def words_of(doc: Any) -> list[str]:
     return [token.text for token in doc]
 
 
-@pytest.mark.parametrize(("lang", "number"), [("en", 1500), ("de", 300), ("es", 300), ("ru", 300), ("bn", 300), ("zu", 0)])
+@pytest.mark.parametrize(
+    ("lang", "number"), [("en", 1500), ("de", 300), ("es", 300), ("ru", 300), ("bn", 300), ("zu", 0)]
+)
 def test_long_words_are_cut_as_spacy_cuts_them(lang: str, number: int) -> None:
     tokenizer = plain(lang) if number else plain("xx")
     linear = with_long_words(tokenizer)
