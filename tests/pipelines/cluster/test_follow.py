@@ -46,7 +46,7 @@ def test_the_log_is_printed_once_however_often_its_stream_breaks(
 
 
 def test_a_log_that_its_node_took_along_is_not_asked_for_without_end(capsys: pytest.CaptureFixture[str]) -> None:
-    client = FakeClient([["one\n"]])
+    client = FakeClient([["one\n"]], [DONE])
 
     def gone(job: str) -> NoReturn:
         raise RuntimeError("the agent is gone")

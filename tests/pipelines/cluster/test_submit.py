@@ -47,7 +47,7 @@ def test_a_job_runs_the_verb_with_its_options_and_its_log_is_printed(command: Co
     outcome = command(*TOKENIZE, *HEAD, "--overwrite")
     assert (outcome.status, outcome.err) == (0, "")
     assert shlex.split(client.submitted["entrypoint"]) == [
-        *("python", "-m", "ulmfit_ray.cli", "tokenize", "--output", "s3://bucket/out", "--input", "/in/a b.txt"),
+        *("python", "-m", "ulmfit_ray.cli", "tokenize", "--input", "/in/a b.txt", "--output", "s3://bucket/out"),
         "--overwrite",
     ]
     job = client.submitted["submission_id"]
@@ -63,7 +63,7 @@ def test_a_config_file_of_this_machine_travels_as_options(command: Command, clie
     )
     assert command("submit", "tokenize", "job.toml", "--output", "/out", *HEAD).status == 0
     words = shlex.split(client.submitted["entrypoint"])[4:]
-    assert words[:6] == ["--output", "/out", "--input", "/in/*.txt", "--text-columns", "title"]
+    assert words[:6] == ["--input", "/in/*.txt", "--output", "/out", "--text-columns", "title"]
     assert words[6:] == ["it's", "--tokenizer.kind", "whitespace"]
 
 
@@ -126,7 +126,10 @@ def test_an_interruption_while_the_job_is_sent_says_that_it_may_have_begun(
         (["--input", "/a", "--output", "/o"], "name the cluster's job server: --ray.address http://HEAD:8265"),
         (["--input", "a", "--output", "/o", *HEAD], "--input a is relative: the job runs on other machines"),
         (["--input", "/a", "--output", "~/o", *HEAD], "--output ~/o is in a home folder"),
-        (["--input", "/a", "--output", "/o", "--tokenizer.model", "m", *HEAD], "--tokenizer.model m is relative"),
+        (
+            ["--input=/a", "--output=/o", "--tokenizer.kind=sentencepiece", "--tokenizer.model=m", *HEAD],
+            "--tokenizer.model m is relative",
+        ),
         (["--input", f"https://me:{SECRET}@host/a", "--output", "/o", *HEAD], "--input holds a user or a password"),
         (["--input", "/a", "--output", "/o", "--ray.address", f"http://me:{SECRET}@h:1"], "holds a user or a password"),
         (["--input", "/a", "--output", "/o", "--max-vocabs", "9", *HEAD], "did you mean --max-vocab?"),
