@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from ulmfit_ray.config import Config, ConfigError, flatten, to_dict
 from ulmfit_ray.pipelines.cluster.command import entrypoint
@@ -56,17 +55,12 @@ def _places(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def _check_places(kubernetes: Kubernetes, config: Any) -> None:
-    """Raise ConfigError if a place is no pod's, or would write a password into the manifest."""
+    """Raise ConfigError if a place is a path that the pods do not share."""
     mounts = [match["path"] for match in map(VOLUME.fullmatch, kubernetes.volume) if match]
     for option, place in _places(config):
         path = PurePosixPath(place.removeprefix("file://"))
-        if "://" in place and not place.startswith("file://"):
-            if "@" in urlsplit(place).netloc:
-                raise ConfigError(
-                    f"{option} is a URI with a user's name in it, which would stand in the manifest and in Ray's logs:"
-                    " give the pods credentials with --kubernetes.secret or --kubernetes.service-account"
-                )
-        elif not any(path.is_relative_to(mount) for mount in mounts):
+        is_local = "://" not in place or place.startswith("file://")
+        if is_local and not any(path.is_relative_to(mount) for mount in mounts):
             raise ConfigError(
                 f"{option} {place} is a path of one machine, and each pod has files of its own: name a URI, or mount a"
                 f" volume that all pods share, --kubernetes.volume CLAIM:{path.parent}"
