@@ -8,11 +8,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+import requests
 
 from ulmfit_ray.storage.folder import sha256_file
 
@@ -21,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 120
 TOKEN = "0123456789abcdef" * 4
 SECRET = "a-secret-of-this-machine"
+MARK = "ULMFIT_RAY_TEST_SUBMIT"
+RAY = str(Path(sys.executable).with_name("ray"))
 
 
 def free_ports(number: int) -> list[int]:
@@ -55,7 +61,7 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
-    """One head for all tests here; it and all it started are ended as one group."""
+    """One head for all tests here; everything of it carries a mark, and is ended by it."""
     folder = tmp_path_factory.mktemp("head")
     (folder / "token").write_text(TOKEN)
     port, dashboard, client, agent = free_ports(4)
@@ -63,15 +69,15 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     with_token = bare | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
     # `python` in a job is the one of the head's PATH.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
+    command = [RAY, "start", "--head", "--block", "--num-cpus=2"]
     command += [f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
     command += [f"--dashboard-agent-listen-port={agent}", "--dashboard-host=127.0.0.1"]
     command += ["--object-store-memory=300000000", "--disable-usage-stats"]
     log = folder / "head.log"
+    mark = uuid.uuid4().hex
     with log.open("w") as output:
-        process = subprocess.Popen(
-            command, env=with_token | {"PATH": path}, stdout=output, stderr=output, start_new_session=True
-        )
+        environment = with_token | {"PATH": path, MARK: mark}
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + LIMIT_SECONDS
         while "Ray runtime started" not in log.read_text():
@@ -82,8 +88,19 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         person = with_token | {"PYTHONPATH": str(ROOT), "AWS_SECRET_ACCESS_KEY": SECRET}
         yield Head(f"http://127.0.0.1:{dashboard}", person)
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        kill_marked(mark)
+        process.wait()
+
+
+def kill_marked(mark: str) -> None:
+    """Kill what carries a mark in its environment: the head, and all that it started."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            try:
+                if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+            except OSError:
+                continue
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +123,11 @@ def test_a_submitted_job_makes_what_a_local_one_makes(head: Head, corpus: Path, 
     assert status == 0, text
     assert "sending the package ulmfit_ray" in text
     # Its progress and its summary are in its log, and so on this terminal; a secret of this machine nowhere.
-    assert re.search(r"^tokenize: .*300 documents", text, re.MULTILINE)
-    assert f"{tmp_path}/submitted" in text.splitlines()[-2] + text
+    assert re.search(r"^1 tokenize: .*300 documents", text, re.MULTILINE)
+    assert re.search(r"^\W+documents\W+300\W", text, re.MULTILINE)
+    # Ray's own lines about what it does are not the job's.
+    assert "INFO sdk.py" not in text
+    assert "INFO dashboard_sdk.py" not in text
     assert SECRET not in text
     local = [sys.executable, "-m", "ulmfit_ray.cli", *tokenize(corpus, tmp_path / "local")]
     environment = {name: value for name, value in head.environment.items() if not name.startswith("RAY_")}
@@ -115,26 +135,33 @@ def test_a_submitted_job_makes_what_a_local_one_makes(head: Head, corpus: Path, 
     assert hashes(tmp_path / "submitted") == hashes(tmp_path / "local")
 
 
-@pytest.mark.parametrize(
-    ("missing", "status", "said"),
-    [("words.txt", 2, "matches no file"), ("", 1, "No such verb of the nodes")],
-)
-def test_the_exit_status_of_a_job_that_fails_comes_back(
-    head: Head, tmp_path: Path, missing: str, status: int, said: str
-) -> None:
-    if missing:
-        arguments = tokenize(tmp_path / missing, tmp_path / "out")
-    else:
-        # A package that is sent in place of ours, and fails.
-        package = tmp_path / "folder/ulmfit_ray"
-        package.mkdir(parents=True)
-        (package / "__init__.py").touch()
-        (package / "cli.py").write_text(f"import sys; sys.exit({said!r})\n")
-        arguments = [*tokenize(tmp_path / "a", tmp_path / "out"), "--submit.working-dir", str(package.parent)]
-    found, text = head.run(tmp_path, *arguments)
-    assert found == status, text
-    assert said in text
-    assert f"ended with exit status {status}" in text
+def package(folder: Path, program: str) -> list[str]:
+    """Return options that send a package in place of ours, whose every verb is a program."""
+    place = folder / "ulmfit_ray"
+    place.mkdir(parents=True)
+    (place / "__init__.py").touch()
+    (place / "cli.py").write_text(program)
+    return ["--submit.working-dir", str(folder)]
+
+
+def test_each_command_ends_with_the_exit_status_of_its_own_job(head: Head, corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    failing = package(tmp_path / "failing", "import sys; sys.exit('it failed')")
+    ray_submit = [RAY, "job", "submit", "--address", head.address, "--working-dir", ".", "--"]
+    ray_submit += ["python", "jobs/embed_corpus.py", "--help"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    tokenless = Head(head.address, head.environment | {"RAY_AUTH_MODE": "disabled"})
+    # All at once: each takes seconds to begin.
+    running = [
+        (head.start(tmp_path, *tokenize(tmp_path / "missing.txt", output)), 2, "matches no file"),
+        (head.start(tmp_path, *tokenize(corpus, output), *failing), 1, "it failed"),
+        (tokenless.start(tmp_path, *tokenize(corpus, output)), 2, "demands its token: put the file of its head's"),
+        (subprocess.Popen(ray_submit, cwd=ROOT, env=head.environment, **streams), 0, "usage: ulmfit-ray embed"),
+    ]
+    for process, status, said in running:
+        text, _ = process.communicate(timeout=LIMIT_SECONDS)
+        assert process.returncode == status, text
+        assert said in text
 
 
 def interrupted(head: Head, folder: Path, arguments: list[str], begun: str, answer: str) -> tuple[int, str]:
@@ -160,58 +187,27 @@ def interrupted(head: Head, folder: Path, arguments: list[str], begun: str, answ
     return process.wait(timeout=LIMIT_SECONDS), text
 
 
-def waiting_package(folder: Path) -> list[str]:
-    """Return options that send a package whose job says so when it has begun and when it is told to end."""
-    package = folder / "folder/ulmfit_ray"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "cli.py").write_text(
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (print('wrote a checkpoint'), sys.exit(130)))\n"
-        "print('the job has begun')\n"
-        "while True: time.sleep(1)\n"
-    )
-    return ["--submit.working-dir", str(package.parent)]
-
-
-def job_state(head: Head, job: str) -> str:
-    ray = str(Path(sys.executable).with_name("ray"))
-    command = [ray, "job", "status", "--address", head.address, job]
-    return subprocess.run(command, env=head.environment, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.mark.parametrize(
-    ("answer", "said", "state"), [("stop", "wrote a checkpoint", "was stopped"), ("leave", "goes on", "RUNNING")]
+WAITING = (
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: (print('wrote a checkpoint'), sys.exit(130)))\n"
+    "print('the job has begun')\n"
+    "while True: time.sleep(1)\n"
 )
-def test_ctrl_c_stops_the_job_or_leaves_it_as_the_person_says(
-    head: Head, corpus: Path, tmp_path: Path, answer: str, said: str, state: str
-) -> None:
-    arguments = [*tokenize(corpus, tmp_path / "out"), *waiting_package(tmp_path)]
-    status, text = interrupted(head, tmp_path, arguments, "the job has begun", answer)
-    assert status == 130, text
-    assert said in text
-    job = re.search(r"job (tokenize-\w+) is submitted", text)
-    assert job, text
-    assert state in job_state(head, job[1])
-    ray = str(Path(sys.executable).with_name("ray"))
-    subprocess.run(
-        [ray, "job", "stop", "--no-wait", "--address", head.address, job[1]], env=head.environment, check=True
-    )
+"""A job that says when it has begun, and when it is told to end."""
 
 
-def test_rays_own_command_runs_a_script_of_the_repository(head: Head) -> None:
-    command = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", head.address]
-    command += ["--working-dir", ".", "--", "python", "jobs/embed_corpus.py", "--help"]
-    found = subprocess.run(
-        command, cwd=ROOT, env=head.environment, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert "usage: ulmfit-ray embed" in found.stdout
-
-
-def test_a_person_without_the_token_is_told_how_to_get_it(head: Head, corpus: Path, tmp_path: Path) -> None:
-    environment = head.environment | {"RAY_AUTH_MODE": "disabled"}
-    without: Callable = Head(head.address, environment).run
-    status, text = without(tmp_path, *tokenize(corpus, tmp_path / "out"))
-    assert status == 2
-    assert "demands its token: put the file of its head's RAY_AUTH_TOKEN_PATH" in text
+def test_ctrl_c_stops_the_job_or_leaves_it_as_the_person_says(head: Head, corpus: Path, tmp_path: Path) -> None:
+    arguments = [*tokenize(corpus, tmp_path / "out"), *package(tmp_path / "waiting", WAITING)]
+    with ThreadPoolExecutor(2) as pool:
+        ask = partial(interrupted, head, tmp_path, arguments, "the job has begun")
+        for said, state, (status, text) in zip(
+            ("wrote a checkpoint", "goes on"), ("STOPPED", "RUNNING"), pool.map(ask, ("stop", "leave")), strict=True
+        ):
+            assert status == 130, text
+            assert said in text
+            job = re.search(r"job (tokenize-\w+) is submitted", text)
+            assert job, text
+            found = requests.get(
+                f"{head.address}/api/jobs/{job[1]}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=LIMIT_SECONDS
+            )
+            assert found.json()["status"] == state

@@ -4,6 +4,7 @@ Nothing of this machine's environment goes along: Ray writes a job's runtime env
 have credentials of their own. The package that runs here is sent unless the nodes have it (`upload.py`).
 """
 
+import logging
 import os
 import secrets
 import shlex
@@ -124,6 +125,9 @@ def _connected(address: str) -> "JobSubmissionClient":
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
+    for module in ("dashboard_sdk", "job.sdk"):
+        # Lines about packages and sockets, among those of the job.
+        logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
     try:
         with _without(ADDRESSES):
             return JobSubmissionClient(address)
