@@ -70,7 +70,7 @@ def _check_places(kubernetes: Kubernetes, config: Any) -> None:
 class Needs(NamedTuple):
     """What the workers or actors of a verb ask for."""
 
-    count: int
+    num_workers: int
     """How many there must be at once."""
     cpus: int | None
     """CPU cores of each; None: as many as there are."""
@@ -98,7 +98,7 @@ def _with_cpus_of_workers(kubernetes: Kubernetes, config: Config, needs: Needs) 
     """
     if needs.cpus is not None:
         return config
-    workers_of_a_pod = math.ceil(needs.count / kubernetes.cpu.max)
+    workers_of_a_pod = math.ceil(needs.num_workers / kubernetes.cpu.max)
     num_cpus = 1 if needs.gpus else max(1, kubernetes.cpu.cpus // workers_of_a_pod)
     return replace(config, scaling=replace(config.scaling, num_cpus=num_cpus))  # type: ignore[attr-defined,type-var]
 
@@ -112,8 +112,8 @@ def _check_room(kubernetes: Kubernetes, needs: Needs) -> None:
         # A fraction is a part of one GPU; what is left of it is of no use to another that asks for more.
         of_a_gpu = math.floor(1 / needs.gpus) if needs.gpus <= 1 else 1 / math.ceil(needs.gpus)
         places = min(places, int(pods.gpus * of_a_gpu))
-    if places * pods.max < needs.count:
+    if places * pods.max < needs.num_workers:
         raise ConfigError(
-            f"{needs.options} asks for {needs.count} x {needs.cpus} CPUs and {needs.gpus:g} GPUs; {pods.max} pods have"
+            f"{needs.options} asks for {needs.num_workers} x {needs.cpus} CPUs and {needs.gpus:g} GPUs; {pods.max} pods have"
             f" room for {places} each: change --kubernetes.{table}.max, .cpus or .gpus, or ask for less"
         )
