@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from ulmfit_ray.config import Config, ConfigError, flatten, to_dict
 from ulmfit_ray.pipelines.cluster.command import entrypoint
@@ -56,17 +55,12 @@ def _places(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def _check_places(kubernetes: Kubernetes, config: Any) -> None:
-    """Raise ConfigError if a place is no pod's, or would write a password into the manifest."""
+    """Raise ConfigError if a place is a path that the pods do not share."""
     mounts = [match["path"] for match in map(VOLUME.fullmatch, kubernetes.volume) if match]
     for option, place in _places(config):
         path = PurePosixPath(place.removeprefix("file://"))
-        if "://" in place and not place.startswith("file://"):
-            if "@" in urlsplit(place).netloc:
-                raise ConfigError(
-                    f"{option} is a URI with a user's name in it, which would stand in the manifest and in Ray's logs:"
-                    " give the pods credentials with --kubernetes.secret or --kubernetes.service-account"
-                )
-        elif not any(path.is_relative_to(mount) for mount in mounts):
+        is_local = "://" not in place or place.startswith("file://")
+        if is_local and not any(path.is_relative_to(mount) for mount in mounts):
             raise ConfigError(
                 f"{option} {place} is a path of one machine, and each pod has files of its own: name a URI, or mount a"
                 f" volume that all pods share, --kubernetes.volume CLAIM:{path.parent}"
@@ -76,7 +70,7 @@ def _check_places(kubernetes: Kubernetes, config: Any) -> None:
 class Needs(NamedTuple):
     """What the workers or actors of a verb ask for."""
 
-    count: int
+    num_workers: int
     """How many there must be at once."""
     cpus: int | None
     """CPU cores of each; None: as many as there are."""
@@ -104,7 +98,7 @@ def _with_cpus_of_workers(kubernetes: Kubernetes, config: Config, needs: Needs) 
     """
     if needs.cpus is not None:
         return config
-    workers_of_a_pod = math.ceil(needs.count / kubernetes.cpu.max)
+    workers_of_a_pod = math.ceil(needs.num_workers / kubernetes.cpu.max)
     num_cpus = 1 if needs.gpus else max(1, kubernetes.cpu.cpus // workers_of_a_pod)
     return replace(config, scaling=replace(config.scaling, num_cpus=num_cpus))  # type: ignore[attr-defined,type-var]
 
@@ -118,8 +112,8 @@ def _check_room(kubernetes: Kubernetes, needs: Needs) -> None:
         # A fraction is a part of one GPU; what is left of it is of no use to another that asks for more.
         of_a_gpu = math.floor(1 / needs.gpus) if needs.gpus <= 1 else 1 / math.ceil(needs.gpus)
         places = min(places, int(pods.gpus * of_a_gpu))
-    if places * pods.max < needs.count:
+    if places * pods.max < needs.num_workers:
         raise ConfigError(
-            f"{needs.options} asks for {needs.count} x {needs.cpus} CPUs and {needs.gpus:g} GPUs; {pods.max} pods have"
-            f" room for {places} each: change --kubernetes.{table}.max, .cpus or .gpus, or ask for less"
+            f"{needs.options} asks for {needs.num_workers} x {needs.cpus} CPUs and {needs.gpus:g} GPUs;"
+            f" {pods.max} pods have room for {places} each: change --kubernetes.{table}.max, .cpus or .gpus, or ask for less"
         )

@@ -95,7 +95,9 @@ def _cluster(kubernetes: Kubernetes, *, with_gpus: bool) -> Table:
 
 def _group(kubernetes: Kubernetes, kind: str, *, starts_at_zero: bool) -> Table:
     pods = getattr(kubernetes, kind)
-    resources, image, tolerations, spec = _resources(str(pods.cpus), pods.memory), kubernetes.image, [], {}
+    resources, image = _resources(str(pods.cpus), pods.memory), kubernetes.image
+    tolerations: list[Table] = []
+    spec: Table = {}
     if kubernetes.spot and (label := LABEL.fullmatch(kubernetes.spot)):
         spec["nodeSelector"] = {label["key"]: label["value"]}
         tolerations.append(label.groupdict() | {"operator": "Equal", "effect": "NoSchedule"})
