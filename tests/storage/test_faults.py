@@ -75,10 +75,10 @@ def test_each_fault_at_each_sort_of_request_is_not_noticed(what: What, proxy: Pr
 
 
 def test_a_store_that_says_nothing_is_asked_again(proxy: Proxy, bucket: str) -> None:
-    proxy.faults = [Fault(where=where, what="stall", times=1) for where in ("HEAD", "GET", "PUT")]
+    proxy.faults = [Fault(where=where, what="stall", times=1) for where in ("HEAD", "GET")]
     Folder(bucket).publish_bytes(b"content", "name")
     assert Folder(bucket).read_bytes("name") == b"content"
-    assert [fault.count for fault in proxy.faults] == [1, 1, 1]
+    assert [fault.count for fault in proxy.faults] == [1, 1]
 
 
 @pytest.mark.parametrize("seed", range(2))
