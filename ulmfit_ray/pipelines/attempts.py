@@ -19,7 +19,6 @@ from functools import partial
 from typing import TypeVar
 
 from ulmfit_ray.lifecycle import Outcome
-from ulmfit_ray.pipelines.metrics import unit_took
 from ulmfit_ray.reporting.logs import log_context
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt, find_receipt
@@ -131,9 +130,7 @@ def attempt(phase: Phase, shard: str, work: Callable[[], Receipt]) -> Outcome:
                     raise
         except Exception as error:
             return failure(phase, shard, f"{type(error).__name__}: {error}", traceback.format_exc())
-        ended = time.time()
-        unit_took(ended - began)
-        return Outcome(shard=shard, receipt=receipt, began=began, ended=ended)
+        return Outcome(shard=shard, receipt=receipt, began=began, ended=time.time())
 
 
 def _num_starts(phase: Phase, name: str) -> int:

@@ -2,7 +2,8 @@
 
 Ray's agent on each node serves them, with `ray_` before each name; cluster/grafana-dashboard.json draws them all. The
 tag is not called `job`, because Prometheus calls its own scrape jobs so and would rename ours. What a driver counts, it
-hands on a few times a minute, not for each unit: a job of many small units finishes thousands of them in a second.
+hands on every few seconds: a job of many small units finishes thousands of them in one. A worker would lose what it
+has counted: Ray's agent hears of it every ten seconds, and an idle worker ends before that. Actors live longer.
 """
 
 import collections
@@ -74,6 +75,7 @@ class StageMetrics:
     def __init__(self, verb: str, stage: str) -> None:
         self._tags = {"verb": verb, "stage": stage}
         self._counts: collections.Counter[str] = collections.Counter()
+        self._seconds: list[float] = []
         self._num_waiting = 0
         self._flushed = time.monotonic()
 
@@ -93,6 +95,7 @@ class StageMetrics:
             self._counts["ulmfit_tokens_total"] += receipt.num_tokens
             self._counts["ulmfit_quarantined_total"] += receipt.num_quarantined
             self._num_waiting -= 1
+            self._seconds += [outcome.ended - outcome.began] if outcome.ended else []
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
@@ -104,7 +107,10 @@ class StageMetrics:
         _say("ulmfit_queue_depth", max(0, self._num_waiting), self._tags)
         for name, value in self._counts.items():
             _say(name, value, self._tags)
+        for unit_seconds in self._seconds:
+            _say("ulmfit_unit_seconds", unit_seconds, self._tags)
         self._counts.clear()
+        self._seconds.clear()
         self._flushed = time.monotonic()
 
 
@@ -130,11 +136,6 @@ def training_row(stage: str, row: Mapping[str, float]) -> None:
         _say("ulmfit_tokens_per_second", row["tokens"] / row["seconds"], tags)
 
 
-def unit_took(seconds: float) -> None:
-    """Say how long this worker took for a unit; the stage is that of the log's context."""
-    _say("ulmfit_unit_seconds", seconds, _tags_here())
-
-
 class DeviceClock:
     """How much of its time a device works, from the end of one unit to that of the next; of one thread."""
 
@@ -151,9 +152,6 @@ class DeviceClock:
 
 def device_busy(share: float) -> None:
     """Say how busy the device of this actor was; the stage is that of the log's context."""
-    _say("ulmfit_device_busy_share", share, _tags_here())
-
-
-def _tags_here() -> dict[str, str]:
     known = known_context()
-    return {"verb": known.get("job", ""), "stage": known.get("stage", "")}
+    tags = {"verb": known.get("job", ""), "stage": known.get("stage", "")}
+    _say("ulmfit_device_busy_share", share, tags)

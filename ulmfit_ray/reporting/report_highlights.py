@@ -18,7 +18,8 @@ OF_MODELS = (
     "num_steps",
     "num_parameters",
 )
-MOST_SHOWN = 6
+MOST_SHOWN = 5
+"""Beside the time."""
 
 
 def status_of(report: Report) -> tuple[str, str]:
@@ -40,7 +41,7 @@ def status_of(report: Report) -> tuple[str, str]:
 
 
 def highlights(report: Report) -> list[tuple[str, str]]:
-    """Return up to six pairs of (name, value)."""
+    """Return up to six pairs of (name, value), the time last."""
     seconds = [launch.seconds for launch in report.launches if launch.seconds is not None]
     pairs = list(_of_data(report, sum(seconds)) if report.units else _of_model(report))[:MOST_SHOWN]
     if seconds:
@@ -77,9 +78,13 @@ def _of_model(report: Report) -> Iterator[tuple[str, str]]:
         figures = {"loss": last["loss"], "num_steps": int(last["step"])}
     named = [name for name in OF_MODELS if isinstance(figures.get(name), int | float)]
     others = [name for name, value in figures.items() if isinstance(value, int | float) and name not in named]
+    pairs = [(name.removeprefix("num_").replace("_", " "), _value(name, figures[name])) for name in named or others]
     speed = tokens_per_second(training)
+    yield from pairs[:3]
     if speed:
         yield "tokens per second", f"{speed:,.0f}"
-    for name in named or others:
-        value = figures[name]
-        yield name.removeprefix("num_").replace("_", " "), format_number(value)
+    yield from pairs[3:]
+
+
+def _value(name: str, value: float) -> str:
+    return f"{value:.1%}" if name.startswith("accuracy") else format_number(value)
