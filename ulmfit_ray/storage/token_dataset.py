@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
@@ -97,7 +98,7 @@ class TokenDataset:
             ValueError: the file is another, or damaged.
         """
         file = f"shards/{shard}.arrow"
-        recorded = next(row.sha256 for row in self.shards if row.shard == shard)
+        (recorded,) = self.shards.filter(pc.equal(self.shards.table["shard"], shard)).table["sha256"].to_pylist()
         with self.folder.open(file) as source:
             content = source.read_buffer()
         if hashlib.sha256(content).hexdigest() != recorded:
