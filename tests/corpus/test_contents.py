@@ -14,6 +14,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
+from ulmfit_ray.corpus import contents
 from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.formats.table import FORMATS, make_format
@@ -142,3 +143,14 @@ def test_what_is_no_parquet_file_is_refused_as_one(tmp_path: Path, content: byte
     (tmp_path / "in.parquet").write_bytes(content)
     with pytest.raises(ValueError, match=rf"in\.parquet is {message}"):
         check_contents(list_inputs([str(tmp_path)]), make_format("parquet"))
+
+
+def test_of_very_many_files_some_are_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.jsonl").write_bytes(b"\0" if number == 2 else b"{}")
+    files = list_inputs([str(tmp_path)])
+    monkeypatch.setattr(contents, "MAX_FILES_OPENED", 1)
+    check_contents(files, JSONL)
+    monkeypatch.setattr(contents, "MAX_FILES_OPENED", 3)
+    with pytest.raises(ValueError, match=r"2\.jsonl is binary"):
+        check_contents(files, JSONL)

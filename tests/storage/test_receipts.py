@@ -9,6 +9,7 @@ import pytest
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import PlannedUnit, PlannedUnits, planned_units
 from ulmfit_ray.storage.receipts import (
+    GrowingReceipts,
     Receipt,
     Receipts,
     finished_parts,
@@ -120,3 +121,41 @@ def test_finished_parts_are_those_of_streamed_units_that_have_a_receipt() -> Non
 
 def test_a_receipt_holds_nothing_that_json_changes(make_receipt: MakeReceipt) -> None:
     assert Receipt(**asdict(make_receipt("a", last=True))) == make_receipt("a", last=True)
+
+
+def test_receipts_in_columns_add_up_to_what_they_say_one_by_one(make_receipt: MakeReceipt) -> None:
+    some = [
+        make_receipt("a", quarantined={"x": 1, "y": 2}, num_repeated=1, seconds=1.5),
+        make_receipt("b", num_documents=0, files={"work/b.arrow": "1", "shards/b.arrow": "2"}, seconds=0.25),
+        make_receipt("c", quarantined={"y": 4}, num_repeated=3),
+    ]
+    found = receipts(*some)
+    assert (found.total("num_tokens"), found.total("num_repeated"), found.seconds()) == (90, 4, 1.75)
+    assert (found.has_all("num_tokens"), found.has_all("num_repeated")) == (True, False)
+    assert found.quarantined() == {"x": 1, "y": 6}
+    # Parts of columns too: Arrow's maps know nothing of where a part begins.
+    assert found[1:].quarantined() == {"y": 4}
+    assert found[1:].num_quarantined().to_pylist() == [0, 4]
+    assert found.with_bad_documents().names() == ["a", "c"]
+    assert found.with_documents().names() == ["a", "c"]
+    assert [column.to_pylist() for column in found[1:2].shard_files()] == [["shards/b.arrow"], ["2"]]
+    assert list(found)[1].files == {"shards/b.arrow": "2"}
+    assert receipts().quarantined() == {}
+    assert receipts().total("num_tokens") == 0
+
+
+def test_of_two_receipts_of_a_shard_one_counts(folder: Folder, make_receipt: MakeReceipt, commit: Commit) -> None:
+    growing = GrowingReceipts(receipts(make_receipt("part-0000001")))
+    for number in (3, 2, 3):
+        growing.add(commit(make_receipt(f"part-000000{number}")))
+    commit(make_receipt("part-0000001"))
+    assert len(growing) == 4
+    assert read_receipts(folder, "plan", known=growing.all()).names() == [f"part-000000{n}" for n in (1, 2, 3)]
+
+
+def test_receipts_come_in_the_order_of_the_units_and_of_their_parts(make_receipt: MakeReceipt) -> None:
+    parts = [make_receipt(f"part-0000002-{part:05d}", last=part == 1) for part in (1, 0)]
+    found = receipts(make_receipt("part-0000001"), make_receipt("part-0000009"), *parts, make_receipt("stray"))
+    units = PlannedUnits.of([unit(9), unit(2, is_streamed=True), unit(1), unit(4)])
+    names = ["part-0000009", "part-0000002-00000", "part-0000002-00001", "part-0000001"]
+    assert in_order(units, found).names() == names

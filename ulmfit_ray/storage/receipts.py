@@ -231,7 +231,7 @@ def _read(folder: Folder, where: str, shard: str) -> Receipt:
     return read_receipt(folder, shard, where)
 
 
-def parts_of(unit: PlannedUnit, lasts: Mapping[str, bool]) -> list[str] | None:
+def _parts_of(unit: PlannedUnit, lasts: Mapping[str, bool]) -> list[str] | None:
     """Return all shards of a streamed unit when it is complete, else None.
 
     How many shards a streamed file has is unknown until the receipt of its last one is there. `lasts` says for each
@@ -258,7 +258,7 @@ def pending_units(units: Sequence[PlannedUnit], receipts: Receipts) -> PlannedUn
     is_missing = pc.invert(pc.or_(pc.is_in(units.table["stem"], value_set=receipts.shards), streamed))
     if units.any_streamed:
         lasts = _lasts(receipts)
-        parts = pa.chunked_array([[unit.is_streamed and parts_of(unit, lasts) is None for unit in units]], pa.bool_())
+        parts = pa.chunked_array([[unit.is_streamed and _parts_of(unit, lasts) is None for unit in units]], pa.bool_())
         is_missing = pc.or_(is_missing, parts)
     return units.filter(is_missing)
 
@@ -268,7 +268,7 @@ def in_order(units: PlannedUnits, receipts: Receipts) -> Receipts:
     shards = units.table["stem"]
     if units.any_streamed:
         lasts = _lasts(receipts)
-        found = (parts_of(unit, lasts) or () if unit.is_streamed else [unit.stem] for unit in units)
+        found = (_parts_of(unit, lasts) or () if unit.is_streamed else [unit.stem] for unit in units)
         shards = pa.chunked_array([[shard for some in found for shard in some]], pa.string())
     return receipts.take(pc.index_in(shards, value_set=receipts.shards).drop_null())
 

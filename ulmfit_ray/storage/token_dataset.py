@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
@@ -76,7 +77,6 @@ class TokenDataset:
         self.manifest = read_manifest(self.folder, ["tokenize"])
         self.job = read_job(self.folder)
         self.shards = read_shards(self.folder)
-        self._hashes = {row.shard: row.sha256 for row in self.shards}
 
     @property
     def fingerprint(self) -> str:
@@ -104,12 +104,17 @@ class TokenDataset:
         """
         with self._open(shard) as source:
             content = source.read_buffer()
-        if hashlib.sha256(content).hexdigest() != self._hashes[shard]:
+        if hashlib.sha256(content).hexdigest() != self._hash(shard):
             raise damaged(self.folder, f"shards/{shard}.arrow")
         return pa.ipc.open_file(pa.BufferReader(content)).read_all()
 
+    def _hash(self, shard: str) -> str:
+        """Return the SHA-256 that was recorded when a shard was written."""
+        (recorded,) = self.shards.filter(pc.equal(self.shards.table["shard"], shard)).table["sha256"].to_pylist()
+        return str(recorded)
+
     def _open(self, shard: str) -> pa.NativeFile:
-        return open_cached(self.folder, f"shards/{shard}.arrow", self._hashes[shard])
+        return open_cached(self.folder, f"shards/{shard}.arrow", self._hash(shard))
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""
