@@ -56,16 +56,16 @@ def _document(values: Values, columns: Columns, name: str, offset: int) -> Docum
     texts = [values.get(name) for name in columns.text]
     if all(text is None for text in texts):
         raise BadRecordError("null text", f"no text in {', '.join(columns.text)}")
-    for name, text in zip(columns.text, texts, strict=True):
+    for column, text in zip(columns.text, texts, strict=True):
         if text is not None and not isinstance(text, str):
-            raise BadRecordError("not a text", f"{name} is {type(text).__name__}")
+            raise BadRecordError("not a text", f"{column} is {type(text).__name__}")
     doc_id: Any = f"{name}#{offset}"
     if columns.id is not None:
         doc_id = values.get(columns.id)
         if doc_id is None or not isinstance(doc_id, str | int) or isinstance(doc_id, bool):
             raise BadRecordError("null id", f"{columns.id} is {doc_id!r}")
     kept = [values.get(name) for name in columns.keep]
-    for name, value, kind in zip(columns.keep, kept, columns.keep_types, strict=True):
+    for column, value, kind in zip(columns.keep, kept, columns.keep_types, strict=True):
         if not fits(value, kind):
-            raise BadRecordError("value of another type", f"{name} is {value!r:.80}, the column is {kind}")
+            raise BadRecordError("value of another type", f"{column} is {value!r:.80}, the column is {kind}")
     return Document(str(doc_id), [text or "" for text in texts], kept, name, offset)
