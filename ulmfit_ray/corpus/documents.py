@@ -10,6 +10,7 @@ from typing import Any
 from ulmfit_ray.corpus.column_types import fits
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.format import Format, Source, Values
+from ulmfit_ray.corpus.open_text import MAX_RECORD_BYTES
 from ulmfit_ray.corpus.records import BadRecordError, Record
 
 
@@ -45,11 +46,18 @@ def read_documents(
     """Turn the records of one file into documents; `name` is what ids and the quarantine call the file."""
     for record in records:
         try:
+            if len(record.raw) > MAX_RECORD_BYTES:
+                raise too_long()
             values = file_format.values(record, source)
             if values is not None:
                 yield _document(values, columns, name, record.offset)
         except BadRecordError as bad:
             yield BadDocument(name, record.offset, *bad.args)
+
+
+def too_long() -> BadRecordError:
+    """Return the error of a record that is longer than a document may be."""
+    return BadRecordError("document too long", f"more than {MAX_RECORD_BYTES:,} bytes")
 
 
 def _document(values: Values, columns: Columns, name: str, offset: int) -> Document:
@@ -59,6 +67,8 @@ def _document(values: Values, columns: Columns, name: str, offset: int) -> Docum
     for column, text in zip(columns.text, texts, strict=True):
         if text is not None and not isinstance(text, str):
             raise BadRecordError("not a text", f"{column} is {type(text).__name__}")
+    if sum(len(text or "") for text in texts) > MAX_RECORD_BYTES:
+        raise too_long()
     doc_id: Any = f"{name}#{offset}"
     if columns.id is not None:
         doc_id = values.get(columns.id)
