@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import smart_open
 
-from ulmfit_ray.corpus import damage, open_text
+from ulmfit_ray.corpus import damage, documents, open_text
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.documents import BadDocument, Document
@@ -133,3 +133,23 @@ def test_text_that_is_packed_well_is_read_to_its_end(tmp_path: Path, monkeypatch
     path.write_bytes(gzip.compress(b"the same line\n" * 2_000))
     with open_checked(str(path), path.stat().st_size) as stream:
         assert len(stream.read()) == 28_000
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"a":' * 100_000, '{"text": "a", "n": ' + "9" * 900 + "}"])
+def test_json_that_is_nested_deep_or_holds_huge_numbers_is_bad_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setattr(documents, "MAX_RECORD_BYTES", 1 << 20)
+    monkeypatch.setattr(open_text, "MAX_RECORD_BYTES", 1 << 20)
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join([line, '{"text": "good"}']))
+    unit = Unit(0, (Piece(str(path), path.name, 0, path.stat().st_size),))
+    digits = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)
+    try:
+        bad, good = documents_of(unit, None, make_format("jsonl", ReadingOptions()), Columns())
+    finally:
+        sys.set_int_max_str_digits(digits)
+    assert isinstance(bad, BadDocument)
+    assert bad.reason == "malformed JSON"
+    assert isinstance(good, Document)

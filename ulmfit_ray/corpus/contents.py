@@ -54,11 +54,11 @@ def _other_kind(head: bytes, file_format: Format) -> str:
     mistake = file_format.mistake(head)
     if file_format.is_binary and not mistake:
         return ""
-    for beginning, kind in KINDS:
-        if head.startswith(beginning):
-            return kind
-    if head[TAR_MARK] == b"ustar":
-        return "a tar archive, which is not unpacked: unpack it, and name its folder"
+    kind = next((kind for beginning, kind in KINDS if head.startswith(beginning)), "")
+    if not kind and head[TAR_MARK] == b"ustar":
+        kind = "a tar archive: unpack it, and name the folder"
+    if kind:
+        return kind
     if file_format.is_binary:
         return mistake
     if head.startswith(UTF8_BOM) and file_format.encoding != "utf-8":
