@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import random
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,11 @@ def written(write: Callable[[io.BytesIO], object]) -> bytes:
     return target.getvalue()
 
 
+def as_tar(target: io.BytesIO) -> None:
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("../a.txt"))
+
+
 def as_zip(target: io.BytesIO) -> None:
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr("a.txt", "text")
@@ -46,6 +52,7 @@ OTHER_KINDS = [
     (TEXT.encode("utf-16-le"), "binary, or text in UTF-16"),
     (written(lambda target: pa.feather.write_feather(TABLE, target)), "an Arrow file"),
     (written(as_zip), "a zip archive"),
+    (written(as_tar), "a tar archive: unpack it"),
     (b"%PDF-1.7\n", "a PDF file: extract its text"),
     (b"SQLite format 3\0 and more", "an SQLite database: export its rows"),
     (gzip.compress(b"text"), "compressed by gzip: give it a name that ends in .gz"),

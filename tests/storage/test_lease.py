@@ -13,7 +13,14 @@ import pytest
 
 from ulmfit_ray.storage import lease
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.lease import Lease, LeaseHeldError, LeaseLostError, check_lease, held_lease
+from ulmfit_ray.storage.lease import (
+    Lease,
+    LeaseHeldError,
+    LeaseLostError,
+    check_lease,
+    held_lease,
+    process_start,
+)
 
 HOLDER = """
 import sys, time
@@ -82,6 +89,21 @@ def test_the_successor_of_a_dead_owner_takes_over_at_once(
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 3600.0)
     with held_lease(folder, "ulmfit-ray embed"):
         assert leased_by(folder) == os.getpid()
+
+
+def test_a_process_that_has_the_number_of_a_dead_owner_does_not_hold_its_lease(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 3600.0)
+    # This process is alive, and was not started when the owner was; an owner of before the last boot neither.
+    boot, ticks = process_start(os.getpid()).split()
+    for started in (f"{boot} {int(ticks) - 1}", f"another-boot {ticks}"):
+        owner = Lease("abc", socket.gethostname(), os.getpid(), "ulmfit-ray embed", started=started)
+        folder.publish_json(asdict(owner), "lease.json")
+        with held_lease(folder, "ulmfit-ray embed"):
+            assert folder.read_json("lease.json")["started"] == f"{boot} {ticks}"
+    assert not Lease("abc", socket.gethostname(), os.getpid(), "", started=f"{boot} {ticks}").is_dead()
+    assert not Lease("abc", socket.gethostname(), os.getpid(), "").is_dead()
 
 
 def test_a_stopped_owner_loses_its_lease_and_ends_when_it_wakes(folder: Folder, holder: subprocess.Popen[str]) -> None:

@@ -29,6 +29,8 @@ KINDS = (
     (b"\x28\xb5\x2f\xfd", "compressed by zstd: give it a name that ends in .zst"),
 )
 """How files begin that are no text of ASCII's bytes, and what to say of them."""
+TAR_MARK = slice(257, 262)
+"""Where a tar archive says that it is one."""
 
 
 def check_contents(files: Sequence[InputFile], file_format: Format) -> None:
@@ -54,9 +56,11 @@ def _other_kind(head: bytes, file_format: Format) -> str:
     mistake = file_format.mistake(head)
     if file_format.is_binary and not mistake:
         return ""
-    for beginning, kind in KINDS:
-        if head.startswith(beginning):
-            return kind
+    kind = next((kind for beginning, kind in KINDS if head.startswith(beginning)), "")
+    if not kind and head[TAR_MARK] == b"ustar":
+        kind = "a tar archive: unpack it, and name the folder"
+    if kind:
+        return kind
     if file_format.is_binary:
         return mistake
     if head.startswith(UTF8_BOM) and file_format.encoding != "utf-8":

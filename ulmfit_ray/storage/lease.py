@@ -1,10 +1,11 @@
 """The lease of an output: which job is writing it. Politeness between jobs, not safety: commits are safe without it.
 
 `lease.json` names the owner and holds a counter that the owner raises every few seconds. Who finds a lease takes it
-over at once when its owner is a process of this machine that has ended; otherwise the counter is watched, by our own
-clock, and the lease is taken over only when it stands still. An owner that was stopped for a while and wakes up finds
-another owner's lease, or none because that one has finished, and ends. Its workers on other nodes were not stopped with
-it: what is not the same whoever writes it they write only while the lease is their job's (`check_lease`).
+over at once when its owner is a process of this machine that has ended (another process may have its number by now, or
+the machine may have been started anew); otherwise the counter is watched, by our own clock, and the lease is taken over
+only when it stands still. An owner that was stopped for a while and wakes up finds another owner's lease, or none
+because that one has finished, and ends. Its workers on other nodes were not stopped with it: what is not the same
+whoever writes it they write only while the lease is their job's (`check_lease`).
 """
 
 import os
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.store_errors import StoreLostError
@@ -39,6 +41,8 @@ class Lease:
     pid: int
     command: str
     counter: int = 0
+    started: str = ""
+    """When the process was started, as `process_start` says it; "" where that is not known."""
 
     def is_dead(self) -> bool:
         """Tell whether the owner was a process of this machine and has ended; of other machines nothing is known."""
@@ -49,8 +53,23 @@ class Lease:
         except ProcessLookupError:
             return True
         except PermissionError:
-            return False
-        return False
+            # Somebody else's process: alive, but not necessarily the owner.
+            pass
+        return bool(self.started) and self.started != process_start(self.pid)
+
+
+def process_start(pid: int) -> str:
+    """Return what tells a process from all others that have had, or will have, its number; "" where there is no /proc.
+
+    That is the boot of the machine, and the clock ticks from then to the process's start.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    # Field 22. The second one, the program's name in brackets, may hold spaces and brackets.
+    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
 
 
 class LeaseHeldError(RuntimeError):
@@ -68,7 +87,7 @@ def held_lease(folder: Folder, command: str) -> Iterator[str]:
     Raises:
         LeaseHeldError: another job holds it, and is alive.
     """
-    own = Lease(secrets.token_hex(8), socket.gethostname(), os.getpid(), command)
+    own = Lease(secrets.token_hex(8), socket.gethostname(), os.getpid(), command, started=process_start(os.getpid()))
     _wait_for(folder)
     folder.publish_json(asdict(own), FILE)
     time.sleep(SETTLE_SECONDS)

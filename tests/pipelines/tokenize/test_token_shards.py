@@ -206,3 +206,14 @@ def test_ids_beyond_16_bits_make_a_wider_column(job: TokenizeJob, tmp_path: Path
     table = pa.ipc.open_file(f"{job.output}/shards/{STEM}.arrow").read_all()
     assert table.schema.field("tokens").type == pa.list_(pa.uint32())
     assert table["tokens"].to_pylist()[1] == [70_000, 70_001]
+
+
+def test_a_document_that_the_tokenizer_refuses_is_put_aside_with_its_place(job: TokenizeJob, tmp_path: Path) -> None:
+    settings = TokenizerSettings(lang="pt")
+    fingerprint = make_tokenizer(settings).fingerprint
+    portuguese = replace(job, settings=settings, tokenizer_fingerprint=fingerprint)
+    lines = [{"text": "um", "n": 1}, {"text": "(" * 2_000, "n": 2}, {"text": "dois", "n": 3}]
+    receipt = tokenize_shard(portuguese, unit_of(tmp_path / "in.jsonl", lines), None, STEM)
+    assert (receipt.num_documents, receipt.quarantined) == (2, {"word too long": 1})
+    row = json.loads((tmp_path / f"out/quarantine/{STEM}.jsonl").read_text())
+    assert (row["path"], row["offset"]) == ("in.jsonl", len(json.dumps(lines[0])) + 1)

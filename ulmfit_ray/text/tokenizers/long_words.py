@@ -67,7 +67,7 @@ def with_long_words(tokenizer: Any) -> Any | None:
         reach_inside(tokenizer.infix_finditer),
     )
     are_narrow = all(reach is not None and reach < LONGEST for reach in reaches)
-    is_url = _url_match(tokenizer.url_match)
+    is_url = url_match(tokenizer.url_match)
     if not are_narrow or is_url is None or tokenizer.infix_finditer is None or tokenizer.token_match is not None:
         return None
     if max(map(len, tokenizer.rules), default=0) > LONGEST:
@@ -84,7 +84,7 @@ def _finds_nothing(word: str) -> None:
     return None
 
 
-def _url_match(match: Any) -> Callable[[str], bool] | None:
+def url_match(match: Any) -> Callable[[str], bool] | None:
     """Return what tells in linear time whether a URL stands there, or None if the pattern is not spaCy's.
 
     What may stand in front of a host is a scheme, or anything that ends with "@". A host holds no "@", so what is
