@@ -6,13 +6,15 @@ from `pretrain`, and `train-retriever` from `train-classifier`, by the task alon
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from cluster_inputs import Start, small
 from gates import Gates
-from ray_nodes import Job, Nodes, hashes, is_at_work, start_job
+from ray_nodes import Job, Nodes, hashes, is_at_work, start_job, workers_of
 
 from ulmfit_ray.model.files import load_tensors
 
@@ -48,6 +50,28 @@ def test_a_language_model_loses_each_of_its_nodes_and_has_the_same_weights(
         nodes.add(1)
     said = job.finish()
     assert said.count("All workers start again from step") == 2
+    assert hashes(job.output, WEIGHTS) == hashes(undisturbed, WEIGHTS)
+
+
+def is_joining(node: Any) -> bool:
+    """Tell whether a worker of Ray Train on a node has begun to join the others: it loads torch for that."""
+    for pid, title in workers_of(node):
+        with suppress(OSError):
+            if "RayTrainWorker" in title and "libtorch_cpu" in Path(f"/proc/{pid}/maps").read_text():
+                return True
+    return False
+
+
+def test_a_node_is_lost_while_the_workers_join_each_other(
+    nodes: Nodes, start: Start, tokens: Path, undisturbed: Path
+) -> None:
+    nodes.add(1)
+    goes = nodes.add(1)
+    job = start(nodes, "killed", *pretrain(tokens))
+    job.wait_until(lambda: is_joining(goes))
+    nodes.kill(goes)
+    nodes.add(1)
+    job.finish()
     assert hashes(job.output, WEIGHTS) == hashes(undisturbed, WEIGHTS)
 
 

@@ -129,9 +129,13 @@ def _wait_for(folder: Folder) -> None:
 
 def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
     """Raise the counter until the job ends; end the process if the lease is another's, or gone, or its store lost."""
+    beaten_at = time.monotonic()
     while not ended.wait(BEAT_SECONDS):
+        # Who was stopped for a while is not to go on, in its other threads, while this one looks twice.
+        was_stopped = time.monotonic() - beaten_at > PATIENCE_SECONDS
+        beaten_at = time.monotonic()
         try:
-            found = _find(folder)
+            found = _read(folder) if was_stopped else _find(folder)
             if found is None or found.run_id != own.run_id:
                 _end_process(f"{_loss(folder, found)}: ended")
             own = replace(own, counter=own.counter + 1)

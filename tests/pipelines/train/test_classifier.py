@@ -24,9 +24,6 @@ from ulmfit_ray.pipelines.tokenize import job as tokenize
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.train import classifier
 from ulmfit_ray.pipelines.train.config import TrainClassifierConfig
-from ulmfit_ray.pipelines.train.watch import heard_by
-from ulmfit_ray.storage.checkpoints import newest_checkpoint
-from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.streams.labelled_parts import labelled_parts
@@ -155,21 +152,6 @@ def test_it_starts_with_the_language_models_layers_or_from_scratch_with_its_shap
     for from_scratch in (False, True):
         model = classifier.start_of(replace(config, from_scratch=from_scratch), directory, parts).state_dict()
         assert [torch.equal(model[name], value) for name, value in base.items()] == [not from_scratch] * len(base)
-
-
-def test_stopped_in_a_stage_it_goes_on_to_the_same_bits(config: TrainClassifierConfig, tmp_path: Path) -> None:
-    config = replace(config, training=replace(config.training, report_every_steps=1, num_epochs=4))
-    whole = replace(config, output=str(tmp_path / "whole"))
-    classifier.run(whole)
-
-    def listener(messages: list[dict]) -> bool:
-        return any("row" in message and message["row"]["step"] >= 17 for message in messages)
-
-    with heard_by(listener), pytest.raises(KeyboardInterrupt, match="stopped at step"):
-        classifier.run(config)
-    assert newest_checkpoint(Folder(config.output)).step >= 17
-    classifier.run(config)
-    assert differing(weights(config), weights(whole)) == []
 
 
 @pytest.mark.cluster
