@@ -76,7 +76,6 @@ class TokenDataset:
         self.manifest = read_manifest(self.folder, ["tokenize"])
         self.job = read_job(self.folder)
         self.shards = read_shards(self.folder)
-        self._hashes = {row.shard: row.sha256 for row in self.shards}
 
     @property
     def fingerprint(self) -> str:
@@ -104,12 +103,15 @@ class TokenDataset:
         """
         with self._open(shard) as source:
             content = source.read_buffer()
-        if hashlib.sha256(content).hexdigest() != self._hashes[shard]:
+        if hashlib.sha256(content).hexdigest() != self._recorded(shard):
             raise damaged(self.folder, f"shards/{shard}.arrow")
         return pa.ipc.open_file(pa.BufferReader(content)).read_all()
 
     def _open(self, shard: str) -> pa.NativeFile:
-        return open_cached(self.folder, f"shards/{shard}.arrow", self._hashes[shard])
+        return open_cached(self.folder, f"shards/{shard}.arrow", self._recorded(shard))
+
+    def _recorded(self, shard: str) -> str:
+        return next(row.sha256 for row in self.shards if row.shard == shard)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""
