@@ -149,7 +149,7 @@ def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
 
 
 def _end_process(reason: str) -> None:
-    """End without clearing up: what lies in the folder is another owner's, or out of reach."""
+    """End without clearing up: what lies in the folder is another owner's."""
     print(f"error: {reason}", file=sys.stderr, flush=True)
     os._exit(1)
 
