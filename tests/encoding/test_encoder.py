@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from threading import Barrier, get_ident
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +120,50 @@ def test_documents_with_the_same_tokens_are_encoded_once(make_encoder, documents
     assert sum(rows) == len({tuple(document) for document in documents})
 
 
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_micro_batches_side_by_side_give_the_same_vectors_and_leave_torch_as_it_was(
+    make_encoder, documents, monkeypatch
+):
+    encoder, many, threads = make_encoder("lm", "concat"), documents * 5, []
+    many = [np.append(document, number) for number, document in enumerate(many)]
+    expected = alone(encoder, many)
+    meet = Barrier(3)
+    vectors = encoder.model.vectors
+
+    def together(*arguments: object, **options: object) -> torch.Tensor:
+        threads.append(get_ident())
+        if len(threads) <= 3:
+            meet.wait(30)
+        assert torch.get_num_threads() == 1
+        return vectors(*arguments, **options)
+
+    monkeypatch.setattr(encoder.model, "vectors", together)
+    assert np.array_equal(encoder.encode(many), expected)
+    assert len(set(threads)) == 3
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_an_error_in_one_thread_is_raised_and_leaves_torch_as_it_was(make_encoder, documents, monkeypatch):
+    encoder = make_encoder("lm", "mean")
+
+    def fail(*arguments: object, **options: object) -> torch.Tensor:
+        raise ArithmeticError("no vectors today")
+
+    monkeypatch.setattr(encoder.model, "vectors", fail)
+    with pytest.raises(ArithmeticError, match="no vectors today"):
+        encoder.encode([np.append(document, number) for number, document in enumerate(documents * 99)])
+    assert torch.get_num_threads() == 3
+
+
 def test_documents_of_the_same_bytes_but_other_types_are_no_twins(make_encoder):
     encoder = make_encoder("lm", "mean")
     pair = [np.array([5], np.int64), np.array([5, 0], np.int32)]
@@ -124,6 +171,8 @@ def test_documents_of_the_same_bytes_but_other_types_are_no_twins(make_encoder):
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved_once_for_all(make_encoder, documents, monkeypatch, capsys):
+    # So few that all threads work on one micro-batch.
+    documents = documents[:30]
     encoder = make_encoder("lm", "mean", max_rows=16)
     expected, rows = encoder.encode(documents), []
     vectors = encoder.model.vectors

@@ -5,9 +5,13 @@ hidden state, and a row leaves it when its document ends. So the output of a rea
 another document, the activations need constant memory for documents of any length, and those of a window stay in the
 CPU's cache (whole sequences in large batches are slower). All windows have the same length, so that sums over time
 are grouped in the same way in every batch: on a CPU a vector is the same to the last bit alone and in any batch.
+
+On a CPU each core has micro-batches of its own. Cores that share the matrix products of one wait for the slowest at
+every product, and wherever something else wants a core for a moment, all of them wait (benchmarks/encode_job.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -18,6 +22,9 @@ from ulmfit_ray.encoding.micro_batches import micro_batches, padded
 from ulmfit_ray.model.description import Reading
 from ulmfit_ray.model.kinds import VectorModel
 
+BATCHES_PER_THREAD, LEAST_ROWS = 4, 64
+"""Micro-batches are made smaller, to so many documents at the least, until each thread has a few: the last to finish
+keeps the others waiting."""
 TIME_STEP = 8
 """The last window's length is a multiple of it: see ROWS_STEP."""
 
@@ -66,9 +73,19 @@ class TokenEncoder:
             raise ValueError(f"document {int(np.argmin(lengths))} has no tokens, not even xxbos")
         first, twins = distinct(documents)
         vectors = np.empty((len(documents), self.dimension), np.float32)
-        for chosen in micro_batches(lengths[first], lambda: self.max_rows):
+
+        def fill(chosen: np.ndarray) -> None:
             numbers = first[chosen]
             vectors[numbers] = self._vectors([documents[number] for number in numbers], lengths[numbers])
+
+        num_threads = torch.get_num_threads()
+        if self._device.type == "cpu" and num_threads > 1 and len(first) > LEAST_ROWS:
+            rows = max(LEAST_ROWS, len(first) // (BATCHES_PER_THREAD * num_threads))
+            batches = micro_batches(lengths[first], lambda: min(self.max_rows, rows))
+            _side_by_side(fill, batches, num_threads)
+        else:
+            for chosen in micro_batches(lengths[first], lambda: self.max_rows):
+                fill(chosen)
         return vectors[twins] if len(first) < len(documents) else vectors
 
     def _vectors(self, documents: list[np.ndarray], lengths: np.ndarray) -> np.ndarray:
@@ -95,6 +112,19 @@ class TokenEncoder:
         if self._device.type == "cuda":
             ids = ids.pin_memory()
         return ids.to(self._device, non_blocking=True), torch.from_numpy(lengths).to(self._device)
+
+
+def _side_by_side(fill: Callable[[np.ndarray], None], batches: Iterable[np.ndarray], num_threads: int) -> None:
+    """Call `fill` with each of the batches, in several threads of one core each."""
+    pool = ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        # Inference mode is a thread's own.
+        for _ in pool.map(torch.inference_mode()(fill), batches):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+        # A part of torch takes what any thread has set as the number for all.
+        torch.set_num_threads(num_threads)
 
 
 def distinct(documents: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -63,12 +63,15 @@ class EngineLayer(nn.Module):
         self._more_inputs, self._more = -self._inputs % multiple, -self.hidden_size % multiple
         sizes = self._inputs + self._more_inputs, self.hidden_size + self._more
         self._lstm = nn.LSTM(*sizes, batch_first=True, device="meta")
+        on_cpu = layer.weight_ih_l0.device.type == "cpu"
+        self._has_whole_cell = on_cpu and dtype is torch.bfloat16
+        self._by_onednn = self._has_whole_cell and _has_onednn_bfloat16()
         weights = {name: self._widened(value.detach()).to(dtype) for name, value in layer.named_parameters()}
+        if self._has_whole_cell and not self._by_onednn:
+            weights = {name: value.float() for name, value in weights.items()}
         # Not copied where nothing changes: float32 on a CPU shares the model's memory.
         self._lstm.load_state_dict(weights, assign=True)
         self._lstm.flatten_parameters()
-        on_cpu = layer.weight_ih_l0.device.type == "cpu"
-        self._has_whole_cell = on_cpu and dtype is torch.bfloat16 and _has_onednn_bfloat16()
 
     def _widened(self, weight: Tensor) -> Tensor:
         """Return a weight (4H, ...) or bias (4H,) with zeros for the units that are added to each gate."""
@@ -97,7 +100,11 @@ class EngineLayer(nn.Module):
 
         The state adds up over the whole document. In bfloat16 that costs more than all else that is rounded: the
         smallest centred cosine to float32 is .997 instead of .9994 (last states; benchmarks/encode_precision.py).
+        A processor without bfloat16 multiplies the rounded numbers in float32, which it does much faster.
         """
+        if not self._by_onednn:
+            outputs, (h, c) = self._lstm(x.float(), (hidden[0].float(), hidden[1].float()))
+            return outputs.to(x.dtype), (h.to(x.dtype), c)
         h, c = hidden[0].contiguous(), hidden[1].float().contiguous()
         is_reverse, lstm, has_biases, is_bidirectional, is_batch_first, is_training = (
             False,
