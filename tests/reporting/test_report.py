@@ -117,6 +117,13 @@ def test_an_unfinished_report_says_why_and_how_it_goes_on(failed: Folder) -> Non
     assert "Expecting ',' at" in parsed.text
 
 
+def test_units_of_which_none_is_done_are_no_trouble(folder: Folder) -> None:
+    make_output(folder, num_done=0, launches=(launch(1, "failed", "why"),))
+    _, parsed = page_of(folder)
+    assert "0 of 60" in parsed.text
+    assert "Slowest" not in parsed.text
+
+
 def test_a_report_of_a_job_that_runs_or_was_killed_does_not_say_that_it_has_failed(failed: Folder) -> None:
     write_launches(failed, [launch(1, "failed", FAILURE), launch(2, "running")])
     page, parsed = page_of(failed)
