@@ -115,6 +115,6 @@ def _check_room(kubernetes: Kubernetes, needs: Needs) -> None:
     if places * pods.max < needs.num_workers:
         raise ConfigError(
             f"{needs.options} asks for {needs.num_workers} x {needs.cpus} CPUs and {needs.gpus:g} GPUs;"
-            f" {pods.max} pods have room for {places} each: change --kubernetes.{table}.max, .cpus or .gpus, or ask for"
-            " less"
+            f" {pods.max} pods have room for {places} each: change --kubernetes.{table}.max, .cpus or .gpus,"
+            " or ask for less"
         )
