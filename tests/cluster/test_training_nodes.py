@@ -1,7 +1,7 @@
 """Training while nodes die and come: it ends with the weights of an undisturbed run, in one command.
 
 All training verbs run through the same functions (`train/job.py`, `train/workers.py`) and differ by the task alone.
-`pretrain`, whose task has most to carry on (the stream, the hidden state), is tested here; classifiers whose workers are
+`pretrain`, whose task has most to carry on (stream, hidden state), is tested here; classifiers whose workers are
 killed in every stage, in tests/pipelines/train/test_classifier.py.
 """
 
