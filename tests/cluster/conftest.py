@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ os.environ.pop("RAY_ADDRESS", None)
 os.environ["RAY_AUTH_MODE"] = "disabled"
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cluster_inputs import FILES, SAMPLE, Start
+from cluster_inputs import FILES, NUM_ABSTRACTS, SAMPLE, Start
 from gates import Gates
 from ray_nodes import Job, Nodes, start_job
 
@@ -69,10 +70,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample's abstracts in some files, each at least as large as a unit, with a label to learn."""
+    """The sample's first abstracts in some files, each as large as a unit, with a label to learn."""
     folder = tmp_path_factory.mktemp("corpus")
     with gzip.open(SAMPLE, "rt") as lines:
-        rows = [json.loads(line) for line in lines]
+        rows = [json.loads(line) for line in islice(lines, NUM_ABSTRACTS)]
     for number in range(FILES):
         lines_of_file = [
             json.dumps({"id": row["_id"], "text": row["text"], "label": "cells" if "cells" in row["text"] else "none"})

@@ -1,20 +1,18 @@
 """Training while nodes die and come: it ends with the weights of an undisturbed run, in one command.
 
-Of the trainers, those of language models (windows of a stream, hidden state) and of classifiers (documents in batches)
-are tested. That of retrievers runs through the same functions (`train/job.py`, `train/workers.py`): `finetune` differs
-from `pretrain`, and `train-retriever` from `train-classifier`, by the task alone.
+All training verbs run through the same functions (`train/job.py`, `train/workers.py`) and differ by the task alone.
+`pretrain`, whose task has most to carry on (stream, hidden state), is tested here; classifiers whose workers are
+killed in every stage, in tests/pipelines/train/test_classifier.py.
 """
 
 import json
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from cluster_inputs import Start, small
 from gates import Gates
-from ray_nodes import Job, Nodes, hashes, is_at_work, start_job, workers_of
+from ray_nodes import Job, Nodes, hashes, is_at_work, start_job
 
 from ulmfit_ray.model.files import load_tensors
 
@@ -51,48 +49,6 @@ def test_a_language_model_loses_each_of_its_nodes_and_has_the_same_weights(
     said = job.finish()
     assert said.count("All workers start again from step") == 2
     assert hashes(job.output, WEIGHTS) == hashes(undisturbed, WEIGHTS)
-
-
-def is_joining(node: Any) -> bool:
-    """Tell whether a worker of Ray Train on a node has begun to join the others: it loads torch for that."""
-    for pid, title in workers_of(node):
-        with suppress(OSError):
-            if "RayTrainWorker" in title and "libtorch_cpu" in Path(f"/proc/{pid}/maps").read_text():
-                return True
-    return False
-
-
-def test_a_node_is_lost_while_the_workers_join_each_other(
-    nodes: Nodes, start: Start, tokens: Path, undisturbed: Path
-) -> None:
-    nodes.add(1)
-    goes = nodes.add(1)
-    job = start(nodes, "killed", *pretrain(tokens))
-    job.wait_until(lambda: is_joining(goes))
-    nodes.kill(goes)
-    nodes.add(1)
-    job.finish()
-    assert hashes(job.output, WEIGHTS) == hashes(undisturbed, WEIGHTS)
-
-
-def test_a_classifier_loses_each_of_its_nodes_and_has_the_same_weights(
-    nodes: Nodes, start: Start, tokens: Path, language_model: str
-) -> None:
-    train = ["train-classifier", "--model", language_model, "--tokens", str(tokens), "--valid-fraction", "0.1", *TWO]
-    train += ["--labelled-documents", "640", "--training.global-batch-size", "32", "--training.num-epochs", "4"]
-    train += ["--training.checkpoint-every-steps", "10", "--precision", "float32"]
-    workers = [nodes.add(1), nodes.add(1)]
-    whole = start(nodes, "whole", *train)
-    whole.finish()
-    job = start(nodes, "killed", *train)
-    for worker in workers:
-        before = job.step()
-        job.wait_until(lambda least=before + 10: job.step() >= least)
-        nodes.kill(worker)
-        nodes.add(1)
-    said = job.finish()
-    assert said.count("All workers start again from step") == 2
-    assert hashes(job.output, WEIGHTS) == hashes(whole.output, WEIGHTS)
 
 
 def world_size(job: Job) -> int:
