@@ -123,13 +123,13 @@ def test_raw_text_is_classified_whatever_node_is_lost(
 def test_learning_rates_are_tried_again_from_the_first_step_when_the_node_is_lost(
     nodes: Nodes, start: Start, tokens: Path
 ) -> None:
-    find = ["lr-find", "--tokens", str(tokens), *small(hidden_size=512), "--scaling.num-cpus", "1", "--num-steps", "40"]
+    find = ["lr-find", "--tokens", str(tokens), *small(hidden_size=128), "--scaling.num-cpus", "1", "--num-steps", "40"]
     left = [nodes.add(1), nodes.add(1)]
     whole = start(nodes, "whole", *find)
     whole.finish()
     job = start(nodes, "killed", *find)
     for number in (1, 2):
-        job.wait_until(lambda tries=number: job.said().count("lr-find: 1 of 40 steps") == tries)
+        job.wait_until(lambda: "lr-find: 1 of 40 steps" in job.said().rpartition("more are tried")[2])
         (at_work,) = (node for node in left if is_at_work(node, "ray::sweep_steps"))
         left.remove(at_work)
         nodes.kill(at_work)
