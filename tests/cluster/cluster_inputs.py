@@ -6,7 +6,7 @@ from pathlib import Path
 from ray_nodes import Job
 
 SAMPLE = Path(__file__).parents[2] / "jobs/sample/scifact/corpus.jsonl.gz"
-NUM_ABSTRACTS, NUM_IN_SAMPLE = 2_000, 5_183
+NUM_ABSTRACTS = 2_000
 FILES = 12
 """Of the corpus, and units and shards."""
 Start = Callable[..., Job]

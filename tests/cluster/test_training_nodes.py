@@ -63,7 +63,8 @@ def world_size(job: Job) -> int:
 def test_with_min_workers_a_training_goes_on_with_fewer_and_takes_a_node_that_comes(
     nodes: Nodes, gates: Gates, start: Start, tokens: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Ray asks which nodes there are every 20 seconds, and until then waits a minute for one that has gone.
+    # Ray looks every 20 seconds which nodes there are, and waits a minute for one that has gone meanwhile. (A training
+    # that was killed keeps its claim to nodes for three minutes: tests that kill drivers come after this one.)
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "3")
     stays, goes = nodes.add(1), nodes.add(1)
     job = start(nodes, "killed", *pretrain(tokens), "--scaling.min-workers", "1", "--scaling.resize-seconds", "3")

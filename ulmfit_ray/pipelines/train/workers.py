@@ -124,17 +124,18 @@ class _WorkerSettings:
 
 
 def _trainer(settings: _WorkerSettings, scaling: Scaling) -> TorchTrainer:
+    num_workers: Any = (scaling.least_workers, scaling.num_workers) if scaling.is_elastic else scaling.num_workers
     return TorchTrainer(
         _train_on_worker,
         train_loop_config={"settings": settings},
         torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=(scaling.least_workers, scaling.num_workers) if scaling.is_elastic else scaling.num_workers,
+        # Ray Train's second version, which 2.60 uses; mypy sees the classes of the first.
+        scaling_config=ray.train.ScalingConfig(  # type: ignore[call-arg]
+            num_workers=num_workers,
             elastic_resize_monitor_interval_s=scaling.resize_seconds,
             use_gpu=scaling.use_gpu,
             resources_per_worker={"CPU": settings.num_threads} | ({"GPU": 1} if scaling.use_gpu else {}),
         ),
-        # Ray Train's second version, which 2.60 uses; mypy sees the class of the first.
         run_config=ray.train.RunConfig(  # type: ignore[call-arg]
             # A snapshot that a killed launch left truncated would stop Ray from starting: never the same name.
             name=f"launch-{secrets.token_hex(4)}",
