@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ulmfit_ray.lifecycle import Outcome
+from ulmfit_ray.pipelines import metrics
 from ulmfit_ray.pipelines.metrics import COUNTERS, GAUGES, HISTOGRAMS, DeviceClock, stage_metrics
 from ulmfit_ray.pipelines.tokenize import job as tokenize
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
+from ulmfit_ray.storage.receipts import Receipt
 
 DASHBOARD = Path(__file__).parents[2] / "cluster/grafana-dashboard.json"
 SAMPLE = re.compile(r"^(ray_ulmfit_\w+)\{(.*)\} (\S+)$", re.MULTILINE)
@@ -40,8 +43,31 @@ def test_the_dashboard_asks_for_all_metrics_there_are_and_no_others() -> None:
 
 
 def test_without_ray_nothing_is_counted_and_nothing_fails() -> None:
-    with stage_metrics("verb", "stage") as metrics:
-        metrics.wait_for(3)
+    with stage_metrics("verb", "stage") as stage:
+        stage.wait_for(3)
+
+
+def test_what_became_of_units_is_added_up_before_ray_hears_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[str, float]] = []
+    monkeypatch.setattr(metrics, "_say", lambda name, value, tags: said.append((name, value)))
+    receipt = Receipt(plan="p", shard="a", num_documents=7, num_tokens=50, quarantined={"null text": 2})
+    with stage_metrics("verb", "stage") as stage:
+        stage.wait_for(3)
+        stage.add(Outcome(shard="a", receipt=receipt, began=10.0, ended=11.5))
+        stage.add(Outcome(shard="b", receipt=receipt))
+        stage.add(Outcome(shard="c", receipt=None, problem="why"))
+        assert said == [("ulmfit_queue_depth", 3)]
+    totals = dict(said)
+    assert {name: totals[name] for name in metrics.COUNTERS} == {
+        "ulmfit_documents_total": 14,
+        "ulmfit_tokens_total": 100,
+        "ulmfit_quarantined_total": 4,
+        "ulmfit_units_done_total": 2,
+        "ulmfit_units_failed_total": 1,
+    }
+    # What was found done was not made now.
+    assert [value for name, value in said if name == "ulmfit_unit_seconds"] == [1.5]
+    assert [value for name, value in said if name == "ulmfit_queue_depth"] == [3, 1, 0]
 
 
 def test_a_device_that_waits_is_busy_for_a_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
