@@ -83,7 +83,7 @@ def test_a_column_that_a_later_file_lacks_fails_that_file_by_name(tmp_path: Path
 
 
 HOSTILE_IDS = ["../../escaped", "/escaped", "a\0b", "a\nb", "..", "shards/part-0000000.arrow", "\x1b[2J", ""]
-HOSTILE_NAMES = ["a\nb.jsonl", "..a.jsonl", " .jsonl", "a%2e%2e%2fescaped.jsonl", "a;touch escaped.jsonl"]
+HOSTILE_NAMES = ["a\nb.jsonl", "a..\\..\\b.jsonl", " .jsonl", "a%2e%2e%2fescaped.jsonl", "a;touch escaped.jsonl"]
 
 
 def test_no_id_and_no_file_name_leads_out_of_the_output(tmp_path: Path) -> None:
