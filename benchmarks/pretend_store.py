@@ -8,7 +8,9 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -140,9 +142,9 @@ class PretendStore(fs.FileSystemHandler):  # type: ignore[misc]
 @contextmanager
 def behind_s3(store: PretendStore) -> Iterator[None]:
     """Let s3:// URIs of this process lead to the store while the block runs."""
-    client = remote.s3_file_system
-    remote.s3_file_system = lambda bucket: fs.PyFileSystem(store)
-    try:
+    pretended = fs.PyFileSystem(store)
+    with (
+        patch.object(remote, "s3_file_system", lambda bucket: pretended),
+        patch.object(remote, "upload", partial(remote.write_at_once, pretended)),
+    ):
         yield
-    finally:
-        remote.s3_file_system = client

@@ -16,8 +16,11 @@ RUNS_CODE = {
 }
 ONLY_WITH = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}
 """Loaders that are safe with this argument. np.load's default is safe too; it stands there for whoever reads it."""
-CAREFUL = {"ulmfit_ray/text/pickled_words.py": {"pickle.Unpickler"}}
-"""What derives from it there refuses every class and function."""
+CAREFUL = {
+    "ulmfit_ray/text/pickled_words.py": {"pickle.Unpickler"},
+    "ulmfit_ray/pipelines/cluster/upload.py": {"zipfile.ZipFile"},
+}
+"""What derives from the first refuses every class and function; the second only writes."""
 WITHOUT_PICKLES = {"np.load"}
 
 

@@ -64,7 +64,8 @@ def all_masks(architecture: Architecture, batch_size: int = B) -> DropoutMasks:
 @pytest.mark.parametrize("initial_range", [0.1, 1.0])
 def test_new_word_vectors_fill_their_initial_range(initial_range: float):
     largest = AWDLSTM(Architecture(vocab_size=5_000, initial_range=initial_range)).embedding.weight.abs().max().item()
-    assert 0.99 * initial_range < largest <= initial_range
+    # The bound itself, in float32, is a little more.
+    assert 0.99 * initial_range < largest < 1.0001 * initial_range
 
 
 def test_without_dropout_it_is_a_stack_of_torch_lstms(language_model: LanguageModel):

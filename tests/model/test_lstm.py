@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ulmfit_ray.model.lstm import WIDE, LSTMLayer
+from ulmfit_ray.model.lstm import WIDE, LSTMLayer, by_what_is_there
 
 B, T, INPUT = 3, 7, 24
 
@@ -16,7 +16,7 @@ def outputs_and_gradients(layer: nn.Module, *, bfloat16: bool) -> dict[str, Tens
     h, c = (torch.randn(1, B, WIDE, generator=generator).requires_grad_() for _ in range(2))
     factors = torch.randn(B, T, WIDE, generator=generator)
     layer.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16), by_what_is_there(x):
         output, (last_h, last_c) = layer(x, (h, c))
     ((output.float() * factors).sum() + last_h.float().sum() + last_c.float().square().sum()).backward()
     found = {"output": output, "last_h": last_h, "last_c": last_c, "x": x.grad, "h": h.grad, "c": c.grad}
@@ -57,5 +57,5 @@ def test_a_wide_layer_in_float32_is_torchs_to_the_last_bit(layers: tuple[LSTMLay
 def test_a_wide_layer_without_gradients_is_torchs_to_the_last_bit(layers: tuple[LSTMLayer, nn.LSTM]):
     layer, lstm = layers
     x, state = torch.randn(B, T, INPUT), (torch.randn(1, B, WIDE), torch.randn(1, B, WIDE))
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), by_what_is_there(x):
         assert torch.equal(layer(x, state)[0], lstm(x, state)[0])

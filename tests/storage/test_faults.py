@@ -1,6 +1,7 @@
 """A store that fails in every way that is known costs time, and nothing else: no byte is lost, doubled or made up."""
 
 import gc
+import logging
 import os
 import random
 import socket
@@ -169,6 +170,8 @@ def test_a_job_whose_store_is_lost_for_good_ends_with_one_line(
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     own = lease.Lease("run", "host", 1, "ulmfit-ray tokenize")
+    # What is logged meanwhile goes where another test has sent it.
+    monkeypatch.setattr(logging.getLogger("ulmfit_ray"), "handlers", [])
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
     monkeypatch.setattr(insistence, "PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr(os, "_exit", end)

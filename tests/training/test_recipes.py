@@ -72,11 +72,11 @@ def test_discriminative_rates_move_lower_layers_less(make_task, training):
 
 def test_keep_best_leaves_the_weights_of_the_best_epoch(make_task, training):
     # A rate that destroys what was learned before it: the best epoch is not the last.
-    training = replace(training, num_epochs=6, schedule="constant", learning_rate=1.0, checkpoint_every_steps=1)
+    training = replace(training, num_epochs=8, schedule="constant", learning_rate=3.0, checkpoint_every_steps=1)
     plain = run(make_task(training), training)
     losses = epoch_losses(plain)
     best = losses.index(min(losses))
-    assert best < 5
+    assert best < 7
     kept = run(make_task(training), replace(training, keep_best=True))
     of_best_epoch = [report.state for report in plain if report.is_epoch_end][best]
     found = final_weights(kept[-1].state)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ulmfit_ray.model.awd_lstm import AWDLSTM
 from ulmfit_ray.model.description import Reading
 from ulmfit_ray.model.lstm import LSTMLayer
+from ulmfit_ray.model.products import onednn_has_bfloat16
 
 CPU_WINDOW, GPU_WINDOW = 32, 128
 CPU_ROWS, GPU_ROWS = 128, 2048
@@ -65,7 +66,7 @@ class EngineLayer(nn.Module):
         self._lstm = nn.LSTM(*sizes, batch_first=True, device="meta")
         on_cpu = layer.weight_ih_l0.device.type == "cpu"
         self._has_whole_cell = on_cpu and dtype is torch.bfloat16
-        self._by_onednn = self._has_whole_cell and _has_onednn_bfloat16()
+        self._by_onednn = self._has_whole_cell and onednn_has_bfloat16()
         weights = {name: self._widened(value.detach()).to(dtype) for name, value in layer.named_parameters()}
         if self._has_whole_cell and not self._by_onednn:
             weights = {name: value.float() for name, value in weights.items()}
@@ -130,7 +131,3 @@ class EngineLayer(nn.Module):
             is_training,
         )
         return outputs.transpose(0, 1), (h, c)
-
-
-def _has_onednn_bfloat16() -> bool:
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

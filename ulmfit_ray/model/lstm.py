@@ -9,12 +9,13 @@ to float32 than torch's.
 Shapes: B batch rows, T time steps, I input width, H hidden_size. Gate order i, f, g, o.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ulmfit_ray.model.products import product_with
+from ulmfit_ray.model.products import onednn_has_bfloat16, product_with
 
 WIDE = 384
 """Layers of at least this width are trained step by step."""
@@ -45,18 +46,24 @@ class LSTMLayer(nn.Module):
             with torch.autocast("cpu", enabled=False):
                 output, h, c = _LSTMBySteps.apply(x.transpose(0, 1), *hidden, *weights)
             return output.transpose(0, 1), (h, c)
-        # nn.LSTM calls the same function, but takes only parameters as weights, and a masked weight is none.
-        output, h, c = torch.lstm(x, hidden, weights, True, 1, 0.0, self.training, False, True)
+        with by_what_is_there(x):
+            # nn.LSTM calls the same function, but takes only parameters as weights, and a masked weight is none.
+            output, h, c = torch.lstm(x, hidden, weights, True, 1, 0.0, self.training, False, True)
         return output, (h, c)
 
     def _is_trained_by_steps(self, x: Tensor) -> bool:
-        return (
-            torch.is_grad_enabled()
-            and x.device.type == "cpu"
-            and torch.is_autocast_enabled("cpu")
-            and torch.get_autocast_dtype("cpu") is torch.bfloat16
-            and self.hidden_size >= WIDE
-        )
+        return torch.is_grad_enabled() and _is_bfloat16_on_cpu(x) and self.hidden_size >= WIDE
+
+
+def by_what_is_there(x: Tensor) -> AbstractContextManager[None]:
+    """Return a context in which torch's LSTM runs on x: it asks oneDNN for bfloat16 even where that has none."""
+    has_not = _is_bfloat16_on_cpu(x) and not onednn_has_bfloat16()
+    return torch.backends.mkldnn.flags(enabled=False) if has_not else nullcontext()  # type: ignore[no-any-return]
+
+
+def _is_bfloat16_on_cpu(x: Tensor) -> bool:
+    is_cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
+    return x.device.type == "cpu" and is_cast
 
 
 class _LSTMBySteps(torch.autograd.Function):

@@ -45,5 +45,13 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _has_onednn(weight: Tensor) -> bool:
-    is_known = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
-    return is_known and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    if weight.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        return False
+    if weight.dtype is torch.bfloat16:
+        return onednn_has_bfloat16()
+    return weight.dtype is torch.float32 and torch.backends.mkldnn.is_available()
+
+
+def onednn_has_bfloat16() -> bool:
+    """Tell whether oneDNN multiplies bfloat16 numbers on this processor (AVX-512 or later); elsewhere it raises."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

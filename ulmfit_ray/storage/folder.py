@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import socket
@@ -29,8 +28,6 @@ from ulmfit_ray.storage.store_errors import SCHEME, bucket_of
 TEMPORARY_SUFFIX = ".tmp"
 COPIED_AT_ONCE = 32 << 20
 """Bytes of a remote file that are held while it is copied or hashed, and read again where a connection breaks."""
-CREDENTIALS = re.compile(r"^(?!abfss?:)[a-z0-9+]+://[^/]*@|^abfss?://[^/]*:[^/]*@")
-"""In a URI; in Azure's what stands before the @ is the container."""
 
 
 def absolute_uri(uri: str) -> str:
@@ -46,19 +43,13 @@ def file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
 
 
 def check_place(uri: str) -> None:
-    """Raise an error that says what to do if `uri` lies in a bucket that cannot be used, or holds credentials.
+    """Raise an error that says what to do if `uri` lies in a bucket that cannot be used.
 
     Raises:
         ValueError, ConnectionError, PermissionError, FileNotFoundError: see `bucket_of` and `in_words`.
     """
     if uri.startswith(SCHEME):
         remote.check_place(uri)
-    elif CREDENTIALS.match(uri):
-        scheme, _, rest = uri.partition("://")
-        raise ValueError(
-            f"{scheme}://...@{rest.partition('/')[0].rpartition('@')[2]}: a name or password in a URI would be written"
-            " into config.json: leave it to the environment, ~/.netrc or a file of keys"
-        )
 
 
 def temporary_name(name: str) -> str:

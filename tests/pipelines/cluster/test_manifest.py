@@ -168,7 +168,7 @@ def test_a_size_that_is_none_is_refused() -> None:
         (["--input", "s3://b/in", "--output", "s3://b/o"], "--kubernetes.image"),
         (["--input", "corpus", "--output", "s3://b/o"], "--input corpus is relative"),
         (["--input", "s3://b/in", "--output", "~/o"], "--output ~/o is in a home folder"),
-        (["--input", "s3://me:hush@b/in", "--output", "s3://b/o"], "--input holds a user or a password"),
+        (["--input", "s3://me:hush@b/in", "--output", "s3://b/o"], "a user, a password or a key in a URI"),
     ],
 )
 def test_a_refusal_is_one_line_without_passwords(command: Command, arguments: list[str], said: str) -> None:

@@ -130,7 +130,7 @@ def test_an_interruption_while_the_job_is_sent_says_that_it_may_have_begun(
             ["--input=/a", "--output=/o", "--tokenizer.kind=sentencepiece", "--tokenizer.model=m", *HEAD],
             "--tokenizer.model m is relative",
         ),
-        (["--input", f"https://me:{SECRET}@host/a", "--output", "/o", *HEAD], "--input holds a user or a password"),
+        (["--input", f"https://me:{SECRET}@host/a", "--output", "/o", *HEAD], "a user, a password or a key in a URI"),
         (["--input", "/a", "--output", "/o", "--ray.address", f"http://me:{SECRET}@h:1"], "holds a user or a password"),
         (["--input", "/a", "--output", "/o", "--max-vocabs", "9", *HEAD], "did you mean --max-vocab?"),
         (["--input", "/a", "--output", "/o", "--max-vocab", "9", *HEAD], "--max-vocab must be over 9"),
