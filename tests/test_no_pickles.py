@@ -31,7 +31,7 @@ def dangers(source: str, careful: frozenset[str] = frozenset()) -> Iterator[str]
             yield f"{ast.unparse(node)} in line {node.lineno}"
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            yield from (f"{name} in line {node.lineno}" for name in names & {*RUNS_CODE, *ONLY_WITH})
+            yield from (f"{name} in line {node.lineno}" for name in names & {*(RUNS_CODE - careful), *ONLY_WITH})
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ONLY_WITH:
             name, value = ONLY_WITH[ast.unparse(node.func)]
             given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}

@@ -58,7 +58,7 @@ class LSTMLayer(nn.Module):
 def by_what_is_there(x: Tensor) -> AbstractContextManager[None]:
     """Return a context in which torch's LSTM runs on x: it asks oneDNN for bfloat16 even where that has none."""
     has_not = _is_bfloat16_on_cpu(x) and not onednn_has_bfloat16()
-    return torch.backends.mkldnn.flags(enabled=False) if has_not else nullcontext()  # type: ignore[no-any-return]
+    return torch.backends.mkldnn.flags(enabled=False) if has_not else nullcontext()
 
 
 def _is_bfloat16_on_cpu(x: Tensor) -> bool:
