@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 CHROMIUM ?= chromium
 REVIEWS = $(addprefix $(DATA)/imdb/,train.csv.gz test.csv.gz unsup.csv.gz)
 
-.PHONY: install quickstart test test-data test-cluster test-browser chaos conformance lint bench clean
+.PHONY: install quickstart test test-data test-cluster test-browser chaos conformance lint manifests bench clean
 
 install: $(INSTALLED)
 
@@ -54,6 +54,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# cluster/kuberay/VERB.yaml out of VERB.toml; a test holds that they are equal.
+manifests: install
+	for config in cluster/kuberay/*.toml; do \
+		$(BIN)/ulmfit-ray manifest $$(basename $$config .toml) $$config > $${config%.toml}.yaml || exit 1; \
+	done
+
 # All tokens of the data sets that lie beside the repository, and of 220,000 random texts, against fastai's own; what
 # papers say of the data sets; and a language model and a classifier on their way from fastai to us and back.
 conformance: install $(FASTAI)/.installed test-data
@@ -90,7 +96,7 @@ bench: quickstart $(FASTAI)/.installed
 	$(BIN)/python benchmarks/tokenization.py
 	$(BIN)/python benchmarks/long_documents.py
 	$(BIN)/python benchmarks/object_store.py
-	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/search_index.py
 	$(BIN)/python benchmarks/neighbours.py
 	$(BIN)/python benchmarks/encode.py --input $(DATA)/imdb/train.csv.gz --fastai $(FASTAI)/bin/python

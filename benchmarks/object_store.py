@@ -123,7 +123,7 @@ def requests_per_shard(proxy: Proxy, units: list[Unit], output: str) -> dict[str
     for unit in units:
         outcome = attempt(first, unit.stem, partial(tokenize_shard, job, unit, None, unit.stem))
         assert outcome.receipt is not None, outcome.problem
-    counted = list(read_receipts(folder, "p", WORK_RECEIPTS).values())
+    counted = read_receipts(folder, "p", WORK_RECEIPTS)
     vocab = count_types(folder, counted, max_vocab=60_000, min_freq=3).vocab
     folder.publish_json(vocab.to_json(), "vocab.json")
     last = replace(first, stage="3 numericalize", where="done")

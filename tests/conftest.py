@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# For classifiers.py, command_line.py, event_files.py, hostile.py, job_config.py, map_pages.py, s3.py, trap_texts.py,
-# untrained.py.
+# For classifiers.py, command_line.py, event_files.py, hostile.py, job_config.py, map_pages.py, outputs.py, s3.py,
+# trap_texts.py, untrained.py.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
@@ -23,7 +23,7 @@ import pytest
 from command_line import Command, Outcome
 
 from ulmfit_ray.cli import main
-from ulmfit_ray.storage import remote
+from ulmfit_ray.storage import insistence, remote
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import JobRecord
@@ -69,14 +69,15 @@ def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture(scope="session")
-def store() -> Iterator["Proxy"]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Proxy"]:
     """An object store behind a proxy; s3:// URIs lead there from here on, in this process and those it starts."""
     # moto takes half a second to import.
     import s3
 
+    cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch, s3.running() as endpoint:
         proxy = s3.Proxy(endpoint)
-        for name, value in s3.variables(proxy.endpoint).items():
+        for name, value in (s3.variables(proxy.endpoint) | {"ULMFIT_RAY_CACHE": str(cache)}).items():
             patch.setenv(name, value)
         yield proxy
         proxy.close()
@@ -102,9 +103,10 @@ def bucket(store: "Proxy") -> str:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let clients of buckets try each request only twice."""
-    client = remote._client
-    monkeypatch.setattr(remote, "_client", lambda bucket, **options: client(bucket, **options | {"max_attempts": 2}))
+    """Let what a store does not answer be asked again for a tenth of a second only."""
+    monkeypatch.setattr(insistence, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(insistence, "FIRST_PAUSE_SECONDS", 0.03)
+    monkeypatch.setattr(remote, "PART_RETRIES", 1)
 
 
 @pytest.fixture

@@ -1,13 +1,17 @@
 """An S3 endpoint on loopback (moto), and a proxy before it that counts requests, is slow, and breaks off where told to.
 
-A fault names the requests that it meets by a part of "METHOD /bucket/key?query", what happens, and how often.
+A fault names the requests that it meets by a part of "METHOD /bucket/key?query", what happens, and how often. A storm
+has a fault of some sort for every few requests, as its seed says.
 """
 
 import contextlib
 import http.client
 import json
 import logging
+import random
+import socket
 import socketserver
+import struct
 import threading
 import time
 import urllib.parse
@@ -16,7 +20,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -24,13 +28,14 @@ from moto.server import ThreadedMotoServer
 REGION = "us-east-1"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "somebody",
-    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_SECRET_ACCESS_KEY": "w7Qp-nobody-may-read-this-Zk3",
     "AWS_DEFAULT_REGION": REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 FOR_EVER = 1_000_000
 REFUSALS = {
     "unavailable": (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"),
+    "broken": (500, b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"),
     "refused": (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"),
 }
 NOT_PASSED = ("content-length", "connection", "transfer-encoding", "date", "server")
@@ -91,20 +96,43 @@ def asking_for_keys(endpoint: str) -> Iterator[None]:
         begin_after(b"inf")
 
 
+What = Literal["cut", "short", "unavailable", "broken", "refused", "stall", "reset", "unanswered"]
+"""cut: the connection ends in the middle of the answer; short: half an answer, whose length says that it is whole;
+unavailable: 503; broken: 500; refused: 403; stall: no answer, ever; reset: the connection is broken off before the
+request is passed on; unanswered: when it has been passed on."""
+PASSING: tuple[What, ...] = tuple(set(get_args(What)) - {"refused", "stall"})
+"""What another attempt mends at once."""
+
+
 @dataclass(kw_only=True)
 class Fault:
     """What happens to some requests."""
 
     where: str
     """Part of "METHOD /bucket/key?query"."""
-    what: Literal["cut", "unavailable", "refused", "stall"]
-    """cut: the connection ends in the middle of the answer; unavailable: 503; refused: 403; stall: no answer, ever."""
+    what: What
     after_bytes: int = 0
     """Bytes of a body that pass before."""
     times: int = FOR_EVER
     met: threading.Event = field(default_factory=threading.Event)
     """Set when the fault has happened for the first time."""
     count: int = 0
+
+
+class Storm:
+    """Faults at random: `share` of the requests meet one, after as many bytes as comes."""
+
+    def __init__(self, seed: int, share: float) -> None:
+        self._random, self._share = random.Random(seed), share
+        self.count = 0
+
+    def fault(self, line: str) -> Fault | None:
+        """Return what happens to a request."""
+        if self._random.random() >= self._share:
+            return None
+        self.count += 1
+        what = self._random.choice(sorted(PASSING))
+        return Fault(where=line, what=what, after_bytes=self._random.randrange(100_000))
 
 
 class Answer(NamedTuple):
@@ -128,6 +156,7 @@ class Proxy:
         self.signed: list[bool] = []
         """Whether each request says who asks."""
         self.faults: list[Fault] = []
+        self.storm: Storm | None = None
         self.released = threading.Event()
         """Set to let go of what stalls."""
         self._lock = threading.Lock()
@@ -140,6 +169,7 @@ class Proxy:
         """Forget all requests and faults."""
         self.released.set()
         self.requests, self.signed, self.faults, self.released = [], [], [], threading.Event()
+        self.storm = None
 
     def close(self) -> None:
         """End; connections that are open end with their clients."""
@@ -156,7 +186,7 @@ class Proxy:
                 if fault.where in line and fault.count < fault.times:
                     fault.count += 1
                     return fault
-        return None
+            return self.storm.fault(line) if self.storm else None
 
     def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Ask the endpoint itself."""
@@ -206,6 +236,12 @@ class _Connection(socketserver.StreamRequestHandler):
             return False
         body = self._body(headers)
         time.sleep(proxy.latency_seconds)
+        if fault is not None and fault.what in ("reset", "unanswered"):
+            if fault.what == "unanswered":
+                proxy.forward(method, path, headers, body)
+            fault.met.set()
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
         if fault is not None and fault.what in REFUSALS:
             status, content = REFUSALS[fault.what]
             answer = Answer(status, {"content-type": "application/xml"}, content, len(content))
@@ -213,6 +249,9 @@ class _Connection(socketserver.StreamRequestHandler):
                 answer = answer._replace(content=b"")
         else:
             answer = proxy.forward(method, path, headers, body)
+        if fault is not None and fault.what == "short" and method == "GET":
+            half = answer.content[: len(answer.content) // 2]
+            answer = answer._replace(content=half, size=len(half))
         is_cut = fault is not None and fault.what == "cut"
         self._send(answer._replace(content=answer.content[: fault.after_bytes]) if fault and is_cut else answer)
         if fault is not None:

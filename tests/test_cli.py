@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import Command, Outcome
 
-from ulmfit_ray.cli import VERBS, usage
+from ulmfit_ray.cli import OF_A_VERB, VERBS, usage
 
 
 def write(path: str, content: str) -> None:
@@ -66,6 +66,33 @@ def test_an_unknown_command_is_named_and_ends_with_2(command: Command, arguments
     name = " ".join(arguments[:2] if arguments[0] in ("evaluate", "sweep") else arguments[:1])
     assert outcome.err.startswith(f"unknown command '{name}'")
     assert usage() in outcome.err
+
+
+@pytest.mark.parametrize("outer", OF_A_VERB)
+@pytest.mark.parametrize(
+    ("arguments", "status"), [([], 2), (["tokenise"], 2), (["evaluate"], 2), (["--help"], 0), (["evaluate", "-h"], 0)]
+)
+def test_what_is_done_with_a_verb_shows_all_verbs_where_none_is_named(
+    command: Command, outer: str, arguments: list[str], status: int
+) -> None:
+    outcome = command(outer, *arguments)
+    assert outcome.status == status
+    assert usage() in outcome.out + outcome.err
+    assert f"  {outer} VERB " in usage()
+    assert outcome.err.startswith(f"unknown command '{outer} " if arguments else f"{outer} needs a verb") == bool(
+        status
+    )
+
+
+@pytest.mark.parametrize("outer", OF_A_VERB)
+@pytest.mark.parametrize("name", VERBS)
+def test_the_options_of_each_verb_stand_beside_those_of_what_is_done_with_it(
+    command: Command, outer: str, name: str
+) -> None:
+    outcome = command(outer, *name.split(), "--help")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert f"ulmfit-ray {outer} {name}" in outcome.out
+    assert {"submit": "--ray.address", "manifest": "--kubernetes.image"}[outer] in outcome.out
 
 
 @pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if verb.config])
@@ -187,6 +214,10 @@ def test_a_value_that_an_option_refuses_is_told_and_ends_with_2(
         (
             "pretrain --tokens t --output out --scaling.num-workers 7 --training.global-batch-size 6",
             "--training.global-batch-size 6 has fewer rows than there are workers",
+        ),
+        (
+            "pretrain --tokens t --output out --scaling.num-workers 2 --scaling.min-workers 3",
+            "--scaling.min-workers 3 must lie between 1 and --scaling.num-workers 2",
         ),
         ("train-retriever --model m --tokens t --output out --pairs title:", "name two text columns, as in title:text"),
         ("search --embeddings e --model m", "--query TEXT or --queries FILE"),

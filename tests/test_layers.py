@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_ray.cli import VERBS
+from ulmfit_ray.cli import OF_A_VERB, VERBS
 
 PACKAGE = Path(__file__).parents[1] / "ulmfit_ray"
 MODULES = {
@@ -22,7 +22,7 @@ MAY_USE = {
     "config": (),
     "text": (),
     "storage": ("model.description",),
-    "corpus": ("storage.folder", "storage.plan"),
+    "corpus": ("storage.folder", "storage.plan", "storage.rows"),
     "streams": ("storage", "text.census"),
     "model": (),
     "training": ("model",),
@@ -66,6 +66,8 @@ FORBIDDEN = {
     "cli": ("ray", "torch", "spacy"),
 }
 """Libraries that a room does without, inside its functions too."""
+HELPS = ("", *VERBS, *(f"{outer} tokenize" for outer in OF_A_VERB))
+"""What has a --help."""
 WITHOUT_TORCH = ("text", "corpus", "storage", "streams", "retrieval", "evaluation")
 
 
@@ -115,7 +117,7 @@ def run_python(program: str) -> None:
 def help_of() -> Iterator[Callable[[str], Callable[[], None]]]:
     """Return a function that gives what waits for the --help of a verb; all are started at once, two at a time."""
     with ThreadPoolExecutor(2) as pool:
-        yield {verb: pool.submit(run_python, help_program(verb)).result for verb in ("", *VERBS)}.__getitem__
+        yield {verb: pool.submit(run_python, help_program(verb)).result for verb in HELPS}.__getitem__
 
 
 def test_every_module_stands_in_a_room() -> None:
@@ -194,7 +196,7 @@ def help_program(verb: str) -> str:
     )
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
+@pytest.mark.parametrize("verb", HELPS)
 def test_help_of_a_verb_loads_neither_torch_nor_ray_nor_spacy(
     verb: str, help_of: Callable[[str], Callable[[], None]]
 ) -> None:

@@ -2,18 +2,27 @@
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ulmfit_ray.config import ConfigError, OutputRun, operational
-from ulmfit_ray.lifecycle import Outcome, Tally, claim_output, output_lease, refuse_output_inside
+from ulmfit_ray.lifecycle import (
+    STORE_LOST_SECONDS,
+    Outcome,
+    Tally,
+    claim_output,
+    output_lease,
+    refuse_output_inside,
+)
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, write_manifest
 from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.store_errors import StoreLostError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +45,21 @@ def receipt(shard: str, num_documents: int = 1, bad: int = 0) -> Receipt:
 
 def tally(max_bad_fraction: float = 1.0, before: list[Receipt] | None = None) -> Tally:
     return Tally(Bar("stage", None, "shards"), Folder("/nowhere"), before or [], max_bad_fraction)
+
+
+def test_a_store_that_a_worker_gives_up_is_lost_unless_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up = Outcome(shard="b", receipt=None, problem="StoreLostError: s3://a/b: all in vain")
+    good = Outcome(shard="a", receipt=Receipt(plan="p", shard="a", num_documents=1, num_tokens=1))
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    counted = tally()
+    clock[0] = 100.0
+    counted.add(good)
+    counted.add(given_up)
+    clock[0] += STORE_LOST_SECONDS + 1
+    counted.add(Outcome(shard="c", receipt=None, problem="ValueError: no store's fault"))
+    with pytest.raises(StoreLostError, match=r"^s3://a/b: all in vain$"):
+        counted.add(given_up)
 
 
 def finish(outcomes: list[Outcome], missing: dict[str, str], tmp_path: Path) -> str:

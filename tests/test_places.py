@@ -68,6 +68,43 @@ def test_options_in_the_uri_of_a_bucket_are_refused_because_they_would_be_lost(o
         settled(Outer(Inner(f"s3://bucket/file?{option}")))
 
 
+SECRET = "S3CRET"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        f"s3://key:{SECRET}@bucket/in",
+        f"s3://{SECRET}@bucket/in",
+        f"https://user:{SECRET}@host.org/a.txt",
+        f"https://host.org/a.txt?X-Amz-Credential=x&X-Amz-Signature={SECRET}",
+        f"https://host.org/a.txt?sv=1&sig={SECRET}",
+        f"hdfs://user:{SECRET}@host/in",
+        f"abfss://container:{SECRET}@account.dfs.core.windows.net/in",
+        f"gs://bucket/in?access_token={SECRET}",
+        f"ftp://u:{SECRET}/x@host/in",
+    ],
+)
+@pytest.mark.parametrize("option", ["--input", "--output", "--vocab"])
+def test_a_place_with_a_user_or_a_key_in_it_is_refused_and_the_secret_is_not_repeated(
+    command: Command, place: str, option: str
+) -> None:
+    places = {"--input": "a.txt", "--output": "out"} | {option: place}
+    outcome = command("tokenize", *(part for pair in places.items() for part in pair))
+    assert outcome.status == 2
+    assert SECRET not in outcome.err + outcome.out
+    assert place.partition("://")[0] in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["s3://bucket/a@b.txt", "abfss://container@account.dfs.core.windows.net/in", "https://host.org/a?page=3", "a@b"],
+)
+def test_a_sign_that_is_no_users_is_let_pass(place: str) -> None:
+    places.refuse_secrets(place)
+
+
 @pytest.fixture
 def text_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")

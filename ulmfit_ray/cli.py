@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from ulmfit_ray.config import Config, ConfigError, parse_config
-from ulmfit_ray.places import settled
-from ulmfit_ray.reporting.logs import configure_logging
+from ulmfit_ray.config import Config, ConfigError, joined, parse_config, part
+from ulmfit_ray.places import same_everywhere, settled
+from ulmfit_ray.reporting.logs import configure_logging, log_context, standard_error
 
 
 class Verb(NamedTuple):
@@ -156,6 +156,20 @@ VERBS = {
     ),
 }
 
+OF_A_VERB = {
+    "submit": Verb(
+        "ulmfit_ray.pipelines.cluster.config:SubmitConfig",
+        "ulmfit_ray.pipelines.cluster.submit:run",
+        "run a verb as a job on a Ray cluster, and follow it",
+    ),
+    "manifest": Verb(
+        "ulmfit_ray.pipelines.cluster.manifest_config:ManifestConfig",
+        "ulmfit_ray.pipelines.cluster.manifest:run",
+        "print a KubeRay RayJob that runs a verb",
+    ),
+}
+"""What is done with another verb, which stands behind it with its options: `run(own config, verb, its config)`."""
+
 IN_TWO_WORDS = {name.split()[0] for name in VERBS if " " in name}
 """First words that are no verbs by themselves."""
 
@@ -163,6 +177,7 @@ IN_TWO_WORDS = {name.split()[0] for name in VERBS if " " in name}
 def usage() -> str:
     """Return the page that lists the verbs."""
     lines = [f"  {name:<23}{verb.summary}" for name, verb in VERBS.items()]
+    lines += [f"  {name + ' VERB':<23}{verb.summary}" for name, verb in OF_A_VERB.items()]
     return "\n".join(
         [
             "usage: ulmfit-ray VERB [config.toml] [--option value ...]",
@@ -177,20 +192,26 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    asks = arguments[1:] if arguments and arguments[0] in IN_TWO_WORDS else arguments
-    if not arguments or asks in (["-h"], ["--help"]):
+    outer = arguments[:1] if arguments and arguments[0] in OF_A_VERB else []
+    rest = arguments[len(outer) :]
+    num_words = 2 if rest and rest[0] in IN_TWO_WORDS else 1
+    if not arguments or rest[num_words - 1 :] in (["-h"], ["--help"]):
         _say(usage())
         return 0 if arguments else 2
     if arguments == ["--version"]:
         _say(f"ulmfit-ray {importlib.metadata.version('ulmfit-ray')}")
         return 0
-    name = " ".join(arguments[:2]) if arguments[0] in IN_TWO_WORDS else arguments[0]
+    if outer and not rest:
+        print(f"{outer[0]} needs a verb: ulmfit-ray {outer[0]} VERB ...\n\n{usage()}", file=sys.stderr)
+        return 2
+    name = " ".join(rest[:num_words])
     if name not in VERBS:
         close = difflib.get_close_matches(name, VERBS, 1, 0.5)
-        hint = f": did you mean {close[0]}?" if close else ""
-        print(f"unknown command {name!r}{hint}\n\n{usage()}", file=sys.stderr)
+        hint = f": did you mean {' '.join([*outer, *close])}?" if close else ""
+        print(f"unknown command {' '.join([*outer, name])!r}{hint}\n\n{usage()}", file=sys.stderr)
         return 2
-    return run_verb(name, arguments[len(name.split()) :])
+    rest = rest[num_words:]
+    return run_of_a_verb(outer[0], name, rest) if outer else run_verb(name, rest)
 
 
 def run_verb(name: str, arguments: Sequence[str]) -> int:
@@ -203,18 +224,46 @@ def run_verb(name: str, arguments: Sequence[str]) -> int:
     return run_job(_named(verb.config), run, f"ulmfit-ray {name}", arguments)
 
 
-def run_job(config_class: type[Config], run: Callable[[Config], object], program: str, arguments: Sequence[str]) -> int:
+def run_of_a_verb(outer: str, name: str, arguments: Sequence[str]) -> int:
+    """Run `ulmfit-ray OUTER VERB ...`, whose options are those of both, and return its exit status."""
+    own, verb = _named(OF_A_VERB[outer].config), _named(VERBS[name].config)
+
+    def run(config: object) -> None:
+        _named(OF_A_VERB[outer].run)(part(config, own), name, part(config, verb))
+
+    return run_job(joined(own, verb), run, f"ulmfit-ray {outer} {name}", arguments, same_everywhere)
+
+
+def run_job(
+    config_class: type[Config],
+    run: Callable[[Config], object],
+    program: str,
+    arguments: Sequence[str],
+    look_at_places: Callable[[Config], Config] = settled,
+) -> int:
     """Run one job and return its exit status.
 
     A person's mistake becomes a line or two, never a traceback (unless --debug asks for it).
     """
     # At its end Python looks through all objects for cycles to free, a second where Ray is loaded: they go anyway.
     atexit.register(gc.freeze)
+    configure_logging(logging.INFO if "--debug" in arguments else logging.WARNING)
+    with standard_error() as use_format, log_context(job=program.removeprefix("ulmfit-ray ")):
+
+        def run_parsed() -> None:
+            config = parse_config(config_class, arguments, program)
+            use_format(getattr(config, "log_format", "text"))
+            run(look_at_places(config))
+
+        return _status(run_parsed, arguments)
+
+
+def _status(run: Callable[[], None], arguments: Sequence[str]) -> int:
+    """Run a job, say on standard error what ended it, and return its exit status."""
     debug = "--debug" in arguments
-    configure_logging(logging.INFO if debug else logging.WARNING)
     try:
         with _terminated_like_interrupted():
-            run(settled(parse_config(config_class, arguments, program)))
+            run()
     except KeyboardInterrupt as interrupt:
         again = " without --overwrite" if "--overwrite" in arguments else ""
         said = str(interrupt) or f"interrupted; run the same command again{again} to go on from here"

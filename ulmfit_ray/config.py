@@ -9,7 +9,7 @@ import difflib
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -39,6 +39,8 @@ class Run:
 
     debug: bool = operational(False)
     """Show the traceback of an error, and log messages of level INFO."""
+    log_format: Literal["text", "json"] = operational("text")
+    """json: progress, warnings and errors, those of workers too, as lines of JSON with job, stage and unit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,24 @@ class OutputRun(Run):
     """Print the resolved config and the plan, then stop."""
     overwrite: bool = operational(False)
     """Delete what an earlier ulmfit-ray job wrote into the output, and start from the beginning."""
+
+
+def joined(own: type, verb: type) -> type[Any]:
+    """Return the config class with a verb's fields and those of what is done with it (`submit VERB`).
+
+    The fields of `own` are tables: their help stands in the tables' classes. A field that both have is the verb's.
+    """
+    hints, known = get_type_hints(own), {item.name for item in fields(verb)}
+    added = [(item.name, hints[item.name], item) for item in fields(own) if item.name not in known]
+    names = {"__doc__": own.__doc__, "__module__": own.__module__}
+    return make_dataclass(
+        f"{own.__name__}Of{verb.__name__}", added, bases=(verb,), namespace=names, frozen=True, kw_only=True
+    )
+
+
+def part(config: Any, config_class: type[Config]) -> Config:
+    """Return what a joined config says of one of its classes."""
+    return config_class(**{item.name: getattr(config, item.name) for item in fields(config_class)})  # type: ignore[arg-type]
 
 
 def option_names(config_class: type) -> Iterator[str]:
@@ -295,16 +315,19 @@ def command_line(verb: str, config: Any) -> str:
 
 
 def typed_arguments(config: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the fewest arguments that give this config; how it is looked at (--dry-run, --debug) is left out."""
+    """Yield the fewest arguments that give this config; how it is looked at (--dry-run, --debug, --log-format) is
+    left out."""
+    hints = get_type_hints(type(config), include_extras=True)
     for item in fields(config):
         value = getattr(config, item.name)
         default = item.default if item.default_factory is MISSING else item.default_factory()
         name = item.name.replace("_", "-")
         if is_dataclass(value):
             yield from typed_arguments(value, f"{prefix}{name}.")
-        elif value != default and name not in ("dry-run", "overwrite", "debug"):
+        elif value != default and name not in ("dry-run", "overwrite", "debug", "log-format"):
             if isinstance(value, bool):
                 yield flag(prefix + name, value)
             else:
-                yield f"--{prefix}{name}"
+                if tyro.conf.Positional not in getattr(hints[item.name], "__metadata__", ()):
+                    yield f"--{prefix}{name}"
                 yield from map(str, value if isinstance(value, tuple) else [value])

@@ -6,7 +6,9 @@ Every job that makes an output directory calls `claim_output`, which writes conf
 import fnmatch
 import itertools
 import json
+import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ulmfit_ray.config import ConfigError, OutputRun, command_line, defaults, differences, to_dict
+from ulmfit_ray.reporting.launching import finish_report, launch, launch_begins
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder, absolute_uri
 from ulmfit_ray.storage.job_record import JobRecord, find_job
@@ -21,24 +24,29 @@ from ulmfit_ray.storage.lease import FILE as LEASE_FILE
 from ulmfit_ray.storage.lease import LeaseHeldError, held_lease
 from ulmfit_ray.storage.manifest import Manifest, read_manifest
 from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.store_errors import StoreLostError
 
 LAYOUT = (
     *("manifest.json", "shards.parquet", "done", "work/done", "work", "checkpoints", "plan.json", "plan.arrow"),
     *("started", "shards", "census", "quarantine", "failed", "vocab.json", "tokenizer.json", "tokenizer.model"),
     *("model.safetensors", "training_log.jsonl", "curves.png", "tensorboard", "lr_find.csv", "lr_find.png"),
     *("index.faiss", "vectors.npy", "moments.npy", "bm25", "groups.parquet", "map.parquet", "map.png", "map.html"),
-    *("projection.npz", "trials", "ray-tune", "sweep.parquet", "sweep.csv", "sweep.png", "README.md", "config.json"),
+    *("projection.npz", "trials", "ray-tune", "sweep.parquet", "sweep.csv", "sweep.png", "README.md"),
+    *("launches.json", "report.html", "config.json"),
 )
 """Every name that a job of ours writes into its output; --overwrite deletes these and nothing else, in this order.
 A file that declares others complete is deleted before them, and config.json, which marks the folder as ours, last."""
 MIN_DOCUMENTS_JUDGED = 10_000
 """--max-bad-fraction is checked while a phase runs once it has this many documents; with fewer, only at its end."""
 NAMED_FAILURES = 10
+STORE_LOST_SECONDS = 45
+"""Without a finished shard, when a worker gives up a store: it is lost to all, not to one node. Half of a worker's
+patience."""
 
 
 @contextmanager
-def output_lease(verb: str, config: Any) -> Iterator[None]:
-    """Keep other jobs from writing the output of this one while the block runs.
+def output_lease(verb: str, config: Any) -> Iterator[str]:
+    """Keep other jobs from writing the output of this one while the block runs; gives the lease's id ("": no lease).
 
     Raises:
         ConfigError: another job is writing it at this moment, or nothing can be written there.
@@ -48,17 +56,27 @@ def output_lease(verb: str, config: Any) -> Iterator[None]:
     is_foreign = bool(set(folder.names()) - {LEASE_FILE}) and find_job(folder) is None
     # What is only looked at, or will be refused, is not touched.
     if config.dry_run or is_finished or is_foreign:
-        yield
+        yield ""
         return
     with ExitStack() as stack:
         try:
             folder.check_writable()
-            stack.enter_context(held_lease(folder, command_line(verb, config)))
+            run_id = stack.enter_context(held_lease(folder, command_line(verb, config)))
         except LeaseHeldError as error:
             raise ConfigError(str(error)) from error
         except OSError as error:
             raise ConfigError(f"output {folder.uri} cannot be written: {error}") from error
-        yield
+        stack.enter_context(launch(folder, command_line(verb, config), _where(config)))
+        yield run_id
+
+
+def _where(config: Any) -> str:
+    """Return what a job runs on, "" if not on Ray."""
+    options = getattr(config, "ray", None)
+    if options is None:
+        return ""
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    return f"cluster {address}" if address else "a session of its own"
 
 
 def claim_output(
@@ -81,7 +99,10 @@ def claim_output(
             raise ConfigError(f"output {folder.uri} holds a config.json that is not of ulmfit-ray: name another output")
         if not config.overwrite:
             _refuse_another(folder, job, config, previous)
-            return folder, _finished(folder, config.dry_run)
+            manifest = _finished(folder, config.dry_run)
+            if manifest is None and not config.dry_run:
+                launch_begins(folder)
+            return folder, manifest
         if not config.dry_run:
             for name in LAYOUT:
                 folder.delete(name)
@@ -89,6 +110,7 @@ def claim_output(
         raise ConfigError(f"output {folder.uri} is not empty and not an output of ulmfit-ray: name another output")
     if not config.dry_run:
         folder.publish_json({"job": job.to_json()}, "config.json")
+        launch_begins(folder)
     return folder, None
 
 
@@ -113,6 +135,8 @@ def _finished(folder: Folder, dry_run: bool) -> Manifest | None:
         return None
     for name in () if dry_run else ("work", "started", "checkpoints"):
         folder.delete(name)
+    if not dry_run:
+        finish_report(folder)
     return read_manifest(folder)
 
 
@@ -189,17 +213,26 @@ class Tally:
         self._bar, self._folder = bar, folder
         self._max_bad_fraction = max_bad_fraction
         self._failed: dict[str, str] = {}
+        self._finished_at = time.monotonic()
         self._documents = 0
         self._bad = BadDocuments()
         for receipt in before:
             self._count(receipt)
 
     def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
+        """Count one outcome.
+
+        Raises:
+            StoreLostError: a worker has given up a store, and no other has finished a shard meanwhile.
+        """
         if outcome.receipt is None:
             self._failed[outcome.shard] = outcome.problem
+            kind, _, said = outcome.problem.partition(": ")
+            if kind == StoreLostError.__name__ and time.monotonic() - self._finished_at > STORE_LOST_SECONDS:
+                raise StoreLostError(said)
             return
         receipt = outcome.receipt
+        self._finished_at = time.monotonic()
         self._bar.advance(1, num_bytes=receipt.num_bytes, documents=receipt.num_documents, tokens=receipt.num_tokens)
         self._count(receipt)
         if self._documents + len(self._bad) >= MIN_DOCUMENTS_JUDGED:

@@ -1,109 +1,103 @@
-"""Several Ray nodes on this machine, and jobs that run on them as a person's would: in a process of their own."""
+"""One cluster for the tests of several nodes, and what their jobs work on, made once on it."""
 
+import gzip
+import json
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 os.environ.pop("RAY_ADDRESS", None)
 os.environ["RAY_AUTH_MODE"] = "disabled"
+sys.path.insert(0, str(Path(__file__).parent))
 
-LIMIT_SECONDS = 400
-ROOT = Path(__file__).parents[2]
+from cluster_inputs import FILES, NUM_ABSTRACTS, SAMPLE, Start
+from gates import Gates
+from ray_nodes import Job, Nodes, start_job
 
-
-@dataclass
-class Job:
-    """A command that runs on a cluster."""
-
-    process: subprocess.Popen[str]
-    output: Path
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait for something to happen while the job runs."""
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while not condition():
-            assert self.process.poll() is None, f"the job ended first:\n{self.process.communicate()[0]}"
-            assert time.monotonic() < deadline, "nothing happened"
-            time.sleep(0.05)
-
-    def receipts(self, where: str = "done") -> int:
-        """Return how many shards are done."""
-        return len(list((self.output / where).glob("part-*.json")))
-
-    def finish(self) -> str:
-        """Wait for the end, expect success, and return what was printed."""
-        text, _ = self.process.communicate(timeout=LIMIT_SECONDS)
-        assert self.process.returncode == 0, text
-        return text
+from ulmfit_ray.corpus.units import MIN_UNIT_BYTES
 
 
-class Nodes:
-    """A cluster whose head, with the driver, is never killed."""
-
-    def __init__(self, head_cpus: int) -> None:
-        from ray.cluster_utils import Cluster
-
-        self._cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": head_cpus,
-                "object_store_memory": 300 << 20,
-                # A node that is gone is missed after three seconds, not after fifteen.
-                "_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 3},
-            },
-        )
-        self.address: str = self._cluster.address
-
-    def add(self, num_cpus: int) -> Any:
-        """Start one more node."""
-        return self._cluster.add_node(num_cpus=num_cpus, object_store_memory=300 << 20)
-
-    def kill(self, node: Any) -> None:
-        """Kill -9 everything of a node."""
-        self._cluster.remove_node(node, allow_graceful=False)
-
-    def shutdown(self) -> None:
-        """End all nodes."""
-        self._cluster.shutdown()
+@pytest.fixture(scope="session")
+def gates_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gates]:
+    """Gates for the workers of all nodes that are started from now on."""
+    gates = Gates(tmp_path_factory.mktemp("gates"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in gates.variables.items():
+            patch.setenv(name, value)
+        yield gates
 
 
 @pytest.fixture
-def start_nodes() -> Iterator[Callable[[int], Nodes]]:
-    """Return a function that starts a cluster's head with some cores."""
-    started: list[Nodes] = []
+def gates(gates_of_session: Gates) -> Iterator[Gates]:
+    """The gates, all open before and after the test."""
+    yield gates_of_session
+    gates_of_session.open_all()
 
-    def start(head_cpus: int) -> Nodes:
-        started.append(Nodes(head_cpus))
-        return started[-1]
 
-    yield start
-    for nodes in started:
-        nodes.shutdown()
+@pytest.fixture(scope="session")
+def cluster(gates_of_session: Gates) -> Iterator[Nodes]:
+    """A head without CPUs."""
+    nodes = Nodes()
+    yield nodes
+    nodes.shutdown()
 
 
 @pytest.fixture
-def start_job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """Return a function that runs `ulmfit-ray VERB ... --output NAME`, on a cluster if one is given."""
+def nodes(cluster: Nodes) -> Iterator[Nodes]:
+    """The cluster; nodes that a test adds go with it."""
+    yield cluster
+    cluster.kill_all()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return a function that starts a job on the nodes it is given."""
     started: list[Job] = []
 
-    def start(name: str, *arguments: str, nodes: Nodes | None = None) -> Job:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({"RAY_ADDRESS": nodes.address} if nodes else {})
-        output = tmp_path / name
-        command = [sys.executable, "-m", "ulmfit_ray.cli", *arguments, "--output", str(output)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        started.append(Job(process, output))
+    def begin(nodes: Nodes, name: str, *arguments: str, hasty: bool = False) -> Job:
+        started.append(start_job(tmp_path, name, arguments, nodes.address, hasty=hasty))
         return started[-1]
 
-    yield start
+    yield begin
     for job in started:
         job.process.kill()
         job.process.wait()
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample's first abstracts in some files, each as large as a unit, with a label to learn."""
+    folder = tmp_path_factory.mktemp("corpus")
+    with gzip.open(SAMPLE, "rt") as lines:
+        rows = [json.loads(line) for line in islice(lines, NUM_ABSTRACTS)]
+    for number in range(FILES):
+        lines_of_file = [
+            json.dumps({"id": row["_id"], "text": row["text"], "label": "cells" if "cells" in row["text"] else "none"})
+            for row in rows[number::FILES]
+        ]
+        (folder / f"{number:02d}.jsonl").write_text("\n".join(lines_of_file).ljust(MIN_UNIT_BYTES - 1) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokens(cluster: Nodes, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus as a token dataset, made by a job that nobody disturbs."""
+    node = cluster.add(2)
+    arguments = ["tokenize", "--input", str(corpus), "--id-column", "id", "--keep-columns", "label"]
+    job = start_job(tmp_path_factory.mktemp("tokens"), "tokens", arguments, cluster.address)
+    job.finish()
+    cluster.kill(node)
+    return job.output
+
+
+@pytest.fixture(scope="session")
+def language_model(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A language model that nobody trained, slow enough that a job can be met in the middle."""
+    from untrained import SMALL, untrained_model
+
+    shape = SMALL.__class__(vocab_size=2000, embedding_dim=32, hidden_size=192, num_layers=2).without_dropout()
+    return untrained_model(tmp_path_factory.mktemp("models"), str(tokens), shape=shape)

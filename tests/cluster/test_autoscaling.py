@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cluster_inputs import Start
+from gates import Gates
 
 from ulmfit_ray.corpus.units import MIN_UNIT_BYTES
 
@@ -48,12 +50,14 @@ CONFIG = {name: [] for name in LISTS} | {
 
 
 @pytest.fixture
-def autoscaler(tmp_path: Path) -> Iterator[SimpleNamespace]:
+def autoscaler(gates: Gates, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A head that starts nodes when they are asked for; everything of it carries a mark, and is ended by it."""
     config = tmp_path / "autoscaler.json"
     config.write_text(json.dumps(CONFIG))
     mark = uuid.uuid4().hex
     environment = os.environ | {MARK: mark, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    # How long a node may be silent; half a minute otherwise.
+    environment["AUTOSCALER_HEARTBEAT_TIMEOUT_S"] = "5"
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=0"]
     # The fake provider connects its nodes to this port, whatever the head has.
     command += ["--port=6379", "--object-store-memory=300000000", f"--autoscaling-config={config}"]
@@ -87,23 +91,34 @@ def _kill_marked(mark: str) -> None:
                 continue
 
 
-def test_jobs_bring_the_nodes_they_need(autoscaler: SimpleNamespace, start_job: Callable, tmp_path: Path) -> None:
+def _raylet_of(worker: int) -> int:
+    """Return the process that started a worker: its node's."""
+    return int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_jobs_bring_the_nodes_they_need_and_another_for_one_that_is_lost(
+    autoscaler: SimpleNamespace, gates: Gates, start: Start, tmp_path: Path
+) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number in range(4):
         # Blanks fill each file to the size of a unit: smaller ones would share it.
         line = json.dumps({"text": f"some words, number {number}"}) + "\n"
         (corpus / f"{number}.jsonl").write_text(line.ljust(MIN_UNIT_BYTES - 1) + "\n")
-    tokens = start_job("tokens", "tokenize", "--input", str(corpus), "--min-freq", "1", nodes=autoscaler)
+    tokens = start(autoscaler, "tokens", "tokenize", "--input", str(corpus), "--min-freq", "1")
     assert "waiting: a tokenizer needs 1 CPUs and 0 GPUs; there are 0 and 0" in tokens.finish()
     small = ["--architecture.embedding-dim", "8", "--architecture.hidden-size", "8", "--architecture.num-layers", "1"]
     small += ["--training.global-batch-size", "2", "--training.bptt", "4", "--valid-fraction", "0"]
-    lm = start_job(
-        "lm", "pretrain", "--tokens", str(tokens.output), *small, "--scaling.num-workers", "2", nodes=autoscaler
-    )
-    lm.finish()
+    gate = gates.close("*/lm/checkpoints/*/checkpoint.json")
+    lm = start(autoscaler, "lm", "pretrain", "--tokens", str(tokens.output), *small, "--scaling.num-workers", "2")
+    lm.wait_until(lambda: bool(gates.held(gate)))
+    (worker,) = gates.held(gate)
+    os.kill(_raylet_of(worker), signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    gates.open(gate)
+    assert "its process is gone" in lm.finish()
     embed = ["embed", "--model", str(lm.output), "--input", str(tokens.output), "--actors.num-gpus", "1"]
-    embeddings = start_job("embeddings", *embed, nodes=autoscaler)
+    embeddings = start(autoscaler, "embeddings", *embed)
     # The node with a GPU may be up already: the autoscaler is free to bring it for a CPU.
     embeddings.finish()
     assert len(list((embeddings.output / "shards").iterdir())) == 4

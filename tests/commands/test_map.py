@@ -251,3 +251,13 @@ def test_what_cannot_be_drawn_is_refused_before_any_work(
 def test_values_that_make_no_map_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MapConfig(embeddings="e", output="o", **options)
+
+
+def test_a_map_of_a_bucket_in_a_bucket_is_that_of_a_local_disk(embeddings: str, tmp_path: Path, bucket: str) -> None:
+    for path in Path(embeddings).rglob("*"):
+        if path.is_file():
+            Folder(f"{bucket}/embeddings").publish(path, str(path.relative_to(embeddings)))
+    mapped(embeddings, tmp_path / "map")
+    command.run(MapConfig(embeddings=f"{bucket}/embeddings", output=f"{bucket}/map", clusters=4))
+    assert Folder(f"{bucket}/map").sha256(TABLE) == sha256_file(tmp_path / "map" / TABLE)
+    assert main(["verify", f"{bucket}/map"]) == 0

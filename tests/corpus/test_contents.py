@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import random
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
+from ulmfit_ray.corpus import contents
 from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.formats.table import FORMATS, make_format
@@ -26,6 +28,11 @@ def written(write: Callable[[io.BytesIO], object]) -> bytes:
     target = io.BytesIO()
     write(target)
     return target.getvalue()
+
+
+def as_tar(target: io.BytesIO) -> None:
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("../a.txt"))
 
 
 def as_zip(target: io.BytesIO) -> None:
@@ -45,6 +52,7 @@ OTHER_KINDS = [
     (TEXT.encode("utf-16-le"), "binary, or text in UTF-16"),
     (written(lambda target: pa.feather.write_feather(TABLE, target)), "an Arrow file"),
     (written(as_zip), "a zip archive"),
+    (written(as_tar), "a tar archive: unpack it"),
     (b"%PDF-1.7\n", "a PDF file: extract its text"),
     (b"SQLite format 3\0 and more", "an SQLite database: export its rows"),
     (gzip.compress(b"text"), "compressed by gzip: give it a name that ends in .gz"),
@@ -142,3 +150,14 @@ def test_what_is_no_parquet_file_is_refused_as_one(tmp_path: Path, content: byte
     (tmp_path / "in.parquet").write_bytes(content)
     with pytest.raises(ValueError, match=rf"in\.parquet is {message}"):
         check_contents(list_inputs([str(tmp_path)]), make_format("parquet"))
+
+
+def test_of_very_many_files_some_are_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.jsonl").write_bytes(b"\0" if number == 2 else b"{}")
+    files = list_inputs([str(tmp_path)])
+    monkeypatch.setattr(contents, "MAX_FILES_OPENED", 1)
+    check_contents(files, JSONL)
+    monkeypatch.setattr(contents, "MAX_FILES_OPENED", 3)
+    with pytest.raises(ValueError, match=r"2\.jsonl is binary"):
+        check_contents(files, JSONL)

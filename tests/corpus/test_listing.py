@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ulmfit_ray.corpus import listing
 from ulmfit_ray.corpus.listing import END_BYTES, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.open_text import open_stored
 
@@ -107,3 +108,17 @@ def test_a_listed_file_is_opened_as_it_is_stored_whether_it_is_a_path_or_a_uri(t
         (file,) = list_inputs([given])
         with open_stored(file.path) as stream:
             assert stream.read() == b"as it is"
+
+
+def test_the_ends_of_very_many_files_are_not_read(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = list_inputs([str(corpus)])
+    monkeypatch.setattr(listing, "MAX_FILES_OPENED", len(files))
+    assert list(hashes_of_ends(files)) == [file.path for file in files]
+    monkeypatch.setattr(listing, "MAX_FILES_OPENED", len(files) - 1)
+    assert hashes_of_ends(files) == {}
+
+
+def test_files_are_chosen_evenly_and_from_the_first_on(corpus: Path) -> None:
+    files = list_inputs([str(corpus)])
+    for number, chosen in ((1, [0]), (2, [0, 2]), (3, [0, 2]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3])):
+        assert files.some(number) == [files[place] for place in chosen]

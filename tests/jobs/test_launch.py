@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ def test_a_script_shows_the_help_of_its_verb(script: str) -> None:
     found = run(str(JOBS / script), "--help")
     assert found.returncode == 0
     assert "usage: ulmfit-ray" in found.stdout
+
+
+def test_no_script_is_named_like_a_module_of_python_or_of_a_package() -> None:
+    # A script's folder comes first on sys.path, in the driver and, as Ray has it, in every worker.
+    names = {path.stem for path in JOBS.glob("*.py")}
+    assert not names & {*sys.stdlib_module_names, *packages_distributions()}
 
 
 def test_a_python_without_our_packages_is_named_in_one_line() -> None:

@@ -18,6 +18,7 @@ from ulmfit_ray.pipelines.attempts import Company, Phase, WorkerEndedError, atte
 from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.store_errors import StoreLostError
 
 
 @pytest.fixture
@@ -170,6 +171,15 @@ def test_what_was_begun_before_runs_alone_and_the_rest_side_by_side() -> None:
         thread.join(10)
     assert log[2:4] == ["alone begins", "alone ends"]
     assert sorted(log[4:]) == ["c", "d"]
+
+
+def test_a_store_that_was_given_up_is_not_asked_three_times(phase: Phase) -> None:
+    errors = [StoreLostError("s3://a/b: for 90 seconds all in vain")]
+
+    def work() -> Receipt:
+        raise errors.pop()
+
+    assert attempt(phase, "a", work).problem == "StoreLostError: s3://a/b: for 90 seconds all in vain"
 
 
 def test_a_shard_that_was_begun_before_is_tried_alone(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:

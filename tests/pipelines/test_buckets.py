@@ -3,52 +3,27 @@
 import csv
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from buckets import copy, files, tokenized
+from classifiers import classifier_of
 from s3 import Fault, Proxy
 
 from ulmfit_ray.commands import inspect, verify
 from ulmfit_ray.commands.inspect import InspectConfig
 from ulmfit_ray.commands.verify import VerifyConfig
-from ulmfit_ray.pipelines.encode import embed
-from ulmfit_ray.pipelines.encode.config import EmbedConfig
-from ulmfit_ray.pipelines.tokenize import job as tokenize
-from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
+from ulmfit_ray.model.architecture import ArchitectureOptions
+from ulmfit_ray.pipelines.encode import classify, embed
+from ulmfit_ray.pipelines.encode.config import ClassifyConfig, EmbedConfig
+from ulmfit_ray.pipelines.options import Scaling
+from ulmfit_ray.pipelines.train import pretrain
+from ulmfit_ray.pipelines.train.config import PretrainConfig
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.manifest import Manifest
+from ulmfit_ray.training.config import LanguageModelTraining
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
-
-
-def copy(source: Path, target: Folder) -> None:
-    for path in source.rglob("*"):
-        if path.is_file():
-            target.publish(path, str(path.relative_to(source)))
-
-
-def tokenized(place: str, name: str) -> Manifest:
-    """Tokenize `name` in `place` into `tokens` beside it."""
-    manifest = tokenize.run(
-        TokenizeConfig(
-            input=(f"{place}/{name}",),
-            output=f"{place}/tokens",
-            text_columns=("title", "text"),
-            id_column="_id",
-            keep_columns=("title",),
-            mark_fields="no",
-            min_freq=1,
-        )
-    )
-    assert manifest is not None
-    return manifest
-
-
-def files(place: str) -> dict[str, str]:
-    """Return the SHA-256 of each file that does not hold times and places."""
-    folder = Folder(place)
-    names = [f"{where}/{name}" for where in ("shards", "quarantine") for name in folder.names(where)]
-    return {name: folder.sha256(name) for name in [*names, *(n for n in folder.names() if n == "vocab.json")]}
 
 
 @pytest.fixture
@@ -77,6 +52,41 @@ def test_a_folder_is_tokenized_and_embedded_like_a_local_one(
         assert verify.run(VerifyConfig(input=f"{place}/{output}"))["num_documents"] == 200
         inspect.run(InspectConfig(input=f"{place}/{output}"))
     assert f"output {place}/embeddings" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def test_a_model_is_trained_and_a_classifier_used_in_a_bucket_like_on_a_local_disk(
+    tokens: str,
+    language_model: str,
+    small_architecture: ArchitectureOptions,
+    small_training: LanguageModelTraining,
+    places: tuple[str, str],
+    proxy: Proxy,
+) -> None:
+    local, place = places
+    copy(Path(tokens), Folder(f"{place}/tokens"))
+    training = replace(small_training, num_epochs=3, checkpoint_every_steps=40)
+    pretrain.run(
+        PretrainConfig(
+            tokens=f"{place}/tokens",
+            output=f"{place}/lm",
+            architecture=small_architecture,
+            training=training,
+            scaling=Scaling(num_cpus=1),
+            precision="float32",
+        )
+    )
+    assert sum("PUT" in line and "/checkpoint.json" in line for line in proxy.requests) > 1
+    assert Folder(f"{place}/lm").sha256("model.safetensors") == Folder(language_model).sha256("model.safetensors")
+    classifier = classifier_of(tokens, Path(local, "classifier"))
+    copy(Path(classifier), Folder(f"{place}/classifier"))
+    for model, source, output in (
+        (classifier, tokens, f"{local}/predictions"),
+        (f"{place}/classifier", f"{place}/tokens", f"{place}/predictions"),
+    ):
+        classify.run(ClassifyConfig(model=(model,), input=(source,), output=output))
+    assert files(f"{place}/predictions") == files(f"{local}/predictions")
+    for output in ("lm", "predictions"):
+        verify.run(VerifyConfig(input=f"{place}/{output}"))
 
 
 @pytest.fixture

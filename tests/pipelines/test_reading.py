@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from ulmfit_ray.corpus.documents import Columns
@@ -17,6 +18,7 @@ from ulmfit_ray.pipelines.attempts import Phase
 from ulmfit_ray.pipelines.reading import tasks
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.plan import Plan, write_plan
+from ulmfit_ray.storage.receipts import Receipt, Receipts
 
 SIZES = {"a": 10, "b": 10, "c.gz": MIN_UNIT_BYTES, "d": 3 * MIN_UNIT_BYTES, "e.gz": MIN_UNIT_BYTES, "f": 10}
 """The units 0 (a and b together), 1 (streamed), 2, 3, 4 (d), 5 (streamed) and 6 (f)."""
@@ -29,7 +31,7 @@ def plan_of(folder: Path) -> Plan:
 
 def test_streamed_units_are_tasks_of_their_own_and_others_share_them(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
-    made = tasks(plan, plan.units, (), per_task=3)
+    made = tasks(plan, plan.units, Receipts.of(()), per_task=3)
     assert [[unit.number for unit in units_of(table)] for table in made] == [[1], [5], [0, 2, 3], [4, 6]]
     whole = {unit.number: unit for unit in units_of(plan.table)}
     assert all(unit == whole[unit.number] for table in made for unit in units_of(table))
@@ -38,8 +40,9 @@ def test_streamed_units_are_tasks_of_their_own_and_others_share_them(tmp_path: P
 
 def test_only_pending_units_are_in_tasks_with_the_parts_that_are_done(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
-    pending = [plan.units[number] for number in (5, 0, 4)]
-    receipts = ["part-0000005-00002", "part-0000005-00000", "part-0000001-00000", "part-0000002"]
+    pending = plan.units.take(pa.array([5, 0, 4]))
+    shards = ["part-0000005-00002", "part-0000005-00000", "part-0000001-00000", "part-0000002"]
+    receipts = Receipts.of(Receipt(plan="p", shard=shard, num_documents=1, num_tokens=1) for shard in shards)
     streamed, others = tasks(plan, pending, receipts, per_task=2)
     assert streamed["finished_parts"].to_pylist() == [[0, 2]]
     assert others["unit"].to_pylist() == [0, 0, 4]

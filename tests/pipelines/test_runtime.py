@@ -41,3 +41,25 @@ def test_nothing_is_watched_in_a_session_of_this_machine(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     assert output_while_nodes_go(RayOptions(), monkeypatch, capsys) == ""
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("num_cpus", "memory", "expected"),
+    [(2, 8 * GIB, GIB), (8, 64 * GIB, GIB), (128, 512 * GIB, 16 * GIB), (128, 20 * GIB, 6 * GIB), (64, 2 * GIB, GIB)],
+)
+def test_two_texts_for_each_core_fit_into_the_object_store_as_far_as_memory_goes(
+    num_cpus: int, memory: int, expected: int
+) -> None:
+    assert runtime.object_store_bytes(num_cpus, memory) == expected
+
+
+def test_a_local_session_has_an_object_store_for_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(runtime, "_memory_bytes", lambda: 512 * GIB)
+    monkeypatch.setattr(ray, "init", lambda **options: asked.update(options))
+    runtime._connect(RayOptions(num_cpus=128))
+    assert (asked["num_cpus"], asked["object_store_memory"]) == (128, 16 * GIB)

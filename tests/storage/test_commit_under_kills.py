@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_ray.storage.folder import TEMPORARY_SUFFIX, Folder, sha256_file
-from ulmfit_ray.storage.receipts import Receipt, read_receipts
+from ulmfit_ray.storage.receipts import Receipt, read_receipt, read_receipts
 
 KILLS = 200
 SHARDS_PER_LIFE = 4
@@ -76,7 +76,8 @@ def whole(program: Committer, tmp_path: Path) -> Path:
 
 
 def receipts_of(output: Path) -> dict[str, Receipt]:
-    return read_receipts(Folder(str(output)), committer.PLAN)
+    folder = Folder(str(output))
+    return {shard: read_receipt(folder, shard) for shard in read_receipts(folder, committer.PLAN).names()}
 
 
 def content_of(output: Path) -> dict[str, bytes | Receipt]:

@@ -9,6 +9,7 @@ import pytest
 
 from ulmfit_ray.storage import folder as folder_module
 from ulmfit_ray.storage.folder import Folder, absolute_uri, sha256_file, temporary_name, to_json_bytes
+from ulmfit_ray.storage.insistence import WholeReads
 from ulmfit_ray.storage.scratch import scratch_directory
 
 
@@ -146,8 +147,8 @@ def test_local_files_are_the_folders_own_or_whole_copies(folder: Folder, monkeyp
 def test_a_remote_file_that_ends_early_is_no_copy(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(f"{bucket}/output")
     folder.publish_bytes(b"0123456789", "name")
-    monkeypatch.setattr(folder_module.remote, "read_part", lambda file, num_bytes, start: b"012")
-    with pytest.raises(OSError, match=r"output/name ended after 3 of 10 bytes"), folder.local_files(["name"]):
+    monkeypatch.setattr(WholeReads, "_read", lambda self, num_bytes: b"")
+    with pytest.raises(OSError, match=r"output/name ended after 0 of 10 bytes"), folder.local_files(["name"]):
         pass
 
 

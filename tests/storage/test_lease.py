@@ -7,13 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from ulmfit_ray.storage import lease
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.lease import Lease, LeaseHeldError, held_lease
+from ulmfit_ray.storage.lease import (
+    Lease,
+    LeaseHeldError,
+    LeaseLostError,
+    check_lease,
+    held_lease,
+    process_start,
+)
 
 HOLDER = """
 import sys, time
@@ -31,6 +38,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(lease, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "LOOK_AGAIN_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -83,6 +91,21 @@ def test_the_successor_of_a_dead_owner_takes_over_at_once(
         assert leased_by(folder) == os.getpid()
 
 
+def test_a_process_that_has_the_number_of_a_dead_owner_does_not_hold_its_lease(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 3600.0)
+    # This process is alive, and was not started when the owner was; an owner of before the last boot neither.
+    boot, ticks = process_start(os.getpid()).split()
+    for started in (f"{boot} {int(ticks) - 1}", f"another-boot {ticks}"):
+        owner = Lease("abc", socket.gethostname(), os.getpid(), "ulmfit-ray embed", started=started)
+        folder.publish_json(asdict(owner), "lease.json")
+        with held_lease(folder, "ulmfit-ray embed"):
+            assert folder.read_json("lease.json")["started"] == f"{boot} {ticks}"
+    assert not Lease("abc", socket.gethostname(), os.getpid(), "", started=f"{boot} {ticks}").is_dead()
+    assert not Lease("abc", socket.gethostname(), os.getpid(), "").is_dead()
+
+
 def test_a_stopped_owner_loses_its_lease_and_ends_when_it_wakes(folder: Folder, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGSTOP)
     with held_lease(folder, "ulmfit-ray embed"):
@@ -91,6 +114,31 @@ def test_a_stopped_owner_loses_its_lease_and_ends_when_it_wakes(folder: Folder, 
         assert leased_by(folder) == os.getpid()
     assert holder.stderr is not None
     assert f"silent for too long, and process {os.getpid()} on" in holder.stderr.read()
+
+
+def test_a_stopped_owner_that_wakes_when_its_successor_has_finished_writes_no_lease_into_its_output(
+    folder: Folder, holder: subprocess.Popen[str]
+) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    with held_lease(folder, "ulmfit-ray embed"):
+        pass
+    holder.send_signal(signal.SIGCONT)
+    assert holder.wait(timeout=60) == 1
+    assert not folder.exists("lease.json")
+    assert holder.stderr is not None
+    assert "lease.json has gone: this job was silent for too long" in holder.stderr.read()
+
+
+def test_a_worker_is_told_whether_the_lease_is_still_that_of_its_job(folder: Folder) -> None:
+    with held_lease(folder, "ulmfit-ray embed") as own:
+        check_lease(folder, own)
+        other = Lease("abc", "another-machine", 1, "ulmfit-ray embed")
+        folder.publish_json(asdict(other), "lease.json")
+        with pytest.raises(LeaseLostError, match=r"process 1 on another-machine \(ulmfit-ray embed\) writes"):
+            check_lease(folder, own)
+        folder.publish_json(asdict(replace(other, run_id=own)), "lease.json")
+    with pytest.raises(LeaseLostError, match="has gone"):
+        check_lease(folder, own)
 
 
 def test_an_owner_on_another_machine_is_watched_before_it_is_taken_over(folder: Folder) -> None:

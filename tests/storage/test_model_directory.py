@@ -97,7 +97,10 @@ def test_the_manifest_is_published_last(folder: Folder, tmp_path: Path, publishe
     assert published[-1] == "manifest.json"
 
 
-def test_weights_of_another_place_are_given_as_a_local_file(folder: Folder, tmp_path: Path) -> None:
+def test_weights_of_another_place_are_given_as_a_local_file_where_the_node_keeps_no_copies(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ULMFIT_RAY_CACHE_GIB", "0")
     write(folder, tmp_path)
     directory = ModelDirectory(folder.uri)
     directory.folder.is_local = False

@@ -1,6 +1,7 @@
 """What each cleaning rule of fastai 2 does."""
 
 import pytest
+from trap_texts import trap_texts
 
 from ulmfit_ray.text import rules
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
@@ -26,3 +27,14 @@ def test_each_rule_does_what_its_name_says(rule: object, text: str, expected: st
 
 def test_special_tokens_begin_every_vocabulary_in_fastai_v2_order() -> None:
     assert SPECIAL_TOKENS == ("xxunk", "xxpad", "xxbos", "xxeos", "xxfld", "xxrep", "xxwrep", "xxup", "xxmaj")
+
+
+def test_words_in_capitals_are_found_as_by_fastais_own_pattern() -> None:
+    for text in (*trap_texts(300, seed=11), "ABa", "AB1!", "A\u00c9B", "AB\nCD ", "ABABABa AB"):
+        assert rules.CAPITALS.findall(text) == rules.PATTERNS["replace_all_caps"].findall(text)
+
+
+def test_long_words_of_capitals_and_numbers_are_cleaned_at_once() -> None:
+    # fastai's own pattern would try each border between capitals and capitals: 10^11 steps.
+    assert rules.replace_all_caps("AB" * 300_000 + "a") == "AB" * 300_000 + "a"
+    assert rules.fix_html(f"&#{'9' * 5_000}; &#{'0' * 5_000}65; &#{'0' * 5_000}; &#65;") == "\ufffd A \ufffd A"

@@ -22,7 +22,7 @@ from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import Manifest, ShardRow, read_manifest, read_shards
 from ulmfit_ray.storage.plan import read_plan
 from ulmfit_ray.storage.prediction_dataset import PredictionDataset, PredictionScheme, numbers_of
-from ulmfit_ray.storage.receipts import Receipt, read_receipts
+from ulmfit_ray.storage.receipts import Receipt, find_receipt, read_receipts
 from ulmfit_ray.storage.token_dataset import TokenDataset, census_file, flat_tokens, read_census
 from ulmfit_ray.text.census import Census, CorpusCensus
 from ulmfit_ray.text.vocab import PAD_ID, UNK_ID, Vocab
@@ -134,7 +134,7 @@ class _ShardCheck:
     def __init__(self, folder: Folder, manifest: Manifest) -> None:
         assert manifest.plan is not None
         self._folder, self._manifest = folder, manifest
-        self._receipts = read_receipts(folder, manifest.plan)
+        self._with_receipt = read_receipts(folder, manifest.plan).names()
         self._rows = read_shards(folder)
         self.totals = dict.fromkeys(COUNTED, 0)
         self.doc_ids: Counter[str] = Counter()
@@ -151,7 +151,7 @@ class _ShardCheck:
         problems = []
         if plan is None or plan.fingerprint != self._manifest.plan:
             problems.append("plan.json is not the one that the manifest was made with")
-        if set(self._receipts) != {row.shard for row in self._rows}:
+        if set(self._with_receipt) != {row.shard for row in self._rows}:
             problems.append("receipts and shards.parquet name different shards")
         with Bar("verify", len(self._rows), "shards") as bar:
             for row in self._rows:
@@ -176,7 +176,7 @@ class _ShardCheck:
                 yield f"the manifest says {name} {said}, counted {counted}"
 
     def _problems_of(self, row: ShardRow) -> list[str]:
-        receipt = self._receipts.get(row.shard)
+        receipt = find_receipt(self._folder, str(self._manifest.plan), row.shard)
         if receipt is None:
             return list(_changed_files(self._folder, {row.file: row.sha256}))
         # A file that has changed may not even open: it is hashed first, and not counted then.
@@ -184,7 +184,7 @@ class _ShardCheck:
 
     def _recount(self, receipt: Receipt, file: str) -> Iterator[str]:
         """Yield what is wrong with a shard: impossible values, or counts that differ from its receipt."""
-        table, num_tokens, impossible = self._read_tokens(file, receipt.shard)
+        table, num_tokens, impossible = self._read_tokens(file, receipt)
         if impossible:
             yield f"{file} {impossible}"
         quarantine = f"quarantine/{receipt.shard}.jsonl"
@@ -207,17 +207,17 @@ class _ShardCheck:
         else:
             yield f"{census_file(shard)} has other lengths than the documents of the shard"
 
-    def _read_tokens(self, file: str, shard: str) -> tuple[pa.Table, int, str]:
+    def _read_tokens(self, file: str, receipt: Receipt) -> tuple[pa.Table, int, str]:
         """Return a shard, its number of tokens, and what is wrong with its values ("" if nothing)."""
         if self._manifest.job == "tokenize":
-            table = TokenDataset(self._folder.uri).read(shard)
+            table = TokenDataset(self._folder.uri).read(receipt.shard)
             values, _ = flat_tokens(table["tokens"])
             is_beyond = len(values) > 0 and int(values.max()) >= int(self._manifest.figures["vocab_size"])
             return table, len(values), "holds ids beyond the vocabulary" if is_beyond else ""
         with self._folder.filesystem.open_input_file(self._folder.path(file)) as source:
             table = pq.read_table(source)
         if self._manifest.job == "neighbours":
-            return table, self._receipts[shard].num_tokens, _wrong_neighbours(table, self._manifest)
+            return table, receipt.num_tokens, _wrong_neighbours(table, self._manifest)
         num_tokens = int(np.sum(table["num_tokens"].to_numpy()))
         if self._manifest.job == "classify":
             return table, num_tokens, _wrong_predictions(table, self._predictions)

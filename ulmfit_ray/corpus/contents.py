@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ulmfit_ray.corpus.formats.format import Format
-from ulmfit_ray.corpus.listing import READING_THREADS, InputFile
+from ulmfit_ray.corpus.listing import MAX_FILES_OPENED, READING_THREADS, InputFile, InputFiles
 from ulmfit_ray.corpus.open_text import UTF8_BOM, content_of, open_stored
 
 HEAD_BYTES = 1 << 16
@@ -29,17 +29,21 @@ KINDS = (
     (b"\x28\xb5\x2f\xfd", "compressed by zstd: give it a name that ends in .zst"),
 )
 """How files begin that are no text of ASCII's bytes, and what to say of them."""
+TAR_MARK = slice(257, 262)
+"""Where a tar archive says that it is one."""
 
 
 def check_contents(files: Sequence[InputFile], file_format: Format) -> None:
     """Refuse files that cannot be text of this format, by their first bytes.
 
-    The cost is one read of 64 KiB for each file, in threads: 100,000 files take about 10 seconds on a local disk and 3
-    minutes on an object store.
+    The cost is one read of 64 KiB for each file, in threads: 10,000 files take about a second on a local disk and 20
+    seconds on an object store. Of more files than that as many are looked into, evenly chosen; what others hold is
+    found when they are read.
 
     Raises:
         ValueError: a file is binary, in another encoding, or of another format; the message names the first one.
     """
+    files = InputFiles.of(files).some(MAX_FILES_OPENED)
     with ThreadPoolExecutor(READING_THREADS) as pool:
         found = pool.map(lambda file: _other_kind(_head(file), file_format), files)
         for file, kind in zip(files, found, strict=True):
@@ -52,9 +56,11 @@ def _other_kind(head: bytes, file_format: Format) -> str:
     mistake = file_format.mistake(head)
     if file_format.is_binary and not mistake:
         return ""
-    for beginning, kind in KINDS:
-        if head.startswith(beginning):
-            return kind
+    kind = next((kind for beginning, kind in KINDS if head.startswith(beginning)), "")
+    if not kind and head[TAR_MARK] == b"ustar":
+        kind = "a tar archive: unpack it, and name the folder"
+    if kind:
+        return kind
     if file_format.is_binary:
         return mistake
     if head.startswith(UTF8_BOM) and file_format.encoding != "utf-8":

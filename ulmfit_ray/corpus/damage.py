@@ -12,6 +12,9 @@ from typing import Any, BinaryIO
 from ulmfit_ray.corpus.open_text import is_compressed, open_stored, open_text
 
 STEP_BYTES = 1 << 16
+BOMB_RATIO, BOMB_BYTES = 500, 512 << 20
+"""A file is read no further when it has given more than so many times its size, and more than so many bytes: 10 MB of
+bz2 can be a terabyte of zeros. Text is seldom packed to less than a twentieth."""
 
 
 class DamagedFileError(Exception):
@@ -36,7 +39,7 @@ class _Content(io.RawIOBase):
     def __init__(self, path: str, num_bytes: int) -> None:
         self._path, self._num_bytes = path, num_bytes
         self._file: Any = open_text(path)
-        self._offset = 0
+        self._offset, self._limit = 0, max(BOMB_BYTES, BOMB_RATIO * num_bytes)
         self._waiting = b""
         self._damage: DamagedFileError | None = None
 
@@ -59,7 +62,10 @@ class _Content(io.RawIOBase):
         chunk = b""
         if self._damage is None:
             try:
-                chunk = _read_some(self._file, STEP_BYTES)
+                chunk = _read_some(self._file, STEP_BYTES)[: self._limit - self._offset]
+                if self._offset + len(chunk) == self._limit:
+                    detail = f"it holds more than {self._limit:,} bytes, packed into {self._num_bytes:,}: a bomb"
+                    self._damage = DamagedFileError(self._limit, detail)
             except MemoryError:
                 raise
             except Exception as error:

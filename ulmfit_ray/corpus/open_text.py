@@ -19,7 +19,7 @@ import smart_open
 import smart_open.compression
 
 from ulmfit_ray.corpus.web import TIMEOUT_SECONDS, is_on_the_web
-from ulmfit_ray.storage.folder import file_system, store_errors
+from ulmfit_ray.storage.folder import file_system
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError
@@ -34,6 +34,9 @@ GONE = (404, 410)
 STORED_BYTES = 8 << 20
 """Read of a file in an object store at once: a request waits about 25 ms, as long as 2 MB take."""
 UTF8_BOM = b"\xef\xbb\xbf"
+MAX_RECORD_BYTES = 64 << 20
+"""What is longer is no document: it is put aside, and only its front is ever held in memory."""
+SKIPPED_AT_ONCE = 1 << 20
 
 
 def is_compressed(path: str) -> bool:
@@ -80,8 +83,7 @@ def open_stored(path: str) -> pa.NativeFile:
         return pa.PythonFile(_open_on_the_web(path), mode="r")
     scheme, separator, inside = path.rpartition("://")
     filesystem = _file_system(f"{scheme}://{inside.partition('/')[0]}/" if separator else "/")
-    with store_errors(path):
-        return filesystem.open_input_file(inside)
+    return filesystem.open_input_file(inside)
 
 
 def _open_on_the_web(url: str) -> BinaryIO:
@@ -121,11 +123,54 @@ def content_of(stored: bytes, path: str, num_bytes: int) -> bytes:
         return b""
 
 
+class LongLine(bytes):
+    """The front of a line of more than MAX_RECORD_BYTES, itself longer than that."""
+
+    num_bytes: int
+    """How long the whole line is."""
+
+
+def line_bytes(line: bytes) -> int:
+    """Return how many bytes of the file a line takes."""
+    return line.num_bytes if isinstance(line, LongLine) else len(line)
+
+
+def read_line(stream: BinaryIO) -> bytes:
+    """Return the next line; one that is too long is passed by, and its front is returned."""
+    # Still too long when a mark is taken off its front.
+    line = stream.readline(MAX_RECORD_BYTES + 1 + len(UTF8_BOM))
+    if len(line) <= MAX_RECORD_BYTES:
+        return line
+    front = LongLine(line)
+    front.num_bytes = len(line) + (0 if line.endswith(b"\n") else rest_of_line(stream))
+    return front
+
+
+def rest_of_line(stream: BinaryIO) -> int:
+    """Pass by what is left of a line, and return how many bytes that was."""
+    size = 0
+    while chunk := stream.readline(SKIPPED_AT_ONCE):
+        size += len(chunk)
+        if chunk.endswith(b"\n"):
+            break
+    return size
+
+
+def _shortened(line: bytes, num_bytes: int) -> bytes:
+    """Return a line without its first bytes."""
+    if not isinstance(line, LongLine):
+        return line[num_bytes:]
+    rest = LongLine(line[num_bytes:])
+    rest.num_bytes = line.num_bytes - num_bytes
+    return rest
+
+
 class CountedLines:
     """Lines of a byte stream (newline kept) with the offset at which each begins; lines can be handed back."""
 
     def __init__(self, stream: BinaryIO, offset: int = 0, stop: int | None = None) -> None:
-        self.offset = offset
+        self.offset = self.began = offset
+        """Where the next line begins, and where the last one did."""
         self._stream = stream
         self._stop = stop
         self._returned: list[bytes] = []
@@ -134,16 +179,17 @@ class CountedLines:
         """Return the next line, or None at the end or when it would begin at or after `stop`."""
         if self._stop is not None and self.offset >= self._stop:
             return None
-        line = self._returned.pop() if self._returned else self._stream.readline()
+        line = self._returned.pop() if self._returned else read_line(self._stream)
         if not line:
             return None
         if self.offset == 0 and line.startswith(UTF8_BOM):
             self.offset = len(UTF8_BOM)
-            line = line[len(UTF8_BOM) :]
-        self.offset += len(line)
+            line = _shortened(line, len(UTF8_BOM))
+        self.began = self.offset
+        self.offset += line_bytes(line)
         return line
 
     def give_back(self, lines: list[bytes]) -> None:
         """Take lines back; the first of them is the next one again."""
         self._returned.extend(reversed(lines))
-        self.offset -= sum(map(len, lines))
+        self.offset -= sum(map(line_bytes, lines))

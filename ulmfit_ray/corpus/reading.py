@@ -12,7 +12,7 @@ from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.damage import DamagedFileError, open_checked
 from ulmfit_ray.corpus.documents import BadDocument, Document, read_documents
 from ulmfit_ray.corpus.formats.format import Format, Header, Source, never_cut
-from ulmfit_ray.corpus.open_text import is_compressed, open_stored, open_text
+from ulmfit_ray.corpus.open_text import MAX_RECORD_BYTES, is_compressed, open_stored, open_text
 from ulmfit_ray.corpus.records import Record
 from ulmfit_ray.corpus.units import Piece, Unit
 
@@ -107,7 +107,8 @@ def stream_shards(piece: Piece, file_format: Format, columns: Columns, unit_byte
                     offset = record.offset
                 raw.append(record.raw)
                 size += len(record.raw)
-                if size >= unit_bytes:
+                # What follows a record of which only the front is here has another offset than in this text.
+                if size >= unit_bytes or len(record.raw) > MAX_RECORD_BYTES:
                     closed = StreamedText(part, offset, header, b"".join(raw), False)
                     raw, size, part = [], 0, part + 1
         except DamagedFileError as error:

@@ -12,17 +12,17 @@ from typing import Any, BinaryIO
 
 from ulmfit_ray.corpus.damage import DamagedFileError
 from ulmfit_ray.corpus.listing import InputFile
-from ulmfit_ray.corpus.open_text import CountedLines, is_compressed
+from ulmfit_ray.corpus.open_text import MAX_RECORD_BYTES, CountedLines, is_compressed, rest_of_line
 
 SAMPLE_BYTES = 1 << 20
 """Columns and their types are looked for in so many bytes of a file."""
-MAX_RECORD_BYTES = 64 << 20
-"""What is longer is no record: a quote or a brace before it is not closed."""
 
 
 @dataclass(slots=True)
 class Record:
     """One line, row or file: its byte offset in the decompressed file, and its bytes.
+
+    Of one that is too long only the front is there, itself longer than MAX_RECORD_BYTES.
 
     A csv row also has its `cells`, or in `problem` the reason why it cannot be parsed. A row of a Parquet file has its
     number and its cells only.
@@ -54,7 +54,7 @@ def read_lines(stream: BinaryIO, offset: int = 0, stop: int | None = None) -> It
     """Yield every line that begins before `stop` as a record, blank ones too; a final newline adds none."""
     lines = CountedLines(stream, offset, stop)
     while (line := lines.next_line()) is not None:
-        yield Record(lines.offset - len(line), line)
+        yield Record(lines.began, line)
 
 
 def first_lines(stream: BinaryIO) -> BinaryIO:
@@ -83,4 +83,4 @@ def next_line(stream: BinaryIO, start: int) -> int:
     if start == 0:
         return 0
     stream.seek(start - 1)
-    return start - 1 + len(stream.readline())
+    return start - 1 + rest_of_line(stream)

@@ -12,12 +12,13 @@ from itertools import groupby, islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ulmfit_ray.corpus.columns import Columns
 from ulmfit_ray.corpus.formats.format import Format
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.formats.table import make_format
-from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends
+from ulmfit_ray.corpus.listing import InputFile, InputFiles, hashes_of_ends
 from ulmfit_ray.corpus.open_text import is_compressed
 from ulmfit_ray.storage.plan import Plan, unit_stem
 
@@ -42,6 +43,7 @@ UNITS_SCHEMA = pa.schema(
     ]
 )
 """`size`, `modified` and `ends` (see listing.hashes_of_ends) are of the whole file, the same in all its rows."""
+OF_PIECES = pa.schema([item for item in UNITS_SCHEMA if item.name not in ("size", "modified")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,11 @@ def units_table(units: Iterable[Unit], files: Sequence[InputFile], ends: Mapping
 
     `ends` are the files' hashes by path; without them a file counts as changed as soon as its time differs.
     """
-    by_path = {file.path: file for file in files}
-    hashes = ends or {}
+    files, hashes = InputFiles.of(files), ends or {}
     pieces = ((unit, piece) for unit in units for piece in unit.pieces)
     batches = []
     # A million of them as Python's objects would take a gigabyte.
     while some := list(islice(pieces, PIECES_AT_ONCE)):
-        found = [by_path[piece.path] for _, piece in some]
         columns = {
             "unit": [unit.number for unit, _ in some],
             "path": [piece.path for _, piece in some],
@@ -168,13 +168,15 @@ def units_table(units: Iterable[Unit], files: Sequence[InputFile], ends: Mapping
             "start": [piece.start for _, piece in some],
             "stop": [piece.stop for _, piece in some],
             "streamed": [unit.is_streamed for unit, _ in some],
-            "size": [file.size for file in found],
-            "modified": [file.modified for file in found],
-            "ends": [hashes.get(file.path) for file in found],
+            "ends": [hashes.get(piece.path) for _, piece in some],
             "until": [piece.until for _, piece in some],
         }
-        batches.append(pa.RecordBatch.from_pydict(columns, schema=UNITS_SCHEMA))
-    return pa.Table.from_batches(batches, schema=UNITS_SCHEMA).combine_chunks()
+        batches.append(pa.RecordBatch.from_pydict(columns, schema=OF_PIECES))
+    table = pa.Table.from_batches(batches, schema=OF_PIECES)
+    owners = pc.index_in(table["path"], value_set=files.table["path"])
+    for name in ("size", "modified"):
+        table = table.append_column(name, files.table[name].take(owners))
+    return table.select(UNITS_SCHEMA.names).combine_chunks()
 
 
 def units_of(table: pa.Table) -> Iterator[Unit]:
@@ -195,21 +197,25 @@ def check_inputs(plan: Plan, files: Sequence[InputFile]) -> list[str]:
     Raises:
         ValueError: a planned file is gone or has changed.
     """
-    now = {file.path: file for file in files}
-    # A plan of an earlier version has no hashes.
-    names = [name for name in ("size", "modified", "ends") if name in plan.table.schema.names]
-    columns = (plan.table[name].to_pylist() for name in names)
-    planned = dict(zip(plan.table["path"].to_pylist(), zip(*columns, strict=True), strict=True))
-    touched = []
-    for path, (size, modified, *ends) in planned.items():
-        if path not in now or now[path].size != size or (now[path].modified != modified and not any(ends)):
-            raise ValueError(_changed(path, "has changed" if path in now else "is gone"))
-        if now[path].modified != modified:
-            touched.append(now[path])
-    for path, found in hashes_of_ends(touched).items():
-        if found != planned[path][2]:
+    listed = InputFiles.of(files)
+    paths = pc.unique(plan.table["path"])
+    planned = plan.table.take(pc.index_in(paths, value_set=plan.table["path"]))
+    now = listed.take(pc.index_in(paths, value_set=listed.table["path"]))
+    is_gone, is_touched = (pc.is_null(now.table["path"]), pc.not_equal(now.table["modified"], planned["modified"]))
+    # A plan of an earlier version has no hashes, and neither has one of very many files.
+    ends = planned["ends"] if "ends" in planned.schema.names else pa.nulls(len(paths), pa.string())
+    has_changed = pc.or_(pc.not_equal(now.table["size"], planned["size"]), pc.and_(is_touched, pc.is_null(ends)))
+    for is_wrong, what in ((is_gone, "is gone"), (has_changed, "has changed")):
+        for path in paths.filter(is_wrong)[:1].to_pylist():
+            raise ValueError(_changed(path, what))
+    before = dict(zip(paths.filter(is_touched).to_pylist(), ends.filter(is_touched).to_pylist(), strict=True))
+    found = hashes_of_ends(now.filter(is_touched))
+    for path, known in before.items():
+        if found.get(path) != known:
             raise ValueError(_changed(path, "has changed"))
-    return sorted(set(now) - set(planned))
+    is_planned = pc.is_in(listed.table["path"], value_set=paths)
+    added: list[str] = listed.table["path"].filter(pc.invert(is_planned)).to_pylist()
+    return sorted(added)
 
 
 def _changed(path: str, what: str) -> str:

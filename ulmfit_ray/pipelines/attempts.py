@@ -22,6 +22,7 @@ from ulmfit_ray.lifecycle import Outcome
 from ulmfit_ray.reporting.logs import log_context
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.receipts import Receipt, find_receipt
+from ulmfit_ray.storage.store_errors import StoreLostError
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -152,10 +153,15 @@ def _started(phase: Phase, name: str) -> str:
 
 
 def tried(work: Callable[[], Result]) -> Result:
-    """Return what the work gives; if it raises, try again, and raise what the last attempt raised."""
+    """Return what the work gives; if it raises, try again, and raise what the last attempt raised.
+
+    What a store did not give in a minute and a half is not asked for three times.
+    """
     for number in itertools.count(1):
         try:
             return work()
+        except StoreLostError:
+            raise
         except Exception as error:
             logger.warning("attempt %d of %d failed: %s: %s", number, ATTEMPTS, type(error).__name__, error)
             if number == ATTEMPTS:

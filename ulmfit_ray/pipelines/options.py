@@ -93,10 +93,32 @@ class Scaling:
     """Train on GPUs, one for each worker."""
     num_cpus: int | None = operational(None)
     """CPU cores of each worker (default: all cores divided by the number of workers; 1 with --scaling.use-gpu)."""
+    min_workers: int | None = operational(None)
+    """Number of workers that is enough to begin, or to go on when nodes are lost (default: all)."""
+    resize_seconds: int = operational(60)
+    """With fewer workers than there could be: how often to look whether there is room for more. Then all start again
+    from the newest checkpoint."""
 
     def __post_init__(self) -> None:
         if self.num_workers < 1 or (self.num_cpus is not None and self.num_cpus < 1):
             raise ConfigError("--scaling.num-workers and --scaling.num-cpus must be at least 1")
+        if not 1 <= self.least_workers <= self.num_workers:
+            raise ConfigError(
+                f"--scaling.min-workers {self.min_workers} must lie between 1 and"
+                f" --scaling.num-workers {self.num_workers}"
+            )
+        if self.resize_seconds < 1:
+            raise ConfigError("--scaling.resize-seconds must be at least 1")
+
+    @property
+    def least_workers(self) -> int:
+        """Return the number of workers that is enough."""
+        return self.num_workers if self.min_workers is None else self.min_workers
+
+    @property
+    def is_elastic(self) -> bool:
+        """Tell whether the number of workers may change."""
+        return self.least_workers < self.num_workers
 
     def check(self, global_batch_size: int) -> None:
         """Raise ConfigError if a worker would have no row of the global batch (0: not chosen yet)."""

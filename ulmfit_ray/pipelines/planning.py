@@ -1,6 +1,6 @@
 """Before a job makes shards: its input as it is found, raw text or shards of another job, and the plan made of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -14,11 +14,11 @@ from ulmfit_ray.corpus.contents import check_contents
 from ulmfit_ray.corpus.formats.csv_rows import LABEL
 from ulmfit_ray.corpus.formats.table import detect_format
 from ulmfit_ray.corpus.limit import first_units
-from ulmfit_ray.corpus.listing import InputFile, hashes_of_ends, list_inputs
+from ulmfit_ray.corpus.listing import InputFiles, hashes_of_ends, list_inputs
 from ulmfit_ray.corpus.units import CorpusFacts, Unit, check_inputs, cut_into_units, text_bytes, unit_bytes, units_table
 from ulmfit_ray.pipelines.options import CorpusRun
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.manifest import ShardRow
+from ulmfit_ray.storage.manifest import ShardRows
 from ulmfit_ray.storage.plan import Plan, read_plan, write_plan
 from ulmfit_ray.storage.receipts import read_receipts
 
@@ -32,7 +32,7 @@ SHARDS_SCHEMA = pa.schema(
 class Corpus:
     """The input as it was found: its files, its units, and what the plan will say of it."""
 
-    files: list[InputFile]
+    files: InputFiles
     units: Iterable[Unit]
     """To be gone through once."""
     facts: CorpusFacts
@@ -58,7 +58,7 @@ def look_at_input(config: CorpusRun) -> Corpus:
             # They are cut as all files are, and so are their shards.
             units = first_units(files, file_format, config.limit)
             paths = {piece.path for unit in units for piece in unit.pieces}
-            files = [file for file in files if file.path in paths]
+            files = files.among(pa.array(paths, pa.string()))
         elif is_new:
             check_contents(files, file_format)
         columns = resolve_columns(
@@ -78,16 +78,15 @@ def look_at_input(config: CorpusRun) -> Corpus:
         options=options,
         columns=columns,
         num_files=len(files),
-        num_bytes=sum(file.size for file in files),
+        num_bytes=files.num_bytes,
         text_bytes=text_bytes(files),
         unit_bytes=unit_bytes(listed),
     )
     return Corpus(files if is_new else listed, units, facts)
 
 
-def _planned(files: list[InputFile], plan: Plan) -> list[InputFile]:
-    paths = set(plan.table["path"].to_pylist())
-    return [file for file in files if file.path in paths] or files
+def _planned(files: InputFiles, plan: Plan) -> InputFiles:
+    return files.among(plan.table["path"]) or files
 
 
 def claimed_plan(
@@ -109,7 +108,7 @@ def claimed_plan(
     return plan
 
 
-def plan_over_shards(config: OutputRun, folder: Folder, shards: Sequence[ShardRow], inputs: Mapping[str, str]) -> Plan:
+def plan_over_shards(config: OutputRun, folder: Folder, shards: ShardRows, inputs: Mapping[str, str]) -> Plan:
     """Return the plan that is there, or write one: a unit for each shard of another data set.
 
     claim_output has checked that the inputs, whose fingerprints these are, have not changed since.
@@ -117,9 +116,8 @@ def plan_over_shards(config: OutputRun, folder: Folder, shards: Sequence[ShardRo
     plan = read_plan(folder)
     if plan is not None:
         return plan
-    rows = [{name: getattr(shard, name) for name in SHARDS_SCHEMA.names} for shard in shards]
     identity = to_dict(config, identity_only=True) | dict(inputs)
-    return write_plan(folder, pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA), identity=identity)
+    return write_plan(folder, shards.table.select(SHARDS_SCHEMA.names).combine_chunks(), identity=identity)
 
 
 def _check_classes(plan: Plan, corpus: Corpus) -> None:

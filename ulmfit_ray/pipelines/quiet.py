@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ulmfit_ray.reporting.logs import is_json, json_line
+
 KNOWN = (
     # Ray Data itself passes the arguments in this way, to every actor that may be restarted.
     rb"core_worker\.cc:\d+: Actor with class name: .* has constructor arguments in the object store",
@@ -43,5 +45,10 @@ def without_noise() -> Iterator[None]:
 def _pass_on(reader: int, terminal: int) -> None:
     with open(reader, "rb", closefd=True) as lines:
         for line in lines:
-            if not NOISE.search(line):
+            if NOISE.search(line):
+                continue
+            if is_json() and not line.startswith(b"{"):
+                text = line.decode(errors="backslashreplace").strip()
+                os.write(terminal, json_line(text, "WARNING").encode() if text else b"")
+            else:
                 os.write(terminal, line)

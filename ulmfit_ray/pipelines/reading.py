@@ -6,7 +6,7 @@ Of any other unit only its place goes on, and whoever makes the shard reads it.
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -22,8 +22,8 @@ from ulmfit_ray.pipelines.attempts import ATTEMPTS, Phase, WorkerEndedError, cou
 from ulmfit_ray.pipelines.shard_text import ShardText
 from ulmfit_ray.pipelines.shards import FOR_EVER, grouped
 from ulmfit_ray.reporting.logs import configure_logging
-from ulmfit_ray.storage.plan import Plan, PlannedUnit
-from ulmfit_ray.storage.receipts import finished_parts
+from ulmfit_ray.storage.plan import Plan, PlannedUnit, PlannedUnits
+from ulmfit_ray.storage.receipts import Receipts, finished_parts
 
 READERS = 4
 READER_CPUS = 0
@@ -80,8 +80,8 @@ def read_texts(
     phase: Phase,
     corpus: CorpusFacts,
     plan: Plan,
-    pending: Sequence[PlannedUnit],
-    receipts: Iterable[str],
+    pending: PlannedUnits,
+    receipts: Receipts,
     *,
     per_task: int,
 ) -> ray.data.Dataset:
@@ -104,13 +104,13 @@ def texts_of(block: pa.Table) -> Iterator[ShardText]:
         yield ShardText(unit, None if row["streamed"] is None else StreamedText(**row["streamed"]), row["problem"])
 
 
-def tasks(plan: Plan, pending: Sequence[PlannedUnit], receipts: Iterable[str], per_task: int) -> list[pa.Table]:
+def tasks(plan: Plan, pending: PlannedUnits, receipts: Receipts, per_task: int) -> list[pa.Table]:
     """Return each task's rows of the plan, with the numbers of a unit's finished parts in one more column.
 
     A streamed unit is a task by itself, as long as there are not too many of them.
     """
-    parts = finished_parts(receipts)
-    streamed, others = ([unit for unit in pending if unit.is_streamed is kind] for kind in (True, False))
+    streamed, others = pending.streamed(True), pending.streamed(False)
+    parts = finished_parts(receipts.names()) if streamed else {}
     return [_rows(plan, group, parts) for group in (*grouped(streamed), *grouped(others, per_task))]
 
 
@@ -118,7 +118,9 @@ def _rows(plan: Plan, units: Sequence[PlannedUnit], parts: Mapping[str, list[int
     rows = [np.arange(unit.first_row, unit.first_row + unit.num_rows) for unit in units]
     owners = np.repeat(np.arange(len(units)), [len(own) for own in rows])
     finished = pa.array([parts.get(unit.stem, []) for unit in units], pa.list_(pa.int64()))
-    table = plan.table.take(np.concatenate(rows))
+    # What else the plan says of a file is for its next launch.
+    names = [name for name in plan.table.column_names if name not in ("size", "modified", "ends")]
+    table = plan.table.select(names).take(np.concatenate(rows))
     return table.append_column("finished_parts", finished.take(pa.array(owners)))
 
 

@@ -34,10 +34,15 @@ import ray.data
 from ray.autoscaler.sdk import request_resources
 
 from ulmfit_ray.config import ConfigError
+from ulmfit_ray.corpus.units import MAX_UNIT_BYTES
 from ulmfit_ray.pipelines.options import RayOptions
 from ulmfit_ray.pipelines.quiet import without_noise
+from ulmfit_ray.reporting.logs import VARIABLE, is_json, say_progress
 
-OBJECT_STORE_BYTES = 1 << 30
+MIN_STORE_BYTES, MAX_STORE_SHARE = 1 << 30, 0.3
+"""Of a local session's object store; the share is that of the machine's memory which Ray itself takes."""
+TEXTS_PER_CORE = 2
+"""Blocks that a core's tokenizer has in the object store: the text that it works on, and the one that waits for it."""
 LINE_SECONDS = 10
 
 
@@ -75,18 +80,33 @@ def _sigterm_as_before() -> Iterator[None]:
 def _connect(options: RayOptions) -> None:
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        # Workers of a local session inherit the environment of this process.
+        wanted = {"env_vars": {VARIABLE: "json"}} if is_json() else None
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=wanted)
         return
     # Without address="local" Ray would attach to whatever cluster happens to run on this machine.
     ray.init(
         address="local",
         num_cpus=options.num_cpus,
-        object_store_memory=OBJECT_STORE_BYTES,
+        object_store_memory=object_store_bytes(options.num_cpus or os.cpu_count() or 1, _memory_bytes()),
         dashboard_host="127.0.0.1",
         include_dashboard=False,
         logging_level=logging.ERROR,
         log_to_driver=False,
     )
+
+
+def object_store_bytes(num_cpus: int, memory_bytes: int) -> int:
+    """Return the size of a local session's object store: the texts that are under way on all cores fit into it.
+
+    What does not fit would be written to disk and read again. 128 cores need 16 GiB.
+    """
+    texts = num_cpus * TEXTS_PER_CORE * MAX_UNIT_BYTES
+    return max(MIN_STORE_BYTES, min(texts, int(memory_bytes * MAX_STORE_SHARE)))
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _configure_data() -> None:
@@ -129,7 +149,7 @@ def require_resources(options: RayOptions, *, num_cpus: float, num_gpus: float =
             raise TimeoutError(f"{lacking} after {options.wait_seconds} seconds of waiting")
         if time.monotonic() - last_line >= LINE_SECONDS:
             last_line = time.monotonic()
-            print(f"waiting: {lacking}", flush=True)
+            say_progress(f"waiting: {lacking}")
             request_resources(bundles=[{"CPU": 1}] * math.ceil(num_cpus) + [{"GPU": 1}] * math.ceil(num_gpus))
         time.sleep(1)
     if math.isfinite(last_line):
@@ -152,7 +172,7 @@ def watched_resources(options: RayOptions, *, num_cpus: float, num_gpus: float =
         while not is_over.wait(LINE_SECONDS):
             lacking = _lacking(num_cpus, num_gpus, what)
             if lacking:
-                print(f"waiting: {lacking}", flush=True)
+                say_progress(f"waiting: {lacking}")
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -48,10 +48,10 @@ class ShardText:
 
 
 class ShardDocuments:
-    """The documents of a shard, which are read once."""
+    """The documents of a shard, which are read once; what one of the tokenizers refuses is bad."""
 
-    def __init__(self, corpus: CorpusFacts, text: ShardText) -> None:
-        self._corpus, self._text = corpus, text
+    def __init__(self, corpus: CorpusFacts, text: ShardText, tokenizers: Sequence[Tokenizer]) -> None:
+        self._corpus, self._text, self._tokenizers = corpus, text, tokenizers
         self._bad: list[BadDocument] = []
 
     def blocks(self) -> Iterator[list[Document]]:
@@ -60,16 +60,22 @@ class ShardDocuments:
         size = 0
         corpus, text = self._corpus, self._text
         for document in documents_of(text.unit, text.streamed, corpus.file_format(), corpus.columns):
-            if isinstance(document, BadDocument):
-                self._bad.append(document)
+            judged = self._judged(document) if isinstance(document, Document) else document
+            if isinstance(judged, BadDocument):
+                self._bad.append(judged)
                 continue
-            block.append(document)
-            size += sum(map(len, document.fields))
+            block.append(judged)
+            size += sum(map(len, judged.fields))
             if size >= BLOCK_CHARACTERS:
                 yield block
                 block, size = [], 0
         if block:
             yield block
+
+    def _judged(self, document: Document) -> Document | BadDocument:
+        refusals = (tokenizer.refusal(text) for tokenizer in self._tokenizers for text in document.fields)
+        refusal = next(filter(None, refusals), None)
+        return BadDocument(document.path, document.offset, *refusal) if refusal else document
 
     def receipt(self, plan: str, *, num_documents: int, num_tokens: int) -> Receipt:
         """Return what is known of the shard once its documents are read; no file has been written yet."""

@@ -6,11 +6,12 @@ attempts.py has what happens on a worker; one bad shard does not end the job.
     receipts on disk -> pending units -> groups -> map_batches -> outcomes -> tally -> receipts on disk, read again
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray.data
@@ -18,12 +19,21 @@ from ray.data import ActorPoolStrategy
 
 from ulmfit_ray.lifecycle import Outcome, Tally
 from ulmfit_ray.pipelines.attempts import STARTS, Phase, attempt
+from ulmfit_ray.pipelines.metrics import stage_metrics
 from ulmfit_ray.pipelines.runtime import blocks_as_they_come, cluster_cpus
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.plan import PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipts, shards_of
+from ulmfit_ray.storage.plan import PlannedUnit, PlannedUnits
+from ulmfit_ray.storage.receipts import (
+    RECEIPT_TYPE,
+    GrowingReceipts,
+    Receipt,
+    Receipts,
+    in_order,
+    pending_units,
+    read_receipts,
+)
 
 Unit = TypeVar("Unit")
 MAX_GROUPS = 2000
@@ -35,23 +45,6 @@ FOR_EVER = -1
 """Ray's retries of tasks and actors whose worker died; attempts.py has the limit."""
 FAILURES = 2
 """How often a shard may fail before its unit is given up; each time the work was tried three times."""
-RECEIPT_TYPE = pa.struct(
-    [
-        ("plan", pa.string()),
-        ("shard", pa.string()),
-        ("num_documents", pa.int64()),
-        ("num_tokens", pa.int64()),
-        ("quarantined", pa.map_(pa.string(), pa.int64())),
-        ("num_unknown", pa.int64()),
-        ("num_bytes", pa.int64()),
-        ("num_text_bytes", pa.int64()),
-        ("num_unknown_bytes", pa.int64()),
-        ("num_repeated", pa.int64()),
-        ("seconds", pa.float64()),
-        ("last", pa.bool_()),
-        ("files", pa.map_(pa.string(), pa.string())),
-    ]
-)
 OUTCOMES_SCHEMA = pa.schema(
     [
         ("shard", pa.string()),
@@ -69,19 +62,48 @@ ShardWork = Callable[[str], Receipt]
 class PhaseResult:
     """All receipts of a finished phase in the order of the units, and how many of them were there at its start."""
 
-    receipts: list[Receipt]
+    receipts: Receipts
     num_found: int
     tokens_per_second: float
     core_seconds: tuple[float, float] = (0.0, 0.0)
     """Between the first start and the last end: those in which a shard was made, and those that the cores had."""
 
 
-Dataflow = Callable[[Sequence[PlannedUnit], dict[str, Receipt]], Iterator[Outcome]]
+@dataclass(slots=True)
+class _Work:
+    """The shards that were made in this run, added up; times are seconds since 1970."""
+
+    began: float = math.inf
+    ended: float = 0.0
+    busy: float = 0.0
+    """Seconds in which a shard was made."""
+    num_tokens: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        if outcome.receipt is not None and outcome.ended:
+            self.began, self.ended = min(self.began, outcome.began), max(self.ended, outcome.ended)
+            self.busy += outcome.ended - outcome.began
+            self.num_tokens += outcome.receipt.num_tokens
+
+    def rate(self, receipts: Receipts) -> float:
+        """Return tokens per second from the first start to the last end; if nothing was made, those of one worker."""
+        if self.ended:
+            return self.num_tokens / max(self.ended - self.began, 1e-9)
+        return receipts.total("num_tokens") / max(receipts.seconds(), 1e-9)
+
+    def core_seconds(self) -> tuple[float, float]:
+        if not self.ended:
+            return 0.0, 0.0
+        # Nodes may have come and gone: the cores of now are what is known.
+        return self.busy, max(self.busy, (self.ended - self.began) * cluster_cpus())
+
+
+Dataflow = Callable[[PlannedUnits, Receipts], Iterator[Outcome]]
 """(pending units, receipts there are) -> an outcome for each missing shard, as they come."""
 
 
 def run_phase(
-    phase: Phase, units: Sequence[PlannedUnit], dataflow: Dataflow, source_of: Callable[[PlannedUnit], str]
+    phase: Phase, units: PlannedUnits, dataflow: Dataflow, source_of: Callable[[PlannedUnit], str]
 ) -> PhaseResult:
     """Run what is pending, and again what is still missing; return the receipts of all units.
 
@@ -100,30 +122,33 @@ def run_phase(
     num_found = len(receipts)
     pending = pending_units(units, receipts)
     # How many shards a streamed file has is not known before its end.
-    total = None if any(unit.is_streamed for unit in pending) else num_found + len(pending)
-    spans: list[tuple[float, float, int]] = []
-    with Bar(phase.stage, total, "shards", done=num_found) as bar:
-        tally = Tally(bar, folder, receipts.values(), phase.max_bad_fraction)
+    total = None if pending.any_streamed else num_found + len(pending)
+    work, growing = _Work(), GrowingReceipts(receipts)
+    with Bar(phase.stage, total, "shards", done=num_found) as bar, stage_metrics(phase.job, phase.stage) as metrics:
+        tally = Tally(bar, folder, receipts, phase.max_bad_fraction)
         failures: Counter[str] = Counter()
         passes_in_vain = 0
         while pending and passes_in_vain <= STARTS:
             num_before = len(receipts)
+            metrics.wait_for(len(pending))
             for outcome in dataflow(pending, receipts):
                 tally.add(outcome)
+                metrics.add(outcome)
+                work.add(outcome)
                 if outcome.receipt is None:
                     failures[outcome.shard] += 1
-                    continue
-                receipts[outcome.shard] = outcome.receipt
-                spans += [(outcome.began, outcome.ended, outcome.receipt.num_tokens)] if outcome.ended else []
+                else:
+                    growing.add(outcome.receipt)
+            receipts = growing.all()
             passes_in_vain = 0 if len(receipts) > num_before else passes_in_vain + 1
             given_up = _units_of(shard for shard, number in failures.items() if number >= FAILURES)
-            pending = [unit for unit in pending_units(units, receipts) if unit.stem not in given_up]
+            pending = pending_units(units, receipts).without(given_up)
         receipts = read_receipts(folder, phase.plan, phase.where, known=receipts)
         missing = pending_units(units, receipts)
         _forget_failures(folder, missing)
         tally.finish(folder, {unit.stem: source_of(unit) for unit in missing})
-    done = [receipts[shard] for unit in units for shard in shards_of(unit, receipts) or ()]
-    return PhaseResult(done, num_found, _rate(spans, done), _core_seconds(spans))
+    done = in_order(units, receipts)
+    return PhaseResult(done, num_found, work.rate(done), work.core_seconds())
 
 
 def _units_of(shards: Iterable[str]) -> set[str]:
@@ -137,25 +162,6 @@ def _forget_failures(folder: Folder, missing: Sequence[PlannedUnit]) -> None:
     for name in folder.names("failed"):
         if not name.startswith(stems):
             folder.delete_file(f"failed/{name}")
-
-
-def _rate(spans: list[tuple[float, float, int]], receipts: list[Receipt]) -> float:
-    """Return tokens per second from the first start to the last end; if nothing was pending, those of one worker."""
-    seconds = sum(receipt.seconds for receipt in receipts)
-    tokens = sum(receipt.num_tokens for receipt in receipts)
-    if spans:
-        seconds = max(span[1] for span in spans) - min(span[0] for span in spans)
-        tokens = sum(span[2] for span in spans)
-    return tokens / max(seconds, 1e-9)
-
-
-def _core_seconds(spans: list[tuple[float, float, int]]) -> tuple[float, float]:
-    if not spans:
-        return 0.0, 0.0
-    seconds = max(span[1] for span in spans) - min(span[0] for span in spans)
-    busy = sum(span[1] - span[0] for span in spans)
-    # Nodes may have come and gone: the cores of now are what is known.
-    return busy, max(busy, seconds * cluster_cpus())
 
 
 def grouped(units: Sequence[Unit], per_task: int = 1) -> Iterator[Sequence[Unit]]:
@@ -232,11 +238,22 @@ def _work_on_group(group: pa.Table, *, phase: Phase, work: ShardWork) -> pa.Tabl
 def outcomes(dataset: ray.data.Dataset) -> Iterator[Outcome]:
     """Run a dataflow that ends in tables of outcomes and yield them block by block, as they come."""
     for table in blocks_as_they_come(dataset):
-        for row in table.to_pylist(maps_as_pydicts="strict"):
-            receipt = row.pop("receipt")
-            yield Outcome(**row, receipt=None if receipt is None else Receipt(**receipt))
+        yield from outcomes_of(table)
+
+
+def outcomes_of(table: pa.Table) -> Iterator[Outcome]:
+    """Yield the outcomes of one block."""
+    for row in table.to_pylist(maps_as_pydicts="strict"):
+        receipt = row.pop("receipt")
+        yield Outcome(**row, receipt=None if receipt is None else Receipt(**receipt))
 
 
 def outcomes_table(found: Iterable[Outcome]) -> pa.Table:
     """Return outcomes as the table in which Ray passes them to the driver."""
-    return pa.Table.from_pylist([asdict(outcome) for outcome in found], schema=OUTCOMES_SCHEMA)
+    rows = [_fields(outcome) | {"receipt": outcome.receipt and _fields(outcome.receipt)} for outcome in found]
+    return pa.Table.from_pylist(rows, schema=OUTCOMES_SCHEMA)
+
+
+def _fields(row: Outcome | Receipt) -> dict[str, Any]:
+    """Return the fields as they are; asdict copies what is in them, which takes longer than all else."""
+    return {item.name: getattr(row, item.name) for item in fields(row)}

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from ulmfit_ray.reporting.logs import is_json, log_context, say_progress
+
 LINE_SECONDS = 10
 RECENT_SECONDS = 30
 """The rate is that of the last so many seconds, or of the last two advances if they took longer."""
@@ -50,7 +52,8 @@ class Bar:
         self._recent = deque([self._begin])
         self._last_line: float | None = None
         self._bar: Progress | None = None
-        if sys.stdout.isatty():
+        self._said = log_context(stage=stage)
+        if sys.stdout.isatty() and not is_json():
             console = Console(highlight=False, markup=False)
             # Only the bar is elastic: a column that may not wrap keeps its width.
             columns = (
@@ -62,6 +65,7 @@ class Bar:
             self._task = self._bar.add_task(stage, total=self._known_total(), completed=done, text=self._fitting(""))
 
     def __enter__(self) -> "Bar":
+        self._said.__enter__()
         if self._bar:
             self._bar.start()
         return self
@@ -75,7 +79,8 @@ class Bar:
             self._bar.update(self._task, text=self._fitting(rate))
             self._bar.stop()
         else:
-            print(f"{self.stage}: {', '.join(self._parts(rate))}", flush=True)
+            self._say(rate)
+        self._said.__exit__(kind, error, trace)
 
     def advance(
         self, steps: int, note: str = "", total: int | None = None, num_bytes: int = 0, **counts: float
@@ -99,7 +104,12 @@ class Bar:
             self._bar.update(self._task, completed=self.done, total=self._known_total(), text=text)
         elif self._last_line is None or time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            print(f"{self.stage}: {', '.join(self._parts(rate, left))}", flush=True)
+            self._say(rate, left)
+
+    def _say(self, rate: str, left: str = "") -> None:
+        """Say in a line how far the stage is."""
+        counts = {"done": self.done, "total": self._known_total()} | self._counts
+        say_progress(f"{self.stage}: {', '.join(self._parts(rate, left))}", **counts)
 
     def leave_out(self, seconds: float) -> None:
         """Count the last `seconds` as no time: the stage did something else, which is not the speed of its units."""

@@ -69,6 +69,12 @@ def newest_step(folder: Folder) -> int:
     return max((step for step in _steps(folder) if _is_declared(folder, step)), default=0)
 
 
+def newest_log(folder: Folder) -> bytes:
+    """Return the training log of the newest checkpoint, without a look at its other files; b"" if there is none."""
+    step = newest_step(folder)
+    return folder.read_bytes(f"{_name(step)}/training_log.jsonl") if step else b""
+
+
 def _steps(folder: Folder) -> list[int]:
     return sorted(int(name.removeprefix(PREFIX)) for name in folder.names(FOLDER) if name.startswith(PREFIX))
 

@@ -2,7 +2,8 @@
 
 Any URI that `pyarrow.fs.FileSystem.from_uri` opens will do. A file appears under its name complete or not at all:
 locally it is copied to a temporary name in the same folder, synced and renamed; elsewhere it is uploaded as a whole
-(see remote.py). Half a Parquet file can be a valid, shorter one.
+(see remote.py). Half a Parquet file can be a valid, shorter one. What an object store does not answer as it should is
+asked again (see insistence.py), whoever asks.
 """
 
 import contextlib
@@ -22,10 +23,11 @@ import pyarrow.fs
 
 from ulmfit_ray.storage import remote
 from ulmfit_ray.storage.scratch import scratch_directory
+from ulmfit_ray.storage.store_errors import SCHEME, bucket_of
 
 TEMPORARY_SUFFIX = ".tmp"
-COPIED_AT_ONCE = 64 << 20
-"""Bytes of a remote file that are held while it is copied."""
+COPIED_AT_ONCE = 32 << 20
+"""Bytes of a remote file that are held while it is copied or hashed, and read again where a connection breaks."""
 
 
 def absolute_uri(uri: str) -> str:
@@ -35,19 +37,19 @@ def absolute_uri(uri: str) -> str:
 
 def file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     """Return the file system that a path or URI lies in, and its path there."""
-    if uri.startswith(remote.SCHEME):
-        return remote.s3_file_system(remote.bucket_of(uri)), uri.removeprefix(remote.SCHEME).rstrip("/")
+    if uri.startswith(SCHEME):
+        return remote.s3_file_system(bucket_of(uri)), uri.removeprefix(SCHEME).rstrip("/")
     return pyarrow.fs.FileSystem.from_uri(uri)
 
 
 def check_place(uri: str) -> None:
-    """Raise an error that says what to do (see `remote.in_words`) if `uri` lies in a bucket that cannot be used."""
-    if uri.startswith(remote.SCHEME):
+    """Raise an error that says what to do if `uri` lies in a bucket that cannot be used.
+
+    Raises:
+        ValueError, ConnectionError, PermissionError, FileNotFoundError: see `bucket_of` and `in_words`.
+    """
+    if uri.startswith(SCHEME):
         remote.check_place(uri)
-
-
-store_errors = remote.in_words
-"""For rooms that know of folders only."""
 
 
 def temporary_name(name: str) -> str:
@@ -88,12 +90,11 @@ class Folder:
         return self.filesystem.get_file_info(self.path(name)).type != pyarrow.fs.FileType.NotFound
 
     def check_writable(self) -> None:
-        """Raise an error that says what to do (see `remote.in_words`) if we may write nothing here in a bucket."""
-        is_in_bucket = self.uri.startswith(remote.SCHEME) and "/" in self.root
+        """Raise an error that says what to do (see `in_words`) if we may write nothing here in a bucket."""
+        is_in_bucket = self.uri.startswith(SCHEME) and "/" in self.root
         if is_in_bucket:
             # Not through a stream of pyarrow's, which would try a second time and print what goes wrong there.
-            with remote.in_words(self.uri):
-                self.filesystem.create_dir(self.root, recursive=False)
+            self.filesystem.create_dir(self.root, recursive=False)
 
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""
@@ -113,7 +114,8 @@ class Folder:
         if self.is_local:
             return Path(self.path(name)).read_bytes()
         with self.filesystem.open_input_file(self.path(name)) as file:
-            return remote.read_whole(file)
+            content: bytes = file.read_at(file.size(), 0)
+        return content
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file."""
@@ -131,7 +133,7 @@ class Folder:
         if self.is_local:
             return pa.memory_map(self.path(name))
         file = self.filesystem.open_input_file(self.path(name))
-        return pa.BufferReader(remote.read_whole(file)) if file.size() <= remote.SMALL_BYTES else file
+        return pa.BufferReader(file.read_at(file.size(), 0)) if file.size() <= remote.SMALL_BYTES else file
 
     @contextmanager
     def local_files(self, names: Iterable[str]) -> Iterator[Path]:
@@ -146,31 +148,42 @@ class Folder:
         with scratch_directory() as scratch:
             for name in names:
                 (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-                self._copy(name, scratch / name)
+                with (scratch / name).open("wb") as copy:
+                    copy.writelines(self.parts(name))
             yield scratch
 
-    def _copy(self, name: str, target: Path) -> None:
-        """Copy a file of a remote folder, part by part."""
-        with self.filesystem.open_input_file(self.path(name)) as source, target.open("wb") as copy:
-            size = source.size()
-            for start in range(0, size, COPIED_AT_ONCE):
-                copy.write(remote.read_part(source, min(COPIED_AT_ONCE, size - start), start))
-            if copy.tell() != size:
-                raise OSError(f"{self.uri}/{name} ended after {copy.tell():,} of {size:,} bytes")
+    def parts(self, name: str) -> Iterator[bytes]:
+        """Yield a file's content, `COPIED_AT_ONCE` bytes at a time.
+
+        Raises:
+            OSError: it could not be read to its end.
+        """
+        with self.filesystem.open_input_file(self.path(name)) as source:
+            size, place = source.size(), 0
+            while place < size:
+                part = source.read_at(min(COPIED_AT_ONCE, size - place), place)
+                if not part:
+                    raise OSError(f"{self.uri}/{name} ended after {place:,} of {size:,} bytes")
+                place += len(part)
+                yield part
 
     def sha256(self, name: str) -> str:
         """Return the SHA-256 of a file as hexadecimal digits."""
+        if self.is_local:
+            return sha256_file(self.path(name))
         digest = hashlib.sha256()
-        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
+        for part in self.parts(name):
+            digest.update(part)
         return digest.hexdigest()
 
     def publish(self, local_file: Path, name: str) -> None:
         """Copy a finished local file to its place in one step."""
         if not self.is_local:
-            with pa.memory_map(str(local_file)) as file, remote.in_words(f"{self.uri}/{name}"):
-                remote.upload(self.filesystem, file.read_buffer(), self.path(name))
+            with pa.memory_map(str(local_file)) as file:
+                if self.uri.startswith(SCHEME):
+                    remote.upload(file.read_buffer(), self.path(name))
+                else:
+                    remote.write_at_once(self.filesystem, file.read_buffer(), self.path(name))
             return
 
         def copy(target: Path) -> None:
@@ -216,10 +229,12 @@ class Folder:
     def delete(self, name: str) -> None:
         """Remove a file or a folder with all it holds, if it is there."""
         kind = self.filesystem.get_file_info(self.path(name)).type
-        if kind == pyarrow.fs.FileType.Directory:
-            self.filesystem.delete_dir(self.path(name))
-        elif kind == pyarrow.fs.FileType.File:
-            self.filesystem.delete_file(self.path(name))
+        # What is gone may have been deleted by a request whose answer was lost.
+        with contextlib.suppress(FileNotFoundError):
+            if kind == pyarrow.fs.FileType.Directory:
+                self.filesystem.delete_dir(self.path(name))
+            elif kind == pyarrow.fs.FileType.File:
+                self.filesystem.delete_file(self.path(name))
 
     def delete_file(self, name: str) -> None:
         """Remove a file, if it is there; cheaper than `delete` where each question is a request."""

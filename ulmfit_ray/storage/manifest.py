@@ -4,18 +4,20 @@ A directory without `manifest.json` is unfinished work; readers refuse it and sa
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ulmfit_ray.storage.checkpoints import newest_checkpoint
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import find_job
 from ulmfit_ray.storage.plan import read_plan
-from ulmfit_ray.storage.receipts import Receipt, pending_units, read_receipts
+from ulmfit_ray.storage.receipts import Receipt, Receipts, pending_units, read_receipts
+from ulmfit_ray.storage.rows import Rows
 from ulmfit_ray.storage.scratch import scratch_directory
 
 FORMAT_VERSION = 1
@@ -52,12 +54,22 @@ class ShardRow:
     file: str
     sha256: str
 
+
+class ShardRows(Rows[ShardRow]):
+    """The rows of shards.parquet in columns."""
+
+    row_type = ShardRow
+    schema = SHARDS_SCHEMA
+
     @classmethod
-    def from_receipt(cls, receipt: Receipt, extension: str) -> "ShardRow":
-        """Return the row of a finished shard."""
-        file = f"shards/{receipt.shard}.{extension}"
-        counts = (receipt.num_documents, receipt.num_tokens, receipt.num_quarantined, receipt.num_bytes)
-        return cls(receipt.shard, *counts, receipt.seconds, file, receipt.files[file])
+    def of_receipts(cls, receipts: Receipts, extension: str) -> "ShardRows":
+        """Return the rows of finished shards."""
+        columns = {name: receipts.table[name] for name in SHARDS_SCHEMA.names if name in receipts.table.column_names}
+        columns["num_quarantined"] = receipts.num_quarantined()
+        columns["file"], columns["sha256"] = receipts.shard_files()
+        expected = pc.binary_join_element_wise(receipts.shards, extension, ".")
+        assert columns["file"].equals(pc.binary_join_element_wise("shards", expected, "/")), "a shard has another name"
+        return cls(pa.table({name: columns[name] for name in SHARDS_SCHEMA.names}, schema=SHARDS_SCHEMA))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,14 +85,14 @@ class Totals:
     @classmethod
     def of(cls, receipts: Iterable[Receipt]) -> "Totals":
         """Add up receipts."""
-        receipts = list(receipts)
-        reasons = sorted({reason for receipt in receipts for reason in receipt.quarantined})
+        receipts = Receipts.of(receipts)
+        quarantined = receipts.quarantined()
         return cls(
             num_shards=len(receipts),
-            num_documents=sum(receipt.num_documents for receipt in receipts),
-            num_tokens=sum(receipt.num_tokens for receipt in receipts),
-            num_quarantined=sum(receipt.num_quarantined for receipt in receipts),
-            quarantined={reason: sum(r.quarantined.get(reason, 0) for r in receipts) for reason in reasons},
+            num_documents=receipts.total("num_documents"),
+            num_tokens=receipts.total("num_tokens"),
+            num_quarantined=quarantined.total(),
+            quarantined={reason: quarantined[reason] for reason in sorted(quarantined)},
         )
 
 
@@ -132,10 +144,10 @@ class Manifest:
 
 def write_dataset_manifest(folder: Folder, receipts: Iterable[Receipt], extension: str, manifest: Manifest) -> Manifest:
     """Write shards.parquet and then the manifest, with totals, for a data set whose receipts are all there."""
-    receipts = sorted(receipts, key=lambda receipt: receipt.shard)
-    rows = [asdict(ShardRow.from_receipt(receipt, extension)) for receipt in receipts]
+    receipts = Receipts.of(receipts).sorted_by("shard")
+    rows = ShardRows.of_receipts(receipts, extension)
     with scratch_directory() as scratch:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SHARDS_SCHEMA), scratch / "shards.parquet")
+        pq.write_table(rows.table.combine_chunks(), scratch / "shards.parquet")
         folder.publish(scratch / "shards.parquet", "shards.parquet")
     files = {**manifest.files, "shards.parquet": folder.sha256("shards.parquet")}
     return write_manifest(folder, replace(manifest, totals=Totals.of(receipts), files=files))
@@ -187,12 +199,12 @@ def _progress(folder: Folder) -> str:
     return "nothing is planned yet"
 
 
-def read_shards(folder: Folder) -> list[ShardRow]:
+def read_shards(folder: Folder) -> ShardRows:
     """Return the rows of shards.parquet, in the order of the shards."""
     with folder.filesystem.open_input_file(folder.path("shards.parquet")) as source:
-        return [ShardRow(**row) for row in pq.read_table(source).to_pylist()]
+        return ShardRows(pq.read_table(source))
 
 
-def shards_fingerprint(rows: Sequence[ShardRow]) -> str:
+def shards_fingerprint(rows: ShardRows) -> str:
     """Return the SHA-256 over the SHA-256 of all shards: equal shards give an equal fingerprint."""
-    return hashlib.sha256("".join(row.sha256 for row in rows).encode()).hexdigest()
+    return hashlib.sha256("".join(rows.table["sha256"].to_pylist()).encode()).hexdigest()

@@ -3,18 +3,20 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from ulmfit_ray.model.description import ClassifierHead, ModelDescription
+from ulmfit_ray.storage.cache import local_file
 from ulmfit_ray.storage.folder import Folder, to_json_bytes
 from ulmfit_ray.storage.job_record import JobRecord
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_manifest
 
 JOBS = ("pretrain", "finetune", "train-retriever", "train-classifier", "import-fastai")
+WEIGHTS = "model.safetensors"
 LogRow = dict[str, float]
 """One row of training_log.jsonl: step, epoch, and what was measured there."""
 
@@ -46,7 +48,7 @@ class ModelDirectory:
         """Return a SHA-256 of the weights and of what they mean: the direction of reading, the pooling, the labels."""
         head = self.description.head
         meaning = {
-            "weights": self.manifest.files["model.safetensors"],
+            "weights": self.manifest.files[WEIGHTS],
             "direction": self.description.direction,
             "pooling": self.description.pooling,
             "objective": head.objective if head else "",
@@ -70,9 +72,10 @@ class ModelDirectory:
 
     @contextmanager
     def weights(self) -> Iterator[Path]:
-        """Give the weights as a local file."""
-        with self.folder.local_files(["model.safetensors"]) as place:
-            yield place / "model.safetensors"
+        """Give the weights as a local file: a model in an object store is fetched once to each node (see cache.py)."""
+        with ExitStack() as stack:
+            path = stack.enter_context(local_file(self.folder, WEIGHTS, self.manifest.files[WEIGHTS]))
+            yield path or stack.enter_context(self.folder.local_files([WEIGHTS])) / WEIGHTS
 
 
 def common_head(directories: Sequence[ModelDirectory]) -> ClassifierHead:
@@ -128,7 +131,7 @@ def write_model_directory(
     `curves` is a picture of the training, PNG.
     """
     lines = "".join(json.dumps(row) + "\n" for row in log)
-    folder.publish(weights, "model.safetensors")
+    folder.publish(weights, WEIGHTS)
     small = {
         "config.json": to_json_bytes({"job": job.to_json(), "model": model.to_json()}),
         "vocab.json": to_json_bytes(vocab),
@@ -140,5 +143,5 @@ def write_model_directory(
     }
     for name, content in small.items():
         folder.publish_bytes(content, name)
-    files = {name: folder.sha256(name) for name in ("model.safetensors", *small)}
+    files = {name: folder.sha256(name) for name in (WEIGHTS, *small)}
     return write_manifest(folder, replace(manifest, files=files))

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.rows import Rows
 from ulmfit_ray.storage.scratch import scratch_directory
 
 PLAN_VERSION = 2
@@ -43,6 +45,28 @@ class PlannedUnit:
     first_row: int
     """Number of the unit's first row in plan.arrow."""
     num_rows: int
+
+
+class PlannedUnits(Rows[PlannedUnit]):
+    """Units in columns."""
+
+    row_type = PlannedUnit
+    schema = pa.schema(
+        [("stem", pa.string()), ("is_streamed", pa.bool_()), ("first_row", pa.int64()), ("num_rows", pa.int64())]
+    )
+
+    @property
+    def any_streamed(self) -> bool:
+        """Tell whether one of them is streamed."""
+        return bool(pc.any(self.table["is_streamed"]).as_py())
+
+    def streamed(self, kind: bool) -> "PlannedUnits":
+        """Return those that are streamed, or those that are not."""
+        return self.filter(pc.equal(self.table["is_streamed"], kind))
+
+    def without(self, stems: Iterable[str]) -> "PlannedUnits":
+        """Return the other units than these."""
+        return self.filter(pc.invert(pc.is_in(self.table["stem"], value_set=pa.array(stems, pa.string()))))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +99,7 @@ class Plan:
         return self.facts.fingerprint
 
     @cached_property
-    def units(self) -> list[PlannedUnit]:
+    def units(self) -> PlannedUnits:
         """The units in order."""
         return planned_units(self.table)
 
@@ -84,23 +108,32 @@ class Plan:
         return self.table.slice(unit.first_row, unit.num_rows)
 
 
-def planned_units(table: pa.Table) -> list[PlannedUnit]:
+def planned_units(table: pa.Table) -> PlannedUnits:
     """Return the units of a plan's rows, made from text (column "unit") or from other shards (column "shard")."""
     if "shard" in table.schema.names:
-        return whole_units(table["shard"].to_pylist())
+        return whole_units(table["shard"])
     numbers = table["unit"].to_numpy()
-    streamed = table["streamed"].to_pylist()
     first_rows = np.flatnonzero(np.diff(numbers, prepend=-1))
-    sizes = np.diff(first_rows, append=len(numbers))
-    return [
-        PlannedUnit(unit_stem(numbers[row]), streamed[row], int(row), int(size))
-        for row, size in zip(first_rows, sizes, strict=True)
-    ]
+    columns = {
+        "stem": pa.array(map(unit_stem, numbers[first_rows].tolist()), pa.string(), size=len(first_rows)),
+        "is_streamed": table["streamed"].take(pa.array(first_rows)),
+        "first_row": first_rows,
+        "num_rows": np.diff(first_rows, append=len(numbers)),
+    }
+    return PlannedUnits(pa.table(columns, schema=PlannedUnits.schema))
 
 
-def whole_units(shards: Iterable[str]) -> list[PlannedUnit]:
+def whole_units(shards: Iterable[str] | pa.ChunkedArray) -> PlannedUnits:
     """Return a unit for each shard of another data set, or of an earlier phase: its shard has the same name."""
-    return [PlannedUnit(shard, False, row, 1) for row, shard in enumerate(shards)]
+    stems = shards if isinstance(shards, pa.ChunkedArray) else pa.chunked_array([list(shards)], pa.string())
+    rows = np.arange(len(stems))
+    columns = {
+        "stem": stems,
+        "is_streamed": pa.array(np.zeros(len(stems), bool)),
+        "first_row": rows,
+        "num_rows": np.ones_like(rows),
+    }
+    return PlannedUnits(pa.table(columns, schema=PlannedUnits.schema))
 
 
 def write_plan(

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from ulmfit_ray.storage.cache import damaged, open_cached
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import read_job
 from ulmfit_ray.storage.manifest import FORMAT_VERSION, read_manifest, read_shards, shards_fingerprint
@@ -87,8 +89,12 @@ class TokenDataset:
         return list(self.job.config["text_columns"])
 
     def read(self, shard: str) -> pa.Table:
-        """Return one shard; a local file is memory-mapped and not copied."""
-        return pa.ipc.open_file(self.folder.open(f"shards/{shard}.arrow")).read_all()
+        """Return one shard, memory-mapped and not copied: the file itself, or this node's copy (see cache.py).
+
+        Raises:
+            ValueError: the file in an object store is another, or damaged.
+        """
+        return pa.ipc.open_file(self._open(shard)).read_all()
 
     def read_checked(self, shard: str) -> pa.Table:
         """Return one shard, as `read` does, once its hash is found to be the recorded one.
@@ -96,16 +102,19 @@ class TokenDataset:
         Raises:
             ValueError: the file is another, or damaged.
         """
-        file = f"shards/{shard}.arrow"
-        recorded = next(row.sha256 for row in self.shards if row.shard == shard)
-        with self.folder.open(file) as source:
+        with self._open(shard) as source:
             content = source.read_buffer()
-        if hashlib.sha256(content).hexdigest() != recorded:
-            raise ValueError(
-                f"{file} of {self.folder.uri} is not the file that was written: its SHA-256 is not the recorded one\n"
-                f"    `ulmfit-ray verify {self.folder.uri}` lists all that is wrong there"
-            )
+        if hashlib.sha256(content).hexdigest() != self._hash(shard):
+            raise damaged(self.folder, f"shards/{shard}.arrow")
         return pa.ipc.open_file(pa.BufferReader(content)).read_all()
+
+    def _hash(self, shard: str) -> str:
+        """Return the SHA-256 that was recorded when a shard was written."""
+        (recorded,) = self.shards.filter(pc.equal(self.shards.table["shard"], shard)).table["sha256"].to_pylist()
+        return str(recorded)
+
+    def _open(self, shard: str) -> pa.NativeFile:
+        return open_cached(self.folder, f"shards/{shard}.arrow", self._hash(shard))
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the shards in order."""

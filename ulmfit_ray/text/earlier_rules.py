@@ -10,10 +10,9 @@ A rule whose name fastai 2 has too, for something else, ends in `_v1` or `_v07`.
 - fastai 0.7 begins a document with a line end, and numbers the second field 1 again. Neither is done here.
 """
 
-import html
 import re
 
-from ulmfit_ray.text.rules import HTML_REPLACEMENTS, MAJ, REP, UNK, UP, WREP
+from ulmfit_ray.text.rules import HTML_REPLACEMENTS, MAJ, REP, UNK, UP, WREP, unescaped
 
 _HTML = HTML_REPLACEMENTS[:9]
 """What all of fastai's rules replace, up to the quotes."""
@@ -47,7 +46,7 @@ def fixup(text: str) -> str:
 def _replaced(text: str, rule: str) -> str:
     for old, new in REPLACEMENTS[rule]:
         text = text.replace(old, new)
-    return SPACES.sub(" ", html.unescape(text))
+    return SPACES.sub(" ", unescaped(text))
 
 
 def replace_rep_v1(text: str) -> str:

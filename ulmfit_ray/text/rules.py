@@ -47,6 +47,13 @@ PATTERNS = {
     "replace_all_caps": re.compile(r"(\s|^)([A-Z]+[^a-z\s]*)(?=(\s|$))"),
     "replace_maj": re.compile(r"(\s|^)([A-Z][^A-Z\s]*)(?=(\s|$))"),
 }
+"""fastai's own, which the fingerprint covers."""
+CAPITALS = re.compile(r"(\s|^)([A-Z][^a-z\s]*)(?=(\s|$))")
+"""Finds what `replace_all_caps` finds, but a word of 20,000 capitals and a small letter takes it no 3 seconds: fastai's
+pattern tries each border between its two sets, of which one holds the other."""
+MAX_DIGITS = 4300
+"""Python makes no number of more decimal digits."""
+LONG_REFERENCE = re.compile(f"&#([0-9]{{{MAX_DIGITS + 1},}})")
 
 
 def fix_html(text: str) -> str:
@@ -55,7 +62,17 @@ def fix_html(text: str) -> str:
         # Most texts lack the character that is quick to look for, and with it the pattern.
         if HTML_MARKS[old] in text:
             text = text.replace(old, new)
-    return html.unescape(text)
+    return unescaped(text)
+
+
+def unescaped(text: str) -> str:
+    """Return what `html.unescape` returns, also of a reference whose number Python refuses to read ("&#999...;")."""
+    return html.unescape(LONG_REFERENCE.sub(_shorter, text) if len(text) > MAX_DIGITS else text)
+
+
+def _shorter(reference: re.Match[str]) -> str:
+    """Return a reference of few digits to the same character; all numbers of eight digits or more are of none."""
+    return f"&#{reference[1].lstrip('0')[:8] or '0'}"
 
 
 def replace_rep(text: str) -> str:
@@ -84,7 +101,7 @@ def replace_all_caps(text: str) -> str:
 
     Only ASCII capitals count, as in fastai: "ECOLE" with an accent on its first letter stays unmarked.
     """
-    return PATTERNS["replace_all_caps"].sub(lambda m: f"{m[1]}{UP + ' ' if len(m[2]) > 1 else ''}{m[2].lower()}", text)
+    return CAPITALS.sub(lambda m: f"{m[1]}{UP + ' ' if len(m[2]) > 1 else ''}{m[2].lower()}", text)
 
 
 def replace_maj(text: str) -> str:

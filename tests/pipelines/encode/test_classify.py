@@ -21,7 +21,6 @@ from ulmfit_ray.pipelines.encode.config import ClassifyConfig
 from ulmfit_ray.pipelines.options import Actors
 from ulmfit_ray.pipelines.tokenize import job as tokenize
 from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
-from ulmfit_ray.storage.manifest import IncompleteDatasetError
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.prediction_dataset import PredictionDataset, PredictionScheme, numbers_of
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
@@ -171,22 +170,6 @@ def test_of_many_labels_the_summary_has_the_most_frequent_ones(
     often = sorted(counts.values())[-10:]
     assert shown.count("predicted topic-") == 10
     assert " ".join(shown.replace("│", " ").split()).count(f"other labels {sum(counts.values()) - sum(often):,} ") == 1
-
-
-def test_lost_shards_are_made_again_with_the_same_bytes(
-    predictions: str, ensemble: tuple[str, str], tokens: str, tmp_path: Path
-) -> None:
-    output = str(tmp_path / "predictions")
-    shutil.copytree(predictions, output)
-    lost = Path(output, "shards/part-0000002.parquet")
-    before, kept = lost.read_bytes(), Path(output, "shards/part-0000000.parquet").stat().st_mtime_ns
-    for name in ("manifest.json", "done/part-0000002.json", "shards/part-0000002.parquet"):
-        Path(output, name).unlink()
-    with pytest.raises(IncompleteDatasetError, match="3 of 4 units done, 1 missing"):
-        PredictionDataset(output)
-    classify.run(ClassifyConfig(model=ensemble, input=(tokens,), output=output))
-    assert lost.read_bytes() == before
-    assert Path(output, "shards/part-0000000.parquet").stat().st_mtime_ns == kept
 
 
 def test_the_manifest_names_all_models(predictions: str, ensemble: tuple[str, str]) -> None:

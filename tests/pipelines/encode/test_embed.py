@@ -25,7 +25,6 @@ from ulmfit_ray.storage.manifest import IncompleteDatasetError
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
-POOLINGS = ("last", "mean", "max", "concat")
 
 
 def all_vectors(output: str) -> np.ndarray:
@@ -47,10 +46,11 @@ def embeddings(retriever: str, tokens: str, tmp_path_factory: pytest.TempPathFac
     return output
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_vector_is_the_same_alone_in_any_batch_and_from_any_number_of_actors(
-    pooling: str, language_model: str, tokens: str, tmp_path: Path
+    language_model: str, tokens: str, tmp_path: Path
 ) -> None:
+    # Last, max and mean side by side.
+    pooling = "concat"
     encoder = DocumentEncoder.load(language_model, "cpu").token_encoder(pooling)
     documents = token_arrays(tokens)
     assert len(documents) == 200

@@ -111,10 +111,8 @@ def test_one_model_named_twice_is_refused(language_model: str, tokens: str) -> N
         EmbedConfig(model=(language_model, language_model), input=(tokens,), output="out")
 
 
-@pytest.mark.parametrize("project", ["center", "pca:7", "whiten:7"])
-def test_vectors_are_projected_as_by_hand_and_queries_too(
-    language_model: str, tokens: str, tmp_path: Path, project: str
-) -> None:
+def test_vectors_are_projected_as_by_hand_and_queries_too(language_model: str, tokens: str, tmp_path: Path) -> None:
+    project = "whiten:7"
     output = embedded(tmp_path, tokens, language_model, pooling="concat", project=project, normalize=True)
     plain = by_hand(language_model, tokens, Reading(pooling="concat"))
     parts = np.array([[0, WIDTH], [WIDTH, 2 * WIDTH], [2 * WIDTH, 3 * WIDTH]])

@@ -1,5 +1,7 @@
 """Errors and deaths of encoder actors: nothing is lost, or the job fails and says which shard and why."""
 
+import re
+from contextlib import ExitStack
 from pathlib import Path
 
 import faults
@@ -10,7 +12,6 @@ from ulmfit_ray.pipelines.encode.embed import run
 from ulmfit_ray.storage.folder import sha256_file
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
-OPERATIONS = {"reading": ("open", "shards/part-0000001.arrow"), "writing": ("publish", "shards/part-0000001.parquet")}
 
 
 @pytest.fixture(scope="module")
@@ -29,46 +30,35 @@ def hashes(output: str) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(Path(output, "shards").iterdir())}
 
 
-@pytest.mark.parametrize(
-    ("operation", "kill"),
-    [
-        ("writing", True),
-        pytest.param("reading", False, marks=pytest.mark.cluster),
-        pytest.param("reading", True, marks=pytest.mark.cluster),
-        pytest.param("writing", False, marks=pytest.mark.cluster),
-    ],
-)
-def test_one_fault_changes_nothing(
-    config: EmbedConfig, undisturbed: dict[str, str], operation: str, kill: bool
+def test_an_error_and_a_death_while_reading_and_while_writing_change_nothing(
+    config: EmbedConfig, undisturbed: dict[str, str]
 ) -> None:
-    with faults.fault(*OPERATIONS[operation], kill=kill) as happened:
+    places = (("open", "0.arrow", False), ("open", "1.arrow", True))
+    places += (("publish", "2.parquet", False), ("publish", "3.parquet", True))
+    with ExitStack() as stack:
+        counts = [
+            stack.enter_context(faults.fault(operation, f"shards/part-000000{name}", kill=kill))
+            for operation, name, kill in places
+        ]
         run(config)
-    assert happened() == 1
+        assert [happened() for happened in counts] == [1, 1, 1, 1]
     assert hashes(config.output) == undisturbed
 
 
-@pytest.mark.cluster
-def test_a_lasting_error_fails_the_job_by_name_and_the_next_run_mends_it(
+def test_a_lasting_error_and_a_shard_that_ends_its_actor_each_time_fail_the_job_by_name_and_the_next_run_mends_it(
     config: EmbedConfig, undisturbed: dict[str, str]
 ) -> None:
-    message = r"1 units failed.*\n    part-0000001 \(from .*part-0000001\.arrow\): OSError: injected fault"
     with (
-        faults.fault(*OPERATIONS["writing"], times=faults.FOR_EVER),
-        pytest.raises(RuntimeError, match=message),
+        faults.fault("publish", "shards/part-0000001.parquet", times=faults.FOR_EVER),
+        faults.fault("open", "shards/part-0000002.arrow", kill=True, times=faults.FOR_EVER) as happened,
+        pytest.raises(RuntimeError, match=r"2 units failed") as error,
     ):
         run(config)
+    assert re.search(r"\n    part-0000001 \(from .*part-0000001\.arrow\): OSError: injected fault", str(error.value))
+    assert re.search(r"\n    part-0000002 \(from .*\): .*it ended its worker 3 times", str(error.value))
+    # After our own count, not after Ray's.
+    assert happened() == 3
+    assert set(hashes(config.output)) == set(undisturbed) - {"part-0000001.parquet", "part-0000002.parquet"}
     assert not Path(config.output, "manifest.json").exists()
     run(config)
     assert hashes(config.output) == undisturbed
-
-
-def test_a_shard_that_ends_its_actor_each_time_ends_after_our_own_count(
-    config: EmbedConfig, undisturbed: dict[str, str]
-) -> None:
-    with (
-        faults.fault(*OPERATIONS["reading"], kill=True, times=faults.FOR_EVER) as happened,
-        pytest.raises(RuntimeError, match=r"part-0000001 \(from .*\): .*it ended its worker 3 times"),
-    ):
-        run(config)
-    assert happened() == 3
-    assert set(hashes(config.output)) == set(undisturbed) - {"part-0000001.parquet"}

@@ -20,7 +20,7 @@ from ulmfit_ray.pipelines.encode.over_tokens import OverTokens
 from ulmfit_ray.pipelines.encode.verb import UnchangedModels
 from ulmfit_ray.storage.model_directory import ModelDirectory
 from ulmfit_ray.storage.plan import write_plan
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.receipts import Receipt, Receipts
 from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.text.presets import NONE
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
@@ -163,8 +163,8 @@ def test_text_of_which_no_document_can_be_read_is_an_error(model: str, text: str
     )
     receipt = Receipt(plan="p", shard="part-0000000", num_documents=0, num_tokens=0, quarantined={"null text": 1})
     with pytest.raises(RuntimeError, match="holds no document that can be read: nothing to encode"):
-        source.check([receipt])
-    source.check([receipt, replace(receipt, num_documents=1)])
+        source.check(Receipts.of([receipt]))
+    source.check(Receipts.of([receipt, replace(receipt, num_documents=1)]))
 
 
 def test_a_column_that_is_predicted_cannot_be_kept(model: str, text: str) -> None:

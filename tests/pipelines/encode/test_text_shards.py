@@ -29,7 +29,7 @@ from ulmfit_ray.pipelines.reading import TEXTS_SCHEMA
 from ulmfit_ray.pipelines.shard_text import ShardText
 from ulmfit_ray.storage.folder import Folder, sha256_file
 from ulmfit_ray.storage.model_directory import ModelDirectory
-from ulmfit_ray.storage.receipts import Receipt, read_receipts
+from ulmfit_ray.storage.receipts import Receipt, read_receipt
 from ulmfit_ray.text.presets import NONE
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
 from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, make_tokenizer
@@ -159,7 +159,7 @@ def test_an_actor_passes_problems_on_and_commits_the_rest(models: list[str], tmp
     files = [f"quarantine/{text.shard}.jsonl", f"shards/{text.shard}.parquet"]
     assert list(receipt.files) == files
     assert all(sha256_file(Path(phase.output, name)) == digest for name, digest in receipt.files.items())
-    assert read_receipts(Folder(phase.output), "p") == {text.shard: receipt}
+    assert read_receipt(Folder(phase.output), text.shard) == receipt
     table = pq.read_table(Path(phase.output, files[1]))
     assert table.to_pylist() == [{"n": 1, "lengths": [9, 4, 9]}, {"n": 2, "lengths": [8, 3, 8]}]
 

@@ -80,3 +80,26 @@ def test_a_column_that_a_later_file_lacks_fails_that_file_by_name(tmp_path: Path
     message = r"part-0000000 \(from .*a\.csv\): ValueError: .*b\.csv has no column title; its columns are"
     with pytest.raises(RuntimeError, match=message):
         run(config)
+
+
+HOSTILE_IDS = ["../../escaped", "/escaped", "a\0b", "a\nb", "..", "shards/part-0000000.arrow", "\x1b[2J", ""]
+HOSTILE_NAMES = ["a\nb.jsonl", "a..\\..\\b.jsonl", " .jsonl", "a%2e%2e%2fescaped.jsonl", "a;touch escaped.jsonl"]
+
+
+def test_no_id_and_no_file_name_leads_out_of_the_output(tmp_path: Path) -> None:
+    corpus, output = tmp_path / "deep/down/in", tmp_path / "deep/down/out"
+    corpus.mkdir(parents=True)
+    lines = "".join(json.dumps({"id": doc_id, "text": "word"}) + "\n" for doc_id in HOSTILE_IDS)
+    for name in HOSTILE_NAMES:
+        (corpus / name).write_text(lines + '{"id": "../escaped", "text": null}\n')
+    before = {path for path in tmp_path.rglob("*") if output not in path.parents} | {output}
+    config = TokenizeConfig(input=(str(corpus),), output=str(output), id_column="id", max_bad_fraction=0.5)
+    manifest = tokenized(config)
+    assert manifest.counts.quarantined == {"null text": len(HOSTILE_NAMES)}
+    assert sorted(documents(str(output))) == sorted(set(HOSTILE_IDS))
+    assert {path for path in tmp_path.rglob("*") if output not in path.parents} == before
+    assert not Path("/escaped").exists()
+    names = {path.name for path in output.rglob("*")}
+    assert not [name for name in names if "escaped" in name or "\n" in name]
+    rows = [json.loads(line) for path in (output / "quarantine").iterdir() for line in path.read_text().splitlines()]
+    assert sorted(row["path"] for row in rows) == sorted(HOSTILE_NAMES)

@@ -1,6 +1,7 @@
 """Errors and deaths of workers in each phase of tokenizing: nothing is lost, or the job fails and says what."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import faults
@@ -48,22 +49,12 @@ def hashes(output: str) -> dict[str, str]:
     return {name: sha256_file(Path(output, name)) for name in [*names, "vocab.json"]}
 
 
-@pytest.mark.parametrize(
-    ("phase", "kill"),
-    [
-        ("vocabulary", False),
-        ("tokenize", True),
-        pytest.param("tokenize", False, marks=pytest.mark.cluster),
-        pytest.param("numericalize", False, marks=pytest.mark.cluster),
-        pytest.param("vocabulary", True, marks=pytest.mark.cluster),
-        pytest.param("numericalize", True, marks=pytest.mark.cluster),
-    ],
-)
-def test_one_fault_in_a_phase_changes_nothing(config: TokenizeConfig, tokens: str, phase: str, kill: bool) -> None:
-    operation, name = PHASES[phase]
-    with faults.fault(operation, name, kill=kill) as happened:
+@pytest.mark.parametrize("kill", [False, True], ids=["error", "death"])
+def test_one_fault_in_each_phase_changes_nothing(config: TokenizeConfig, tokens: str, kill: bool) -> None:
+    with ExitStack() as stack:
+        counts = [stack.enter_context(faults.fault(*where, kill=kill)) for where in PHASES.values()]
         run(config)
-    assert happened() == 1
+        assert [happened() for happened in counts] == [1, 1, 1]
     assert hashes(config.output) == hashes(tokens)
     figures = [TokenDataset(output).manifest.figures for output in (config.output, tokens)]
     assert all(figures[0][name] == figures[1][name] for name in figures[0].keys() - {"seconds"})
@@ -71,43 +62,34 @@ def test_one_fault_in_a_phase_changes_nothing(config: TokenizeConfig, tokens: st
     assert not Path(config.output, "started").exists()
 
 
-@pytest.mark.parametrize(
-    ("phase", "message"),
-    [
-        ("vocabulary", r"work/part-0000001\.types\.parquet cannot be read: OSError: injected fault"),
-        pytest.param(
-            "tokenize", r"part-0000001 \(from .*1\.jsonl\): OSError: injected fault", marks=pytest.mark.cluster
-        ),
-        pytest.param(
-            "numericalize",
-            r"part-0000001 \(from .*work/part-0000001\.arrow\): OSError: injected fault",
-            marks=pytest.mark.cluster,
-        ),
-    ],
-)
-def test_a_lasting_fault_fails_the_job_by_name_and_the_next_run_mends_it(
-    config: TokenizeConfig, tokens: str, phase: str, message: str
+@pytest.mark.cluster
+def test_a_lasting_fault_in_any_phase_fails_the_job_by_name_and_the_next_run_mends_it(
+    config: TokenizeConfig, tokens: str
 ) -> None:
-    operation, name = PHASES[phase]
-    with faults.fault(operation, name, times=faults.FOR_EVER), pytest.raises(RuntimeError, match=message):
-        run(config)
-    assert not Path(config.output, "manifest.json").exists()
+    said = {
+        "tokenize": r"part-0000001 \(from .*1\.jsonl\): OSError: injected fault",
+        "vocabulary": r"work/part-0000001\.types\.parquet cannot be read: OSError: injected fault",
+        "numericalize": r"part-0000001 \(from .*work/part-0000001\.arrow\): OSError: injected fault",
+    }
+    for phase, where in PHASES.items():
+        # Each run comes as far as the phase that fails.
+        with faults.fault(*where, times=faults.FOR_EVER), pytest.raises(RuntimeError, match=said[phase]):
+            run(config)
+        assert not Path(config.output, "manifest.json").exists()
     run(config)
     assert hashes(config.output) == hashes(tokens)
 
 
-@pytest.mark.parametrize("phase", ["tokenize", pytest.param("numericalize", marks=pytest.mark.cluster)])
-def test_a_shard_that_ends_its_worker_each_time_ends_after_our_own_count(config: TokenizeConfig, phase: str) -> None:
-    operation, name = PHASES[phase]
-    with (
-        faults.fault(operation, name, kill=True, times=faults.FOR_EVER) as happened,
-        pytest.raises(RuntimeError, match=r"part-0000001 \(from .*\): .*it ended its worker 3 times") as error,
-    ):
-        run(config)
-    assert happened() == 3
-    assert "1 units failed" in str(error.value)
-    where = "work/done" if phase == "tokenize" else "done"
-    others = {path.stem for path in Path(config.output, where).iterdir()}
-    assert others == {"part-0000000", "part-0000002", "part-0000003"}
-    assert "it ended its worker" in Path(config.output, "failed/part-0000001.txt").read_text()
+def test_a_shard_that_ends_its_worker_each_time_ends_after_our_own_count(config: TokenizeConfig) -> None:
+    for phase, where in {"tokenize": "work/done", "numericalize": "done"}.items():
+        with (
+            faults.fault(*PHASES[phase], kill=True, times=faults.FOR_EVER) as happened,
+            pytest.raises(RuntimeError, match=r"part-0000001 \(from .*\): .*it ended its worker 3 times") as error,
+        ):
+            run(config)
+        assert happened() == 3
+        assert "1 units failed" in str(error.value)
+        others = {path.stem for path in Path(config.output, where).iterdir()}
+        assert others == {"part-0000000", "part-0000002", "part-0000003"}
+        assert "it ended its worker" in Path(config.output, "failed/part-0000001.txt").read_text()
     assert json.loads(Path(config.output, "config.json").read_text())["job"]["verb"] == "tokenize"

@@ -20,7 +20,7 @@ from ulmfit_ray.pipelines.tokenize.token_shards import (
     tokenize_shard,
 )
 from ulmfit_ray.storage.folder import Folder, sha256_file
-from ulmfit_ray.storage.receipts import Receipt, read_receipts
+from ulmfit_ray.storage.receipts import Receipt, read_receipt
 from ulmfit_ray.storage.token_dataset import read_census
 from ulmfit_ray.text.census import Census
 from ulmfit_ray.text.tokenizers.kinds import Kind, TokenizerSettings, make_tokenizer
@@ -80,7 +80,7 @@ def test_a_counted_shard_has_ids_of_its_own_types_and_a_receipt_that_says_so(job
         f"work/{STEM}.types.parquet",
     ]
     assert all(sha256_file(Path(job.output, name)) == digest for name, digest in receipt.files.items())
-    assert read_receipts(Folder(job.output), "p", WORK_RECEIPTS) == {STEM: receipt}
+    assert read_receipt(Folder(job.output), STEM, WORK_RECEIPTS) == receipt
     table = pa.ipc.open_file(f"{job.output}/work/{STEM}.arrow").read_all()
     assert table["tokens"].to_pylist() == [[0, 1, 2, 3, 3], [0, 3]]
     assert table["n"].to_pylist() == [1, 2]
@@ -110,7 +110,7 @@ def test_with_a_given_vocabulary_a_shard_is_made_in_one_phase_and_has_the_same_b
     at_once = counted(replace(job, output=str(tmp_path / "other"), vocab=vocab.fingerprint), tmp_path)
     assert replace(at_once, seconds=0) == replace(in_two, seconds=0)
     assert not (tmp_path / "other/work").exists()
-    assert read_receipts(Folder(str(tmp_path / "other")), "p") == {STEM: at_once}
+    assert read_receipt(Folder(str(tmp_path / "other")), STEM) == at_once
 
 
 def test_a_shard_has_the_bytes_of_its_cleaned_text_and_of_the_words_that_are_unknown(
@@ -169,7 +169,7 @@ def test_a_file_that_shrank_after_planning_is_not_taken_for_whole(job: TokenizeJ
     unit = unit_of(tmp_path / "in.jsonl", [{"text": "one two"}] * 10, stop=999)
     with pytest.raises(OSError, match=r"in.jsonl has 200 bytes, 999 were planned"):
         tokenize_shard(job, unit, None, STEM)
-    assert read_receipts(Folder(job.output), "p", WORK_RECEIPTS) == {}
+    assert Folder(job.output).names(WORK_RECEIPTS) == []
 
 
 def test_a_quarantine_file_of_an_earlier_attempt_goes_when_nothing_is_bad(job: TokenizeJob, tmp_path: Path) -> None:
@@ -206,3 +206,14 @@ def test_ids_beyond_16_bits_make_a_wider_column(job: TokenizeJob, tmp_path: Path
     table = pa.ipc.open_file(f"{job.output}/shards/{STEM}.arrow").read_all()
     assert table.schema.field("tokens").type == pa.list_(pa.uint32())
     assert table["tokens"].to_pylist()[1] == [70_000, 70_001]
+
+
+def test_a_document_that_the_tokenizer_refuses_is_put_aside_with_its_place(job: TokenizeJob, tmp_path: Path) -> None:
+    settings = TokenizerSettings(lang="pt")
+    fingerprint = make_tokenizer(settings).fingerprint
+    portuguese = replace(job, settings=settings, tokenizer_fingerprint=fingerprint)
+    lines = [{"text": "um", "n": 1}, {"text": "(" * 2_000, "n": 2}, {"text": "dois", "n": 3}]
+    receipt = tokenize_shard(portuguese, unit_of(tmp_path / "in.jsonl", lines), None, STEM)
+    assert (receipt.num_documents, receipt.quarantined) == (2, {"word too long": 1})
+    row = json.loads((tmp_path / f"out/quarantine/{STEM}.jsonl").read_text())
+    assert (row["path"], row["offset"]) == ("in.jsonl", len(json.dumps(lines[0])) + 1)

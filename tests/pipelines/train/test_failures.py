@@ -14,6 +14,7 @@ from ulmfit_ray.pipelines.train.failures import Failures, RepeatableError, in_wo
 from ulmfit_ray.pipelines.train.workers import _load
 from ulmfit_ray.storage.checkpoints import Checkpoint, newest_checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.store_errors import StoreLostError
 from ulmfit_ray.training.loop import NotFiniteError
 
 
@@ -46,7 +47,9 @@ def test_an_error_that_would_be_repeated_names_the_worker_and_ends_the_training(
     assert letters.messages == []
 
 
-@pytest.mark.parametrize(("error", "world_size"), [(NotFiniteError("nan"), 2), (FileNotFoundError("nan"), 1)])
+@pytest.mark.parametrize(
+    ("error", "world_size"), [(NotFiniteError("nan"), 2), (FileNotFoundError("nan"), 1), (StoreLostError("nan"), 1)]
+)
 def test_what_concerns_all_workers_names_none(error: Exception, world_size: int):
     with pytest.raises(RepeatableError, match=r"^nan$"), repeatable_errors_named(0, world_size):
         raise error

@@ -1,5 +1,6 @@
 """Errors and deaths of training workers: training goes on from its checkpoint and ends with the same weights."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,17 +42,16 @@ def weights(config: PretrainConfig) -> str:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("kill", [False, True], ids=["error", "death"])
-@pytest.mark.parametrize(
-    ("operation", "name"), [("open", "shards/part-0000002.arrow"), ("publish", "step-0000040/checkpoint.json")]
-)
-def test_one_fault_changes_nothing(
-    undisturbed: PretrainConfig, tmp_path: Path, operation: str, name: str, kill: bool
+def test_an_error_and_a_death_while_tokens_are_read_and_checkpoints_written_change_nothing(
+    undisturbed: PretrainConfig, tmp_path: Path
 ) -> None:
     config = replace(undisturbed, output=str(tmp_path / "lm"))
-    with faults.fault(operation, name, kill=kill) as happened:
+    places = (("open", "shards/part-0000001.arrow", False), ("open", "shards/part-0000002.arrow", True))
+    places += (("publish", "step-0000020/checkpoint.json", False), ("publish", "step-0000040/checkpoint.json", True))
+    with ExitStack() as stack:
+        counts = [stack.enter_context(faults.fault(*where, kill=kill)) for *where, kill in places]
         pretrain.run(config)
-    assert happened() == 1
+        assert [happened() for happened in counts] == [1, 1, 1, 1]
     assert weights(config) == weights(undisturbed)
 
 

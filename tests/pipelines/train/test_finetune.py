@@ -19,7 +19,6 @@ from ulmfit_ray.pipelines.tokenize.config import TokenizeConfig
 from ulmfit_ray.pipelines.train import finetune
 from ulmfit_ray.pipelines.train.config import FinetuneConfig
 from ulmfit_ray.storage.model_directory import ModelDirectory
-from ulmfit_ray.storage.token_dataset import TokenDataset
 from ulmfit_ray.text.vocab import Vocab
 from ulmfit_ray.training.config import FinetuneTraining
 
@@ -50,10 +49,13 @@ def config(language_model: str, other_tokens: str, tmp_path: Path) -> FinetuneCo
     )
 
 
-def test_words_of_both_vocabularies_start_with_their_vectors(config: FinetuneConfig, capsys) -> None:
+def test_words_of_both_vocabularies_start_with_their_vectors_and_dropouts_can_be_changed(
+    config: FinetuneConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
     # A rate at which nothing moves: what is written is what training began with.
     still = FinetuneTraining(num_epochs=2, global_batch_size=8, bptt=20, learning_rate=1e-30, weight_decay=0.0)
-    finetune.run(replace(config, training=still))
+    dropouts = DropoutOptions(output_dropout=0.4, dropout_scale=0.5)
+    finetune.run(replace(config, training=still, architecture=dropouts))
     base, tuned = ModelDirectory(config.model), ModelDirectory(config.output)
     old, new = Vocab.from_json(base.vocab), Vocab.from_json(tuned.vocab)
     with base.weights() as path:
@@ -70,31 +72,24 @@ def test_words_of_both_vocabularies_start_with_their_vectors(config: FinetuneCon
     assert said in capsys.readouterr().out
     assert 0.5 < share < 1
     verify.run(VerifyConfig(input=config.output))
+    shape = tuned.description.architecture
+    assert shape.scaled_dropouts().output_dropout == pytest.approx(0.2)
+    assert (shape.embedding_dim, shape.hidden_size, shape.vocab_size) == (32, 48, len(new))
 
 
-def test_a_fine_tuned_model_is_better_than_one_with_new_word_vectors(config: FinetuneConfig, tmp_path: Path) -> None:
+def test_a_fine_tuned_model_is_better_than_one_with_new_word_vectors_and_its_rates_begin_anew_with_all_groups(
+    config: FinetuneConfig, tmp_path: Path
+) -> None:
     tuned = finetune.run(config)
     reset = finetune.run(replace(config, output=str(tmp_path / "reset"), reset_embeddings=True))
     assert tuned.figures["perplexity"] < reset.figures["perplexity"]
     assert reset.figures["tokens_found"] == 0
     assert tuned.figures["base"] == ModelDirectory(config.model).fingerprint
-
-
-def test_first_the_last_group_is_trained_and_the_rates_begin_anew_with_all(config: FinetuneConfig) -> None:
-    finetune.run(config)
     rows = [json.loads(line) for line in Path(config.output, "training_log.jsonl").read_text().splitlines()]
     rates = {row["step"]: row["learning_rate"] for row in rows if "learning_rate" in row}
     half = max(rates) // 2
     assert rates[1] == rates[half + 1] == pytest.approx(config.training.learning_rate / 32)
     assert max(rates.values()) == pytest.approx(config.training.learning_rate)
-
-
-def test_dropouts_can_be_changed_and_the_sizes_stay(config: FinetuneConfig) -> None:
-    finetune.run(replace(config, architecture=DropoutOptions(output_dropout=0.4, dropout_scale=0.5)))
-    shape = ModelDirectory(config.output).description.architecture
-    assert shape.scaled_dropouts().output_dropout == pytest.approx(0.2)
-    assert (shape.embedding_dim, shape.hidden_size) == (32, 48)
-    assert shape.vocab_size == len(Vocab.from_json(TokenDataset(config.tokens).folder.read_json("vocab.json")))
 
 
 def test_a_retriever_is_no_language_model_to_fine_tune(config: FinetuneConfig, retriever: str) -> None:

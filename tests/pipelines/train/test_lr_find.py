@@ -84,7 +84,7 @@ def test_the_losses_are_those_of_a_plain_loop_at_rising_rates(
     assert 1e-5 < rate < 1
     assert capsys.readouterr().out.endswith(f"--training.learning-rate {rate:g}\n")
     names = sorted(path.name for path in Path(config.output).iterdir())
-    assert names == ["config.json", "lr_find.csv", "lr_find.png", "manifest.json"]
+    assert names == ["config.json", "launches.json", "lr_find.csv", "lr_find.png", "manifest.json", "report.html"]
     verify.run(VerifyConfig(input=config.output))
     inspect.run(InspectConfig(input=config.output))
 

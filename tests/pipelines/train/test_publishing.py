@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from ulmfit_ray.model.files import load_tensors
+from ulmfit_ray.pipelines.train.failures import RepeatableError, repeatable_errors_named
 from ulmfit_ray.pipelines.train.publishing import CheckpointPublisher
 from ulmfit_ray.storage.checkpoints import Checkpoint, newest_checkpoint
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.lease import held_lease
 
 SECONDS = 30
 
@@ -98,6 +100,21 @@ def test_the_error_of_a_checkpoint_is_raised_at_the_next_report_the_next_checkpo
         with pytest.raises(OSError, match="no space left"):
             publish_and(go_on, slow)
     assert newest_checkpoint(slow) is None
+
+
+def test_workers_whose_job_has_lost_its_lease_publish_nothing_and_do_not_start_again(folder: Folder):
+    with held_lease(folder, "ulmfit-ray pretrain") as lease:
+        with CheckpointPublisher(folder, Letters(), lease) as publisher:
+            publisher.publish(checkpoint(1), {}, [])
+        with (
+            pytest.raises(RepeatableError, match="silent for too long"),
+            repeatable_errors_named(0, 1),
+            CheckpointPublisher(folder, Letters(), "that of a driver that was stopped") as other,
+        ):
+            other.publish(checkpoint(2), {}, [])
+    found = newest_checkpoint(folder)
+    assert found is not None
+    assert found.step == 1
 
 
 def test_a_training_that_fails_still_ends_the_checkpoint_that_is_under_way_and_keeps_its_own_error(slow: SlowFolder):

@@ -73,30 +73,25 @@ def test_an_error_on_one_of_two_workers_ends_the_job_and_both_go_on_once_it_is_m
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("seed", "num_workers"), [(1, 1), (2, 2)])
-def test_a_worker_killed_at_a_random_step_changes_no_bit(
-    undisturbed: Callable, tmp_path: Path, seed: int, num_workers: int
-) -> None:
-    chance = random.Random(seed)
-    mishap = Mishap(
-        tmp_path / "attempts", rank=chance.randrange(num_workers), step=chance.randrange(1, 40), error=None, times=1
-    )
-    state = toy_training.train(tmp_path / "lm", num_workers, mishap)
+def test_a_worker_killed_at_a_random_step_changes_no_bit(undisturbed: Callable, tmp_path: Path) -> None:
+    chance = random.Random(2)
+    mishap = Mishap(tmp_path / "attempts", rank=chance.randrange(2), step=chance.randrange(1, 40), error=None, times=1)
+    state = toy_training.train(tmp_path / "lm", 2, mishap)
     assert mishap.happened() == 1
-    assert differing(state, undisturbed(num_workers)) == []
+    assert differing(state, undisturbed(2)) == []
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_another_number_of_workers_goes_on_to_the_same_weights_up_to_rounding(
-    undisturbed: Callable, tmp_path: Path, before: int, after: int
+def test_other_numbers_of_workers_go_on_to_the_same_weights_up_to_rounding(
+    undisturbed: Callable, tmp_path: Path
 ) -> None:
-    mishap = Mishap(tmp_path / "attempts", rank=0, step=13, error=ValueError("stop"), times=1)
-    with pytest.raises(RuntimeError, match="stop"):
-        toy_training.train(tmp_path / "lm", before, mishap)
-    assert newest_checkpoint(Folder(str(tmp_path / "lm"))).world_size == before
-    state = toy_training.train(tmp_path / "lm", after, mishap)
-    for name, tensor in undisturbed(1).items():
+    for num_workers, step in ((2, 13), (1, 27)):
+        mishap = Mishap(tmp_path / f"at-{step}", rank=0, step=step, error=ValueError("stop"), times=1)
+        with pytest.raises(RuntimeError, match="stop"):
+            toy_training.train(tmp_path / "lm", num_workers, mishap)
+        assert newest_checkpoint(Folder(str(tmp_path / "lm"))).world_size == num_workers
+    state = toy_training.train(tmp_path / "lm", 2, mishap)
+    for name, tensor in undisturbed(2).items():
         torch.testing.assert_close(state[name], tensor, rtol=1e-4, atol=1e-4)
 
 
@@ -115,15 +110,25 @@ def config(
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("number", "num_workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
-def test_the_command_stopped_or_killed_at_a_random_step_and_given_again_ends_with_the_same_bits(
-    config: PretrainConfig, tmp_path: Path, number: int, num_workers: int
+def test_the_command_stopped_and_killed_at_random_steps_and_given_again_ends_with_the_same_bits(
+    config: PretrainConfig, tmp_path: Path
 ) -> None:
-    import ray
-
-    config = replace(config, scaling=Scaling(num_workers=num_workers, num_cpus=1))
+    config = replace(config, scaling=Scaling(num_workers=2, num_cpus=1))
     whole = replace(config, output=str(tmp_path / "whole"))
     pretrain.run(whole)
+    chance = random.Random(3)
+    signalled(config, signal.SIGINT, at=chance.randrange(1, 20), status=130)
+    signalled(config, signal.SIGKILL, at=chance.randrange(25, 40), status=-signal.SIGKILL)
+    pretrain.run(config)
+    found, expected = (load_tensors(Path(one.output, "model.safetensors")) for one in (config, whole))
+    assert differing(found, expected) == []
+    assert logged(config) == logged(whole)
+
+
+def signalled(config: PretrainConfig, number: int, *, at: int, status: int) -> None:
+    """Run the command, and send its process a signal when it has a checkpoint of that step."""
+    import ray
+
     driver = subprocess.Popen(
         [sys.executable, "-m", "ulmfit_ray.cli", *command_line("pretrain", config).split()[1:]],
         env=os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address},
@@ -132,9 +137,8 @@ def test_the_command_stopped_or_killed_at_a_random_step_and_given_again_ends_wit
         text=True,
     )
     try:
-        step = random.Random(number + num_workers).randrange(1, 40)
         deadline = time.monotonic() + LIMIT_SECONDS
-        while newest_step(Folder(config.output)) < step:
+        while newest_step(Folder(config.output)) < at:
             assert driver.poll() is None, driver.communicate()[0]
             assert time.monotonic() < deadline, "nothing happened"
             time.sleep(0.01)
@@ -142,9 +146,5 @@ def test_the_command_stopped_or_killed_at_a_random_step_and_given_again_ends_wit
         text = driver.communicate(timeout=LIMIT_SECONDS)[0]
     finally:
         driver.kill()
-    assert driver.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), text
+    assert driver.returncode == status, text
     assert not Path(config.output, "manifest.json").exists()
-    pretrain.run(config)
-    found, expected = (load_tensors(Path(one.output, "model.safetensors")) for one in (config, whole))
-    assert differing(found, expected) == []
-    assert logged(config) == logged(whole)

@@ -32,6 +32,20 @@ def config(tokens: str, tmp_path: Path) -> TrainRetrieverConfig:
     )
 
 
+@pytest.fixture(scope="module")
+def plain() -> dict[str, TrainRetrieverConfig]:
+    """The config of a finished training without more options, once a test has asked for it."""
+    return {}
+
+
+def trained(config: TrainRetrieverConfig, plain: dict[str, TrainRetrieverConfig]) -> TrainRetrieverConfig:
+    """Return the config of a training that all tests share, finished."""
+    if not plain:
+        plain["config"] = replace(config, output=f"{config.output}-plain", pairs_file=None)
+        assert train_retriever.run(plain["config"]) is not None
+    return plain["config"]
+
+
 def learned(output: str) -> float:
     """Return by how much the accuracy of the last epoch is over that of the first.
 
@@ -43,11 +57,12 @@ def learned(output: str) -> float:
     return float(np.mean(accuracies[-epoch:]) - np.mean(accuracies[:epoch]))
 
 
-def test_a_words_block_needs_no_language_model(config: TrainRetrieverConfig, abstracts: list[dict[str, str]]) -> None:
-    manifest = train_retriever.run(config)
-    assert manifest is not None
+def test_a_words_block_needs_no_language_model(
+    config: TrainRetrieverConfig, plain: dict[str, TrainRetrieverConfig], abstracts: list[dict[str, str]]
+) -> None:
+    config = trained(config, plain)
     assert learned(config.output) > 0.2
-    assert "base" not in manifest.figures
+    assert "base" not in ModelDirectory(config.output).manifest.figures
     directory, tokens = ModelDirectory(config.output), TokenDataset(config.tokens)
     assert directory.description.architecture is None
     assert (directory.description.saturated, directory.description.num_grams) == (True, 1000)
@@ -68,8 +83,11 @@ def test_spans_alone_need_no_query_field(config: TrainRetrieverConfig) -> None:
     assert learned(config.output) > 0.2
 
 
-def test_pairs_of_a_file_are_learned_too(
-    config: TrainRetrieverConfig, abstracts: list[dict[str, str]], tmp_path: Path
+def test_pairs_of_a_file_are_learned_too_and_other_ones_are_not_taken_for_them(
+    config: TrainRetrieverConfig,
+    plain: dict[str, TrainRetrieverConfig],
+    abstracts: list[dict[str, str]],
+    tmp_path: Path,
 ) -> None:
     """The pairs say that each title means the next text, as nothing in the corpus does."""
     titles = [row["title"] for row in abstracts[:40]]
@@ -77,24 +95,15 @@ def test_pairs_of_a_file_are_learned_too(
     lines = [json.dumps({"query": title, "document": text}) + "\n" for title, text in zip(titles, texts, strict=True)]
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("".join(lines * 5))
-    configs = replace(config, output=str(tmp_path / "without")), replace(config, pairs_file=str(pairs))
+    config = replace(config, pairs_file=str(pairs))
+    train_retriever.run(config)
     cosines, num_pairs = [], []
-    for own in configs:
-        manifest = train_retriever.run(own)
-        assert manifest is not None
-        num_pairs.append(manifest.figures["num_pairs"])
+    for own in (trained(config, plain), config):
+        num_pairs.append(ModelDirectory(own.output).manifest.figures["num_pairs"])
         encoder = DocumentEncoder.load(own.output, device="cpu")
         cosines.append(float(np.mean(np.sum(encoder.encode(titles) * encoder.encode(texts), axis=1))))
     assert num_pairs[1] == num_pairs[0] + 200
     assert cosines[1] > cosines[0] + 0.2
-
-
-def test_other_pairs_are_not_taken_for_those_that_an_output_was_made_of(
-    config: TrainRetrieverConfig, tmp_path: Path
-) -> None:
-    pairs = tmp_path / "pairs.jsonl"
-    pairs.write_text(json.dumps({"query": "one", "document": "two"}))
-    train_retriever.run(replace(config, pairs_file=str(pairs)))
     pairs.write_text(json.dumps({"query": "one", "document": "three"}))
     with pytest.raises(ConfigError, match="pairs"):
-        train_retriever.run(replace(config, pairs_file=str(pairs)))
+        train_retriever.run(config)

@@ -25,9 +25,8 @@ from ulmfit_ray.corpus.formats.format import (
 from ulmfit_ray.corpus.formats.options import ReadingOptions, stands_alone
 from ulmfit_ray.corpus.formats.row_starts import find_row_starts
 from ulmfit_ray.corpus.listing import InputFile
-from ulmfit_ray.corpus.open_text import CountedLines, is_compressed
+from ulmfit_ray.corpus.open_text import MAX_RECORD_BYTES, CountedLines, is_compressed
 from ulmfit_ray.corpus.records import (
-    MAX_RECORD_BYTES,
     BadRecordError,
     Record,
     cut_at_lines,
@@ -113,7 +112,7 @@ class _Rows:
             return self._quoted_record(lines, row_lines)
         line = lines.next_line()
         row_lines += [line] if line else []
-        return None if line is None else Record(lines.offset - len(line), line)
+        return None if line is None else Record(lines.began, line)
 
     def quoted_records(self, stream: BinaryIO, offset: int = 0, stop: int | None = None) -> Iterator[Record]:
         """Yield every row that begins before `stop` as a record.
@@ -136,10 +135,13 @@ class _Rows:
     def _quoted_record(self, lines: CountedLines, row_lines: list[bytes]) -> Record | None:
         """Read one row and collect its lines; bytes that are not of the encoding become surrogate escapes."""
         encoding = self.options.encoding
+        began = lines.offset
 
         def decoded() -> Iterator[str]:
+            nonlocal began
             size = 0
             while size < MAX_RECORD_BYTES and (line := lines.next_line()) is not None:
+                began = began if row_lines else lines.began
                 row_lines.append(line)
                 size += len(line)
                 yield line.decode(encoding, "surrogateescape")
@@ -151,8 +153,7 @@ class _Rows:
             cells, problem = None, str(error)
         if not row_lines:
             return None
-        raw = b"".join(row_lines)
-        return Record(lines.offset - len(raw), raw, cells, problem)
+        return Record(began, b"".join(row_lines), cells, problem)
 
     def _cells(self, record: Record) -> Sequence[str]:
         """Return the cells of a row; a blank line has none.

@@ -10,8 +10,8 @@ from ulmfit_ray.corpus.damage import DamagedFileError
 from ulmfit_ray.corpus.formats.format import Format, Header, Sample, Source, Values, never_cut
 from ulmfit_ray.corpus.formats.jsonl import is_object, object_of, sample_of
 from ulmfit_ray.corpus.formats.options import ReadingOptions, stands_alone
-from ulmfit_ray.corpus.open_text import UTF8_BOM
-from ulmfit_ray.corpus.records import MAX_RECORD_BYTES, SAMPLE_BYTES, Record
+from ulmfit_ray.corpus.open_text import MAX_RECORD_BYTES, UTF8_BOM
+from ulmfit_ray.corpus.records import SAMPLE_BYTES, Record
 
 STEP_BYTES = 1 << 20
 SIGNS = '"\\{}[],'
@@ -58,15 +58,16 @@ def read_front(stream: BinaryIO) -> Header:
     Raises:
         DamagedFileError: the file begins with something else.
     """
-    front = b""
+    size, mark = 0, b""
     while byte := stream.read(1):
-        front += byte
-        content = front.removeprefix(UTF8_BOM).strip()
-        if content == b"[":
+        size += 1
+        if len(mark) == size - 1 and UTF8_BOM.startswith(mark + byte):
+            mark += byte
+        elif mark in (b"", UTF8_BOM) and byte == b"[":
             break
-        if content and not UTF8_BOM.startswith(front):
-            raise DamagedFileError(len(front) - 1, "no JSON array begins here")
-    return Header([], len(front))
+        elif mark not in (b"", UTF8_BOM) or byte.strip():
+            raise DamagedFileError(size - 1, "no JSON array begins here")
+    return Header([], size)
 
 
 def read_elements(stream: BinaryIO, offset: int = 0, stop: int | None = None) -> Iterator[Record]:
@@ -127,6 +128,8 @@ class _Text:
             end = _BETWEEN.match(self._bytes, self.position).end()  # type: ignore[union-attr]
             passed += self._bytes[self.position : end]
             self.position = end
+            if len(passed) > MAX_RECORD_BYTES:
+                raise DamagedFileError(self.offset, "nothing but white space and commas stands before it")
             if end < len(self._bytes):
                 break
         return passed

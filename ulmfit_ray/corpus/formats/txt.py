@@ -7,7 +7,7 @@ from typing import BinaryIO
 from ulmfit_ray.corpus.formats.format import Format, Range, Sample, Source, Values, all_strings
 from ulmfit_ray.corpus.formats.options import ReadingOptions
 from ulmfit_ray.corpus.listing import InputFile
-from ulmfit_ray.corpus.open_text import UTF8_BOM
+from ulmfit_ray.corpus.open_text import MAX_RECORD_BYTES, UTF8_BOM
 from ulmfit_ray.corpus.records import Record
 
 
@@ -16,7 +16,7 @@ def _whole_file(file: InputFile, unit_bytes: int) -> list[Range]:
 
 
 def _one_record(stream: BinaryIO, offset: int, stop: int | None) -> Iterator[Record]:
-    yield Record(0, stream.read().removeprefix(UTF8_BOM))
+    yield Record(0, stream.read(MAX_RECORD_BYTES + 1 + len(UTF8_BOM)).removeprefix(UTF8_BOM))
 
 
 def _sample(stream: BinaryIO) -> Sample:

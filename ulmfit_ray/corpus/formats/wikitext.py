@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from ulmfit_ray.corpus.formats.format import Format, Sample, Source, Values, all_strings
 from ulmfit_ray.corpus.formats.options import ReadingOptions
-from ulmfit_ray.corpus.open_text import CountedLines
+from ulmfit_ray.corpus.open_text import MAX_RECORD_BYTES, CountedLines
 from ulmfit_ray.corpus.records import Record, cut_at_lines, next_line
 
 LOOK_BACK_BYTES = 256
@@ -44,16 +44,18 @@ def _sample(stream: BinaryIO) -> Sample:
 def read_articles(stream: BinaryIO, offset: int = 0, stop: int | None = None) -> Iterator[Record]:
     """Yield every article that begins before `stop`; an article begins at `offset`."""
     article: list[bytes] = []
-    began, has_title = offset, False
+    began, size, has_title = offset, 0, False
     for place, line, is_title in _lines(stream, offset):
         if is_title and has_title:
             yield Record(began, b"".join(article))
-            article, has_title = [], False
+            article, size, has_title = [], 0, False
         if not article:
             began = place
             if stop is not None and began >= stop:
                 return
-        article.append(line)
+        if size <= MAX_RECORD_BYTES:
+            article.append(line)
+            size += len(line)
         has_title = has_title or is_title
     if article:
         yield Record(began, b"".join(article))
@@ -96,7 +98,7 @@ def _lines(stream: BinaryIO, offset: int, is_behind_blank: bool = True) -> Itera
     lines = CountedLines(stream, offset)
     line = lines.next_line()
     while line is not None:
-        place = lines.offset - len(line)
+        place = lines.began
         next_one = lines.next_line()
         is_before_blank = next_one is None or not next_one.strip()
         yield place, line, is_behind_blank and is_before_blank and _is_like_a_title(line)

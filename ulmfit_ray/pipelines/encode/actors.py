@@ -15,6 +15,7 @@ from ray.data import ActorPoolStrategy
 from ulmfit_ray.encoding.encoder import distinct
 from ulmfit_ray.pipelines.encode.config import EncodingRun
 from ulmfit_ray.pipelines.encode.verb import MakeRows, shard_file
+from ulmfit_ray.pipelines.metrics import DeviceClock, device_busy
 from ulmfit_ray.pipelines.runtime import cluster_gpus, is_on_cluster, require_resources
 from ulmfit_ray.pipelines.shard_text import quarantine_files
 from ulmfit_ray.storage.commit import commit_shard
@@ -81,6 +82,7 @@ class ShardMaker:
         """Load the models; receipts go to the folder `where`, and shards into the one that goes with it."""
         self._device = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(config.actors.num_cpus,))
         self._make_rows = self._device.submit(load).result()
+        self._clock = DeviceClock()
         self._folder, self._where = Folder(config.output), where
 
     def commit(
@@ -101,7 +103,9 @@ class ShardMaker:
         documents = [_documents(table["tokens"]) for table in tables]
         num_tokens = np.fromiter(map(len, documents[0]), np.int64, len(documents[0]))
         of_each_model = [documents[number] for number in of_models]
-        rows = self._device.submit(self._make_rows, tables[0], num_tokens, of_each_model).result()
+        make_rows = partial(self._make_rows, tables[0], num_tokens, of_each_model)
+        rows, busy_share = self._device.submit(self._clock.timed, make_rows).result()
+        device_busy(busy_share)
         receipt = replace(receipt, num_repeated=len(documents[0]) - len(distinct(documents[0])[0]))
         if "num_unknown" in rows.schema.names:
             receipt = replace(receipt, num_unknown=pc.sum(rows["num_unknown"]).as_py() or 0)

@@ -30,8 +30,8 @@ from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.job_record import find_job
 from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory
-from ulmfit_ray.storage.plan import Plan, PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.plan import Plan, PlannedUnits
+from ulmfit_ray.storage.receipts import Receipts
 from ulmfit_ray.storage.token_dataset import TokenDataset
 
 
@@ -135,15 +135,15 @@ def _make_shards(config: EncodingRun, verb: EncodingVerb, source: Source, folder
         max_bad_fraction=config.max_bad_fraction,
     )
 
-    def dataflow(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
+    def dataflow(pending: PlannedUnits, receipts: Receipts) -> Iterator[Outcome]:
         return source.outcomes(phase, verb, plan, pending, receipts)
 
     return run_phase(phase, plan.units, dataflow, lambda unit: source.place_of(plan, unit))
 
 
-def _warn(folder: Folder, manifest: Manifest, receipts: Sequence[Receipt]) -> None:
+def _warn(folder: Folder, manifest: Manifest, receipts: Receipts) -> None:
     """Say so if documents could not be read, or if the model does not know their words."""
-    BadDocuments(receipts).warn(folder, manifest.counts.num_documents)
+    BadDocuments(receipts.with_bad_documents()).warn(folder, manifest.counts.num_documents)
     remedy = "the model was trained on text of another kind or language"
     warn_of_unknown(manifest.figures.get("unknown_rate", 0.0), remedy)
 

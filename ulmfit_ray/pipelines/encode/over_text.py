@@ -29,8 +29,8 @@ from ulmfit_ray.pipelines.shards import FOR_EVER, outcomes, outcomes_table
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.model_directory import ModelDirectory
-from ulmfit_ray.storage.plan import Plan, PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt, unknown_figures
+from ulmfit_ray.storage.plan import Plan, PlannedUnit, PlannedUnits
+from ulmfit_ray.storage.receipts import Receipt, Receipts, unknown_figures
 
 BLOCK_BYTES = 64 << 10
 """Less than a row with a shard's text or its ids, so that each is a block, and goes on when it is ready."""
@@ -83,7 +83,7 @@ class TextSource:
         return path
 
     def outcomes(
-        self, phase: Phase, verb: EncodingVerb, plan: Plan, pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]
+        self, phase: Phase, verb: EncodingVerb, plan: Plan, pending: PlannedUnits, receipts: Receipts
     ) -> Iterator[Outcome]:
         """Run the texts of the missing shards through tokenizers and actors."""
         assert plan.facts.corpus is not None
@@ -106,12 +106,12 @@ class TextSource:
             texts = read_texts(phase, corpus, plan, pending, receipts, per_task=1)
             yield from _dataflow(phase, job, texts, make_work, pool, tokenizer_cpus)
 
-    def check(self, receipts: Sequence[Receipt]) -> None:
+    def check(self, receipts: Receipts) -> None:
         """Raise RuntimeError if there is no document at all. Which are missing, receipts say."""
-        if not any(receipt.num_documents for receipt in receipts):
+        if not receipts.total("num_documents"):
             raise RuntimeError("the input holds no document that can be read: nothing to encode")
 
-    def figures(self, receipts: Sequence[Receipt]) -> dict[str, Any]:
+    def figures(self, receipts: Receipts) -> dict[str, Any]:
         """Return what the manifest says of the text."""
         assert self._corpus is not None
         return {"num_bytes": self._corpus.facts.num_bytes, **unknown_figures(receipts)}

@@ -1,7 +1,7 @@
 """Token dataset -> data set of Parquet shards: one token shard, one shard."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,8 @@ from ulmfit_ray.pipelines.encode.verb import EncodingVerb, MakeRows
 from ulmfit_ray.pipelines.planning import plan_over_shards
 from ulmfit_ray.pipelines.shards import map_shards_in_actors
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.plan import Plan, PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.plan import Plan, PlannedUnit, PlannedUnits
+from ulmfit_ray.storage.receipts import Receipt, Receipts
 from ulmfit_ray.storage.token_dataset import TokenDataset, flat_tokens
 
 
@@ -40,7 +40,7 @@ class TokenSource:
         return f"{self._tokens.folder.uri}/shards/{unit.stem}.arrow"
 
     def outcomes(
-        self, phase: Phase, verb: EncodingVerb, plan: Plan, pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]
+        self, phase: Phase, verb: EncodingVerb, plan: Plan, pending: PlannedUnits, receipts: Receipts
     ) -> Iterator[Outcome]:
         """Run the missing shards through the actors."""
         pool = actor_pool(self._config, len(pending))
@@ -61,15 +61,15 @@ class TokenSource:
             num_gpus=pool.num_gpus,
         )
 
-    def check(self, receipts: Sequence[Receipt]) -> None:
+    def check(self, receipts: Receipts) -> None:
         """Raise RuntimeError unless all documents are there."""
-        if sum(receipt.num_documents for receipt in receipts) != self._tokens.manifest.counts.num_documents:
+        if receipts.total("num_documents") != self._tokens.manifest.counts.num_documents:
             output = self._config.output
             raise RuntimeError(
                 f"{output} does not have the documents of {self._tokens.folder.uri}; start afresh with --overwrite"
             )
 
-    def figures(self, receipts: Sequence[Receipt]) -> dict[str, Any]:
+    def figures(self, receipts: Receipts) -> dict[str, Any]:
         """Return nothing: the token dataset says it."""
         return {}
 

@@ -30,8 +30,8 @@ from ulmfit_ray.storage.commit import commit_shard
 from ulmfit_ray.storage.embedding_dataset import PROJECTION_FILE, finished_vectors, vector_columns, vectors_of
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.parquet_dataset import BLOCK_ROWS, write_parquet
-from ulmfit_ray.storage.plan import Plan, PlannedUnit, whole_units
-from ulmfit_ray.storage.receipts import READING_THREADS, Receipt, read_receipt
+from ulmfit_ray.storage.plan import Plan, PlannedUnits, whole_units
+from ulmfit_ray.storage.receipts import READING_THREADS, Receipt, Receipts, read_receipt
 from ulmfit_ray.storage.scratch import scratch_directory
 
 SAMPLE_RECEIPTS = "work/sample/done"
@@ -49,11 +49,11 @@ class Projecting:
     def __call__(self, plan: Plan, made: PhaseResult) -> tuple[PhaseResult, Mapping[str, Any]]:
         """Make the final shards; return their receipts and what the manifest says of the projection."""
         folder = Folder(self.config.output)
-        shards = [receipt.shard for receipt in made.receipts if receipt.num_documents]
+        shards = made.receipts.with_documents().names()
         if not folder.exists(PROJECTION_FILE):
-            share = SAMPLE / max(1, sum(receipt.num_documents for receipt in made.receipts))
+            share = SAMPLE / max(1, made.receipts.total("num_documents"))
             drawn = self._run("sample", SAMPLE_RECEIPTS, plan, made, partial(sample_shard, folder.uri, share=share))
-            self._learn(folder, [receipt.shard for receipt in drawn.receipts if receipt.num_documents])
+            self._learn(folder, drawn.receipts.with_documents().names())
         found = self._run("project", "done", plan, made, partial(project_shard, self.config))
         before = sampled(folder, shards, "work")
         return found, {"mean_cosine_before": round(VectorQuality.of(before).mean_cosine, 4)} if len(before) > 1 else {}
@@ -61,13 +61,13 @@ class Projecting:
     def _run(self, stage: str, where: str, plan: Plan, made: PhaseResult, work: Callable[..., Receipt]) -> PhaseResult:
         """Do something with every shard that the models made, and return the receipts."""
         phase = Phase(job="embed", stage=stage, output=self.config.output, plan=plan.fingerprint, where=where)
-        num_bytes = 4 * int(self.parts.max()) * sum(receipt.num_documents for receipt in made.receipts)
+        num_bytes = 4 * int(self.parts.max()) * made.receipts.total("num_documents")
         mean_bytes = num_bytes // max(1, len(made.receipts))
 
-        def dataflow(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
+        def dataflow(pending: PlannedUnits, receipts: Receipts) -> Iterator[Outcome]:
             return map_shards(phase, pending, partial(work, plan.fingerprint), mean_bytes)
 
-        units = whole_units(receipt.shard for receipt in made.receipts)
+        units = whole_units(made.receipts.shards)
         return run_phase(phase, units, dataflow, lambda unit: f"{self.config.output}/work/{unit.stem}.parquet")
 
     def _learn(self, folder: Folder, shards: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from ulmfit_ray.evaluation.vector_quality import VectorQuality
 from ulmfit_ray.storage.embedding_dataset import first_vectors
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.parquet_dataset import BLOCK_ROWS
-from ulmfit_ray.storage.receipts import Receipt, unknown_figures
+from ulmfit_ray.storage.receipts import Receipts, unknown_figures
 
 SHARDS, ROWS = 40, 100
 """Of the sample: shards, evenly chosen, and vectors of each."""
@@ -25,13 +25,12 @@ def sampled(folder: Folder, shards: Sequence[str], where: str = "shards") -> np.
     return np.concatenate(found)
 
 
-def quality_figures(folder: Folder, receipts: Sequence[Receipt]) -> dict[str, Any]:
+def quality_figures(folder: Folder, receipts: Receipts) -> dict[str, Any]:
     """Return what the manifest of an embedding dataset says of its vectors."""
-    counted = [receipt.num_repeated for receipt in receipts]
     figures: dict[str, Any] = dict(unknown_figures(receipts))
-    if None not in counted:
-        figures["num_repeated"] = sum(number or 0 for number in counted)
-    vectors = sampled(folder, [receipt.shard for receipt in receipts if receipt.num_documents])
+    if receipts.has_all("num_repeated"):
+        figures["num_repeated"] = receipts.total("num_repeated")
+    vectors = sampled(folder, receipts.with_documents().names())
     if len(vectors) > 1:
         found = VectorQuality.of(vectors)
         figures |= {

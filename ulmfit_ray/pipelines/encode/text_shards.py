@@ -81,11 +81,11 @@ def wording_of(model: ModelDirectory, mark_fields: bool | None) -> Wording:
 def tokenize_text(job: TextJob, text: ShardText) -> TokenizedShard:
     """Read a shard's documents, and give each wording's ids of them: those that `tokenize --vocab` writes."""
     began = time.monotonic()
-    documents = ShardDocuments(job.corpus, text)
     columns = job.corpus.columns
     ids: list[pa.Array] = []
     kept: list[list[pa.Array]] = []
     texts = [_WordedText(wording) for wording in job.wordings]
+    documents = ShardDocuments(job.corpus, text, [worded.tokenizer for worded in texts])
     for block in documents.blocks():
         ids.append(id_column(block))
         kept.append(kept_columns(block, columns))
@@ -113,9 +113,9 @@ class _WordedText:
 
     def __init__(self, wording: Wording) -> None:
         self._wording = wording
-        tokenizer = tokenizer_of(wording.settings, wording.tokenizer, wording.model)
-        tokenizer.forget()
-        self._types = TypeTable(tokenizer)
+        self.tokenizer = tokenizer_of(wording.settings, wording.tokenizer, wording.model)
+        self.tokenizer.forget()
+        self._types = TypeTable(self.tokenizer)
         self._blocks: list[pa.Array] = []
 
     def add(self, block: Sequence[Document]) -> None:

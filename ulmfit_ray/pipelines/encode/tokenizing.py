@@ -16,8 +16,8 @@ from ulmfit_ray.pipelines.attempts import Phase, counted_start, failure, tried
 from ulmfit_ray.pipelines.encode.text_shards import TextJob, TokenizedShard, tokenize_text
 from ulmfit_ray.pipelines.reading import texts_of
 from ulmfit_ray.pipelines.shard_text import ShardText
-from ulmfit_ray.pipelines.shards import RECEIPT_TYPE
 from ulmfit_ray.reporting.logs import configure_logging, log_context
+from ulmfit_ray.storage.receipts import RECEIPT_TYPE
 
 TOKENIZED_SCHEMA = pa.schema(
     [

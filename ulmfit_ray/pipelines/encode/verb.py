@@ -13,8 +13,8 @@ from ulmfit_ray.pipelines.shards import PhaseResult
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest
 from ulmfit_ray.storage.model_directory import ModelDirectory
-from ulmfit_ray.storage.plan import Plan, PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.plan import Plan, PlannedUnit, PlannedUnits
+from ulmfit_ray.storage.receipts import Receipts
 
 MakeRows = Callable[[pa.Table, np.ndarray, Sequence[Sequence[np.ndarray]]], pa.Table]
 """(columns of a token shard, its documents' lengths (N,), their ids in the order of the text) -> the shard made of it.
@@ -72,7 +72,7 @@ class EncodingVerb:
     second: Callable[[Plan, PhaseResult], tuple[PhaseResult, Mapping[str, Any]]] | None = None
     """What makes the final shards of those that the models made, which lie in work/ then (None: they are final); it
     returns what the manifest says of it, too."""
-    measured: Callable[[Folder, Sequence[Receipt]], Mapping[str, Any]] = lambda folder, receipts: {}
+    measured: Callable[[Folder, Receipts], Mapping[str, Any]] = lambda folder, receipts: {}
     """Own figures of the manifest when the last shard is made."""
     rows: Callable[[Folder, Manifest], Mapping[str, object]] = lambda folder, manifest: {}
     """Own rows of the summary."""
@@ -106,12 +106,12 @@ class Source(Protocol):
         """Return the file that a unit is made from."""
 
     def outcomes(
-        self, phase: Phase, verb: EncodingVerb, plan: Plan, pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]
+        self, phase: Phase, verb: EncodingVerb, plan: Plan, pending: PlannedUnits, receipts: Receipts
     ) -> Iterator[Outcome]:
         """Make the missing shards on Ray, and yield what became of each, as they come."""
 
-    def check(self, receipts: Sequence[Receipt]) -> None:
+    def check(self, receipts: Receipts) -> None:
         """Raise RuntimeError unless all documents are there."""
 
-    def figures(self, receipts: Sequence[Receipt]) -> dict[str, Any]:
+    def figures(self, receipts: Receipts) -> dict[str, Any]:
         """Return what the manifest says of the text that was read."""

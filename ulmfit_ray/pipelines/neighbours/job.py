@@ -4,7 +4,7 @@ The vectors of one shard are compared with those of all by one actor, which has 
 N vectors of D numbers are 4 N D bytes on the disk of each actor's node, and the work is 2 N^2 D operations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -25,8 +25,8 @@ from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.embedding_dataset import EmbeddingDataset
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest, write_dataset_manifest
-from ulmfit_ray.storage.plan import Plan, PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.plan import Plan, PlannedUnits
+from ulmfit_ray.storage.receipts import Receipts
 from ulmfit_ray.storage.scratch import scratch_directory
 
 GROUPS_FILE = "groups.parquet"
@@ -55,7 +55,7 @@ def _run(config: NeighboursConfig, embeddings: EmbeddingDataset) -> Manifest | N
     plan = plan_over_shards(config, folder, embeddings.shards, inputs)
     with ray_session(config.ray):
         made = _make_shards(config, embeddings, folder, plan)
-    if sum(receipt.num_documents for receipt in made.receipts) != counts.num_documents:
+    if made.receipts.total("num_documents") != counts.num_documents:
         raise RuntimeError(
             f"{config.output} does not have the documents of {config.embeddings}; --overwrite starts afresh"
         )
@@ -69,7 +69,7 @@ def _make_shards(config: NeighboursConfig, embeddings: EmbeddingDataset, folder:
     phase = Phase(job="neighbours", stage="neighbours", output=folder.uri, plan=plan.fingerprint)
     actors = config.actors
 
-    def dataflow(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
+    def dataflow(pending: PlannedUnits, receipts: Receipts) -> Iterator[Outcome]:
         require_resources(config.ray, num_cpus=actors.min * actors.num_cpus, num_gpus=0, what="the pool")
         largest = max(actors.min, min(actors.max or len(pending), len(pending)))
         yield from map_shards_in_actors(
@@ -88,7 +88,7 @@ def _publish(
     config: NeighboursConfig, embeddings: EmbeddingDataset, folder: Folder, plan: Plan, made: PhaseResult
 ) -> Manifest:
     """Write the groups, and the manifest last."""
-    files = [f"shards/{receipt.shard}.parquet" for receipt in made.receipts]
+    files = [f"shards/{shard}.parquet" for shard in made.receipts.names()]
     groups = near_duplicates(folder, files, config.threshold)
     with scratch_directory() as scratch:
         pq.write_table(groups, scratch / GROUPS_FILE)

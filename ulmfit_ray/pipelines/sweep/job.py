@@ -51,7 +51,7 @@ def run(config: Any) -> SweepTable | None:
             sweep.claim()
             with ray_session(config.ray):
                 sweep.train()
-        return sweep.finish(sweep.verb)
+            return sweep.finish(sweep.verb)
     return sweep.finish("complete, nothing to do")
 
 
@@ -107,9 +107,9 @@ class _Sweep:
     def train(self) -> None:
         """Train what is pending, and write down how each setting ended."""
         scaling, options, pending = self.config.scaling, self.config.ray, self.pending
-        least = scaling.num_workers * (scaling.num_cpus or 1)
-        num_gpus = scaling.num_workers if scaling.use_gpu else 0
-        what = f"one setting with {scaling.num_workers} workers"
+        least = scaling.least_workers * (scaling.num_cpus or 1)
+        num_gpus = scaling.least_workers if scaling.use_gpu else 0
+        what = f"one setting with {scaling.least_workers} workers"
         require_resources(options, num_cpus=least, num_gpus=num_gpus, what=what)
         most = self.config.sweep.max_parallel
         num_parallel, num_cpus = share_out(scaling, len(pending), nodes_of_cluster(), most)

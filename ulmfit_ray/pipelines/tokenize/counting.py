@@ -4,7 +4,7 @@ Readers and tokenizers are two stages of one stream: a file that can only be rea
 and its shards are tokenized by all cores while it is being read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -16,12 +16,12 @@ from ulmfit_ray.pipelines.shard_text import ShardText
 from ulmfit_ray.pipelines.shards import FOR_EVER, outcomes, outcomes_table, units_per_task
 from ulmfit_ray.pipelines.tokenize.token_shards import TokenizeJob, tokenize_shard
 from ulmfit_ray.reporting.logs import configure_logging
-from ulmfit_ray.storage.plan import Plan, PlannedUnit
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.plan import Plan, PlannedUnits
+from ulmfit_ray.storage.receipts import Receipts
 
 
 def count_shards(
-    phase: Phase, job: TokenizeJob, plan: Plan, pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]
+    phase: Phase, job: TokenizeJob, plan: Plan, pending: PlannedUnits, receipts: Receipts
 ) -> Iterator[Outcome]:
     """read | tokenize: yield an outcome for each missing shard, as they come."""
     unit_bytes = job.corpus.unit_bytes

@@ -7,7 +7,7 @@ incomplete and does only the shards that have no receipt. With a given vocabular
 shards, and there is no other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,8 +30,8 @@ from ulmfit_ray.reporting.tables import print_summary
 from ulmfit_ray.storage.folder import Folder
 from ulmfit_ray.storage.manifest import Manifest, read_manifest, write_dataset_manifest
 from ulmfit_ray.storage.model_directory import JOBS as MODEL_JOBS
-from ulmfit_ray.storage.plan import Plan, PlannedUnit, whole_units
-from ulmfit_ray.storage.receipts import Receipt, unknown_figures
+from ulmfit_ray.storage.plan import Plan, PlannedUnits, whole_units
+from ulmfit_ray.storage.receipts import Receipts, unknown_figures
 from ulmfit_ray.text.tokenizers.kinds import WITH_MODEL, Tokenizer, TokenizerSettings, make_tokenizer
 from ulmfit_ray.text.vocab import Vocab
 
@@ -107,23 +107,27 @@ def _run_phases(
     if given_vocab is not None:
         _claim_vocab(folder, given_vocab)
     counted = _count(config, job, plan)
-    if not any(receipt.num_documents for receipt in counted.receipts):
+    if not counted.receipts.total("num_documents"):
         raise RuntimeError("the input holds no document that can be read: nothing to tokenize")
     waited = _waited(plan, counted)
     if given_vocab is not None:
         manifest = _finish(folder, job, counted.receipts, counted.receipts, CountedTypes(given_vocab))
-        return manifest, {"shards found written": counted.num_found} | waited, BadDocuments(counted.receipts)
+        return (
+            manifest,
+            {"shards found written": counted.num_found} | waited,
+            BadDocuments(counted.receipts.with_bad_documents()),
+        )
     types = _count_types(config, folder, counted.receipts)
     written = _numericalize(job, counted.receipts, types.vocab)
     manifest = _finish(folder, job, counted.receipts, written.receipts, types)
     found = {"shards found tokenized": counted.num_found, "shards found written": written.num_found}
-    return manifest, found | waited, BadDocuments(written.receipts)
+    return manifest, found | waited, BadDocuments(written.receipts.with_bad_documents())
 
 
 def _waited(plan: Plan, counted: PhaseResult) -> dict[str, object]:
     """Return, for the summary, how long cores had no shard to make while files were read from the front."""
     busy, seconds = counted.core_seconds
-    if not seconds or not any(unit.is_streamed for unit in plan.units):
+    if not seconds or not plan.units.any_streamed:
         return {}
     return {"cores waited for the reader": f"{duration(seconds - busy)} of {duration(seconds)}"}
 
@@ -181,7 +185,7 @@ def _count(config: TokenizeConfig, job: TokenizeJob, plan: Plan) -> PhaseResult:
     return run_phase(phase, plan.units, flow, lambda unit: plan.rows(unit)["path"][0].as_py())
 
 
-def _count_types(config: TokenizeConfig, folder: Folder, counted: list[Receipt]) -> CountedTypes:
+def _count_types(config: TokenizeConfig, folder: Folder, counted: Receipts) -> CountedTypes:
     """Phase 2: add up the types and write vocab.json, unless that is done."""
     if folder.exists("vocab.json") and folder.exists(COUNTED_TYPES):
         return CountedTypes(Vocab.from_json(folder.read_json("vocab.json")), **folder.read_json(COUNTED_TYPES))
@@ -193,23 +197,21 @@ def _count_types(config: TokenizeConfig, folder: Folder, counted: list[Receipt])
     return types
 
 
-def _numericalize(job: TokenizeJob, counted: list[Receipt], vocab: Vocab) -> PhaseResult:
+def _numericalize(job: TokenizeJob, counted: Receipts, vocab: Vocab) -> PhaseResult:
     """Phase 3: write every shard that has no receipt in done/."""
     phase = Phase(job="tokenize", stage="3 numericalize", output=job.output, plan=job.plan)
-    units = whole_units(receipt.shard for receipt in counted)
+    units = whole_units(counted.shards)
     work = partial(numericalize_shard, job, vocab.fingerprint)
 
-    def numericalizing(pending: Sequence[PlannedUnit], receipts: dict[str, Receipt]) -> Iterator[Outcome]:
+    def numericalizing(pending: PlannedUnits, receipts: Receipts) -> Iterator[Outcome]:
         return map_shards(phase, pending, work, job.corpus.unit_bytes)
 
     return run_phase(phase, units, numericalizing, lambda unit: f"{job.output}/work/{unit.stem}.arrow")
 
 
-def _finish(
-    folder: Folder, job: TokenizeJob, counted: list[Receipt], written: list[Receipt], types: CountedTypes
-) -> Manifest:
+def _finish(folder: Folder, job: TokenizeJob, counted: Receipts, written: Receipts, types: CountedTypes) -> Manifest:
     """Check that nothing was lost on the way, write the manifest, and clear away what it makes superfluous."""
-    if [receipt.num_tokens for receipt in counted] != [receipt.num_tokens for receipt in written]:
+    if not counted.table["num_tokens"].equals(written.table["num_tokens"]):
         raise RuntimeError(f"{folder.uri}: phases 1 and 3 counted different tokens; start afresh with --overwrite")
     manifest = Manifest(
         job="tokenize",
@@ -220,7 +222,7 @@ def _finish(
         figures={
             "vocab_size": len(types.vocab),
             "num_bytes": job.corpus.num_bytes,
-            "seconds": round(sum(receipt.seconds for receipt in written), 3),
+            "seconds": round(written.seconds(), 3),
             **types.figures(),
             **unknown_figures(written),
             **_text_bytes(written),
@@ -235,13 +237,10 @@ def _finish(
     return manifest
 
 
-def _text_bytes(written: list[Receipt]) -> dict[str, int]:
+def _text_bytes(written: Receipts) -> dict[str, int]:
     """Return the bytes of cleaned text, and of its unknown words; nothing if an earlier version made a shard."""
-    sizes = [(receipt.num_text_bytes, receipt.num_unknown_bytes) for receipt in written]
-    known = [(text, unknown) for text, unknown in sizes if text is not None and unknown is not None]
-    if len(known) < len(sizes):
-        return {}
-    return {"num_text_bytes": sum(text for text, _ in known), "num_unknown_bytes": sum(part for _, part in known)}
+    names = ("num_text_bytes", "num_unknown_bytes")
+    return {name: written.total(name) for name in names} if all(map(written.has_all, names)) else {}
 
 
 def _summary(folder: Folder, manifest: Manifest, found: dict[str, object] | None = None) -> dict[str, object]:

@@ -66,7 +66,7 @@ def tokenize_shard(job: TokenizeJob, unit: Unit, streamed: StreamedText | None, 
     tokenizer.forget()
     types = TypeTable(tokenizer)
     rows = _LocalRows(job)
-    documents = ShardDocuments(job.corpus, ShardText(unit, streamed))
+    documents = ShardDocuments(job.corpus, ShardText(unit, streamed), [tokenizer])
     for block in documents.blocks():
         rows.add(block, types.add([document.fields for document in block]))
     table, census = rows.to_table(shard), rows.census()

@@ -4,7 +4,7 @@ A few types are added up by the driver in less time than Ray needs to begin. Of 
 part; see type_partitions.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from ulmfit_ray.pipelines.tokenize.type_partitions import (
     sums_of_partitions,
 )
 from ulmfit_ray.storage.folder import Folder
-from ulmfit_ray.storage.receipts import Receipt
+from ulmfit_ray.storage.receipts import Receipt, Receipts
 from ulmfit_ray.text.vocab import Vocab, build_vocab, most_frequent
 
 MAX_BYTES_HERE, BYTES_AT_ONCE = 48 << 20, 8 << 20
@@ -49,14 +49,15 @@ class CountedTypes:
         return {"num_types": self.num_types, "most_frequent_tokens": self.most_frequent_tokens}
 
 
-def count_types(folder: Folder, counted: Sequence[Receipt], *, max_vocab: int, min_freq: int) -> CountedTypes:
+def count_types(folder: Folder, counted: Iterable[Receipt], *, max_vocab: int, min_freq: int) -> CountedTypes:
     """Add up the types of all counted shards.
 
     Raises:
         RuntimeError: a shard's types cannot be read, or the counts do not add up to the tokens of the receipts.
     """
-    num_tokens = sum(receipt.num_tokens for receipt in counted)
-    shards = [receipt.shard for receipt in counted]
+    counted = Receipts.of(counted)
+    num_tokens = counted.total("num_tokens")
+    shards = counted.names()
     chosen = partial(_most_frequent_and_total, max_vocab=max_vocab, min_freq=min_freq)
     if size_of_types(folder) <= MAX_BYTES_HERE:
         parts = iter([chosen(_types_here(folder, shards))])
@@ -81,7 +82,7 @@ def count_types(folder: Folder, counted: Sequence[Receipt], *, max_vocab: int, m
         [frequent],
         max_vocab=max_vocab,
         min_freq=min_freq,
-        num_documents=sum(receipt.num_documents for receipt in counted),
+        num_documents=counted.total("num_documents"),
         num_tokens=num_tokens,
     )
     named = _first(frequent, NUM_NAMED)

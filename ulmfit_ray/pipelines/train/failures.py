@@ -19,11 +19,13 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
 from ulmfit_ray.storage.checkpoints import newest_step
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.lease import LeaseLostError
+from ulmfit_ray.storage.store_errors import StoreLostError
 from ulmfit_ray.training.loop import NotFiniteError
 
 OF_SURROUNDINGS = (OSError, RuntimeError, EOFError, RayError)
 """Errors that may be gone at another attempt: of disks, networks, other workers (torch's are RuntimeErrors)."""
-LASTING = (FileNotFoundError, PermissionError, torch.OutOfMemoryError)
+LASTING = (FileNotFoundError, PermissionError, StoreLostError, LeaseLostError, torch.OutOfMemoryError)
 """Those among them that another attempt would raise again, as it would all other errors."""
 FOR_A_PERSON = (OSError, ValueError, ArithmeticError)
 """Errors whose text can stand alone; of others (KeyError: 'a') the kind is needed too."""

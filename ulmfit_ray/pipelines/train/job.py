@@ -96,11 +96,11 @@ def run_training_verb(config: TrainingRun, verb: TrainingVerb) -> Manifest | Non
     with torch.device("meta"):
         shape = verb.new_model()
     _check_stages(config.training, shape)
-    with output_lease(verb.name, config):
-        return _run(config, verb, shape)
+    with output_lease(verb.name, config) as lease:
+        return _run(config, verb, shape, lease)
 
 
-def _run(config: TrainingRun, verb: TrainingVerb, shape: Model) -> Manifest | None:
+def _run(config: TrainingRun, verb: TrainingVerb, shape: Model, lease: str) -> Manifest | None:
     folder, manifest = claim_output(verb.name, config, inputs=verb.inputs)
     if manifest is not None:
         print_summary("complete, nothing to do", _summary(folder, manifest, verb))
@@ -113,6 +113,7 @@ def _run(config: TrainingRun, verb: TrainingVerb, shape: Model) -> Manifest | No
         result = run_training(
             *(verb.make_task, config.training, folder, config.scaling, config.ray, verb.name),
             with_event_files=config.tensorboard,
+            lease=lease,
         )
     manifest = _write_model(folder, verb, result)
     print_summary(verb.name, _summary(folder, manifest, verb))

@@ -1,10 +1,12 @@
 """Token dataset -> a learning rate: a few steps at rates that rise, thrown away again, and a look at their losses.
 
 One Ray task, which yields a rate and a loss at a time. It is no run of Ray Train, because nothing of one is wanted: no
-checkpoint to go on from, no second attempt, and no second worker, since any number of workers gives the same losses.
+checkpoint to go on from, and no second worker, since any number of workers gives the same losses. If the worker is lost
+with its node, all steps are made again.
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,11 +14,11 @@ from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from ulmfit_ray.config import ConfigError
 from ulmfit_ray.lifecycle import claim_output, output_lease, print_dry_run
-from ulmfit_ray.pipelines.runtime import largest_node_cpus, ray_session, require_resources
+from ulmfit_ray.pipelines.runtime import largest_node_cpus, ray_session, require_resources, watched_resources
 from ulmfit_ray.pipelines.train import finetune, pretrain
 from ulmfit_ray.pipelines.train.config import FindLearningRateConfig, FinetuneConfig
 from ulmfit_ray.pipelines.train.language_model import Start, chosen_for_tokens, make_task, with_vocab_size
@@ -33,6 +35,8 @@ from ulmfit_ray.training.memory import KEEP_MEMORY
 from ulmfit_ray.training.rate_sweep import ADAM_BETA1, RateSweep, exponential
 
 VERB = "lr-find"
+WORKERS = 4
+"""Of so many workers one must come to the end."""
 Step = tuple[float, float, float]
 """Learning rate, loss in nats per token, tokens."""
 
@@ -74,6 +78,25 @@ def _start(config: FindLearningRateConfig, tokens: TokenDataset) -> Start:
 
 
 def _sweep(config: FindLearningRateConfig, start: Start) -> RateSweep:
+    """Let a worker make the steps; another one from the beginning, if the first is lost.
+
+    Raises:
+        RuntimeError: too many workers were lost.
+    """
+    for number in range(1, WORKERS + 1):
+        try:
+            return _steps_of_worker(config, start)
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayError as error:
+            said = f"the worker is gone (killed, out of memory, or lost with its node): {type(error).__name__}"
+            print(
+                f"{said}\n    {WORKERS - number} more are tried, from the first step on.", file=sys.stderr, flush=True
+            )
+    raise RuntimeError(f"{WORKERS} workers were lost, one after the other")
+
+
+def _steps_of_worker(config: FindLearningRateConfig, start: Start) -> RateSweep:
     """Let a worker make the steps, and show how far it is."""
     scaling, num_gpus = config.scaling, int(config.scaling.use_gpu)
     require_resources(config.ray, num_cpus=scaling.num_cpus or 1, num_gpus=num_gpus, what=VERB)
@@ -87,15 +110,15 @@ def _sweep(config: FindLearningRateConfig, start: Start) -> RateSweep:
         runtime_env={"env_vars": KEEP_MEMORY},
     )
     sweep = RateSweep()
-    with Bar(VERB, config.num_steps, "steps") as bar:
-        try:
-            # One answer is asked for at a time, because each is shown when it comes.
-            for answer in task.remote(config, start, num_cpus):
-                rate, loss, num_tokens = ray.get(answer)
-                sweep.add(rate, loss)
-                bar.advance(1, note=f"loss {loss:.3f}, rate {rate:.1e}", tokens=num_tokens)
-        except RayTaskError as error:
-            raise error.cause from None
+    with (
+        watched_resources(config.ray, num_cpus=num_cpus, num_gpus=num_gpus, what=VERB),
+        Bar(VERB, config.num_steps, "steps") as bar,
+    ):
+        # One answer is asked for at a time, because each is shown when it comes.
+        for answer in task.remote(config, start, num_cpus):
+            rate, loss, num_tokens = ray.get(answer)
+            sweep.add(rate, loss)
+            bar.advance(1, note=f"loss {loss:.3f}, rate {rate:.1e}", tokens=num_tokens)
     return sweep
 
 

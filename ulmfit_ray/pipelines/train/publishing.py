@@ -16,6 +16,7 @@ from ulmfit_ray.model.files import copied, save_copies
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
 from ulmfit_ray.storage.checkpoints import Checkpoint, publish_checkpoint
 from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.lease import check_lease
 from ulmfit_ray.storage.model_directory import LogRow
 from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.training.state import State
@@ -24,10 +25,14 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointPublisher:
-    """Publishes checkpoints in a thread; used as a context, whose end waits for the last one."""
+    """Publishes checkpoints in a thread; used as a context, whose end waits for the last one.
 
-    def __init__(self, folder: Folder, mailbox: Mailbox) -> None:
-        self._folder, self._mailbox = folder, mailbox
+    A driver that was stopped, or lost, may have a successor whose workers make checkpoints, too: each kind would delete
+    the other's. So none is published without the lease of that id ("": nobody holds one).
+    """
+
+    def __init__(self, folder: Folder, mailbox: Mailbox, lease: str = "") -> None:
+        self._folder, self._mailbox, self._lease = folder, mailbox, lease
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._under_way: Future[None] | None = None
 
@@ -62,5 +67,7 @@ class CheckpointPublisher:
             save_copies(state, scratch / "state.safetensors")
             (scratch / "training_log.jsonl").write_text(lines)
             files = {name: scratch / name for name in ("state.safetensors", "training_log.jsonl")}
+            if self._lease:
+                check_lease(self._folder, self._lease)
             publish_checkpoint(self._folder, checkpoint, files)
         self._mailbox.put({"saved": checkpoint.step})

@@ -15,8 +15,10 @@ from typing import Any
 
 from ray.train.torch import TorchTrainer
 
+from ulmfit_ray.pipelines.metrics import training_row
 from ulmfit_ray.pipelines.train.failures import in_words
 from ulmfit_ray.pipelines.train.mailbox import Mailbox, Message
+from ulmfit_ray.reporting.logs import say_progress
 from ulmfit_ray.reporting.progress import Bar
 from ulmfit_ray.reporting.tensorboard import EventFiles
 from ulmfit_ray.reporting.training_log import Row, epoch_line, forecast
@@ -155,16 +157,17 @@ class _Watched(ExitStack):
             bar.leave_out(row["seconds"])
             num_epochs = num_steps * row["epoch"] // row["step"]
             rows = [other for other in self._log if other["epoch"] == row["epoch"]]
-            print(f"epoch {row['epoch']} of {num_epochs}: {epoch_line(rows)}", flush=True)
+            say_progress(f"epoch {row['epoch']} of {num_epochs}: {epoch_line(rows)}", **row)
             return
         note = f"loss {row['loss']:.3f}, rate {row['learning_rate']:.2g}"
+        training_row(self._stage, row)
         bar.advance(row["step"] - bar.done, note=note, total=num_steps, tokens=row["tokens"])
         if not self._is_forecast:
             rows = [other for other in self._log if other["step"] > self._done]
             said = forecast(rows, num_steps, self._done)
             self._is_forecast = bool(said)
             if said:
-                print(f"{self._stage}: {said}", flush=True)
+                say_progress(f"{self._stage}: {said}")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from ulmfit_ray.model.files import load_tensors
 from ulmfit_ray.pipelines.options import RayOptions, Scaling
-from ulmfit_ray.pipelines.runtime import cluster_cpus, require_resources
+from ulmfit_ray.pipelines.runtime import cluster_cpus, require_resources, watched_resources
 from ulmfit_ray.pipelines.train.failures import Failures, repeatable_errors_named
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
 from ulmfit_ray.pipelines.train.publishing import CheckpointPublisher
@@ -65,8 +65,11 @@ def run_training(
     stage: str,
     *,
     with_event_files: bool = False,
+    lease: str = "",
 ) -> TrainingResult:
     """Train, or go on training, until the last step, and return the last state.
+
+    `lease` is the id of the output's lease, without which the workers publish no checkpoint.
 
     Raises:
         RuntimeError: training failed; the message is the worker's.
@@ -76,10 +79,11 @@ def run_training(
     if found is None or not found.is_last:
         num_cpus = _cpus_per_worker(scaling, options)
         mailbox = Mailbox()
-        settings = _WorkerSettings(make_task, training, folder.uri, mailbox, num_cpus)
+        settings = _WorkerSettings(make_task, training, folder.uri, mailbox, num_cpus, lease)
         event_files = EventFiles(folder) if with_event_files else None
         saved = found.step if found else 0
-        watch(_trainer(settings, scaling), mailbox, stage, saved=saved, event_files=event_files)
+        with watched_resources(options, **_least(scaling)):
+            watch(_trainer(settings, scaling), mailbox, stage, saved=saved, event_files=event_files)
         mailbox.close()
         found = newest_checkpoint(folder)
     if found is not None and found.is_stopped:
@@ -92,12 +96,19 @@ def run_training(
 
 def _cpus_per_worker(scaling: Scaling, options: RayOptions) -> int:
     """Wait for what the workers need at least, and return the cores of each."""
-    num_gpus = scaling.num_workers if scaling.use_gpu else 0
-    what = f"training with {scaling.num_workers} workers"
-    least = scaling.num_workers * (scaling.num_cpus or 1)
-    require_resources(options, num_cpus=least, num_gpus=num_gpus, what=what)
+    require_resources(options, **_least(scaling))
     # Shared out only now: before, an autoscaling cluster may have had no core at all.
     return scaling.num_cpus or (1 if scaling.use_gpu else max(1, cluster_cpus() // scaling.num_workers))
+
+
+def _least(scaling: Scaling) -> dict[str, Any]:
+    """Return what a training needs at least, as `require_resources` wants it."""
+    num_workers = scaling.least_workers
+    return {
+        "num_cpus": num_workers * (scaling.num_cpus or 1),
+        "num_gpus": num_workers if scaling.use_gpu else 0,
+        "what": f"training with {num_workers} workers",
+    }
 
 
 @dataclass(frozen=True)
@@ -109,19 +120,22 @@ class _WorkerSettings:
     output: str
     mailbox: Mailbox
     num_threads: int
+    lease: str
 
 
 def _trainer(settings: _WorkerSettings, scaling: Scaling) -> TorchTrainer:
+    num_workers: Any = (scaling.least_workers, scaling.num_workers) if scaling.is_elastic else scaling.num_workers
     return TorchTrainer(
         _train_on_worker,
         train_loop_config={"settings": settings},
         torch_config=TorchConfig(backend="nccl" if scaling.use_gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=scaling.num_workers,
+        # Ray Train's second version, which 2.60 uses; mypy sees the classes of the first.
+        scaling_config=ray.train.ScalingConfig(  # type: ignore[call-arg]
+            num_workers=num_workers,
+            elastic_resize_monitor_interval_s=scaling.resize_seconds,
             use_gpu=scaling.use_gpu,
             resources_per_worker={"CPU": settings.num_threads} | ({"GPU": 1} if scaling.use_gpu else {}),
         ),
-        # Ray Train's second version, which 2.60 uses; mypy sees the class of the first.
         run_config=ray.train.RunConfig(  # type: ignore[call-arg]
             # A snapshot that a killed launch left truncated would stop Ray from starting: never the same name.
             name=f"launch-{secrets.token_hex(4)}",
@@ -160,7 +174,7 @@ def _train_on_worker(loop_config: dict[str, _WorkerSettings]) -> None:
             num_steps = settings.training.num_epochs * task.steps_per_epoch
             settings.mailbox.put({"log": log, "num_steps": num_steps})
             make_checkpoint = partial(Checkpoint, world_size=world_size, facts=facts)
-            with CheckpointPublisher(folder, settings.mailbox) as publisher:
+            with CheckpointPublisher(folder, settings.mailbox, settings.lease) as publisher:
                 _show_and_publish(reports, log, settings.mailbox, publisher, make_checkpoint)
         else:
             collections.deque(reports, maxlen=0)

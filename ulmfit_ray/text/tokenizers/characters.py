@@ -55,6 +55,9 @@ class CharacterTokenizer:
         bounds = np.cumsum([0, *map(len, cleaned)])
         return spelled_out(characters.indices.to_numpy(), bounds, spellings)
 
+    def refusal(self, text: str) -> None:
+        """Return None: any text is cut in time that grows with its length."""
+
     def forget(self) -> None:
         """Do nothing: nothing is remembered."""
 

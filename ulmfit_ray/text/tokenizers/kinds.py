@@ -17,6 +17,8 @@ from ulmfit_ray.text.tokenizers.tokenized import Tokenized
 Kind = Literal["spacy", "whitespace", "characters", "sentencepiece"]
 ModelType = Literal["unigram", "bpe"]
 Eos = Literal["none", "line", "document"]
+Refusal = tuple[str, str]
+"""A reason (one of a few) and a detail."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +76,9 @@ class Tokenizer(Protocol):
         Raises:
             UnicodeEncodeError: a text holds half a surrogate pair.
         """
+
+    def refusal(self, text: str) -> Refusal | None:
+        """Return why a field's document is put aside: to cut it would take time with the square of its length."""
 
     def forget(self) -> None:
         """Give back the memory of what was seen so far, if it has become much. Called between shards."""

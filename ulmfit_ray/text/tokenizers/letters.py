@@ -16,28 +16,28 @@ LETTERS = frozenset(chr(code) for code in range(0x500) if ONLY_LETTERS.fullmatch
 ASCII_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 NUM_LETTERS = 3
 """So many letters in a row, or more, are alike to every pattern that looks no farther than this from a mark."""
-_REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
+REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
 _LOOKS = (codes.ASSERT, codes.ASSERT_NOT)
 _WITH_LETTERS = (codes.CATEGORY_WORD, codes.CATEGORY_NOT_DIGIT, codes.CATEGORY_NOT_SPACE)
 """Categories that have all letters; the others have none."""
-_ONE_CHARACTER = (codes.LITERAL, codes.NOT_LITERAL, codes.IN, codes.ANY)
+ONE_CHARACTER = (codes.LITERAL, codes.NOT_LITERAL, codes.IN, codes.ANY)
 
 
-def _parsed(search: Any) -> Any:
+def parsed(search: Any) -> Any:
     """Return the parsed pattern of a search (the bound method of a compiled one), or None if it cannot be read."""
     pattern = getattr(search, "__self__", None)
     if not isinstance(pattern, re.Pattern) or pattern.flags & re.IGNORECASE:
         return None
-    parsed = parser.parse(pattern.pattern, pattern.flags)
-    return None if parsed.state.flags & re.IGNORECASE else parsed
+    tree = parser.parse(pattern.pattern, pattern.flags)
+    return None if tree.state.flags & re.IGNORECASE else tree
 
 
 def finds_nothing_in_letters(search: Any) -> bool:
     """Tell whether a search surely finds nothing in a word of LETTERS."""
     if search is None:
         return True
-    parsed = _parsed(search)
-    return parsed is not None and not _may_match(parsed, LETTERS)
+    pattern = parsed(search)
+    return pattern is not None and not _may_match(pattern, LETTERS)
 
 
 def _may_match(sequence: Any, characters: frozenset[str]) -> bool:
@@ -66,7 +66,7 @@ _NODES: dict[Any, Callable[[Any, frozenset[str]], bool]] = {
     codes.SUBPATTERN: lambda group, characters: bool(group[1] & re.IGNORECASE) or _may_match(group[3], characters),
     codes.ASSERT: lambda look, characters: _may_match(look[1], characters),
     codes.ATOMIC_GROUP: _may_match,
-} | dict.fromkeys(_REPEATS, lambda repeat, characters: repeat[0] == 0 or _may_match(repeat[2], characters))
+} | dict.fromkeys(REPEATS, lambda repeat, characters: repeat[0] == 0 or _may_match(repeat[2], characters))
 """Part of a pattern -> whether it may match where there are only such characters; a part that is not here may."""
 
 
@@ -74,8 +74,8 @@ def may_match(search: Any, characters: frozenset[str]) -> bool:
     """Tell whether a search may find something in a word of these characters."""
     if search is None:
         return False
-    parsed = _parsed(search)
-    return parsed is None or _may_match(parsed, characters)
+    pattern = parsed(search)
+    return pattern is None or _may_match(pattern, characters)
 
 
 def tells_no_letters_apart(search: Any, marks: frozenset[str], *, at_end: bool) -> bool:
@@ -88,19 +88,19 @@ def tells_no_letters_apart(search: Any, marks: frozenset[str], *, at_end: bool) 
     """
     if search is None:
         return True
-    parsed = _parsed(search)
-    return parsed is not None and all(
+    pattern = parsed(search)
+    return pattern is not None and all(
         not _may_match(option, ASCII_LETTERS | marks)
         or (_matches_mark_only(option) and _matches_something(option))
         or (at_end and _matches_mark_and_letters(option))
-        for option in _options(parsed)
+        for option in options(pattern)
     )
 
 
 def _matches_something(option: Any) -> bool:
     """Tell whether an alternative matches a character at least: one that matches none may stand inside a run."""
     return any(
-        operation in (*_ONE_CHARACTER, codes.SUBPATTERN, codes.BRANCH) or (operation in _REPEATS and argument[0] > 0)
+        operation in (*ONE_CHARACTER, codes.SUBPATTERN, codes.BRANCH) or (operation in REPEATS and argument[0] > 0)
         for operation, argument in option
     )
 
@@ -114,18 +114,18 @@ def _matches_mark_and_letters(option: Any) -> bool:
         and option[: len(looks)] == looks
         and _matches_mark_only(looks)
         and 2 <= len(matched) <= NUM_LETTERS
-        and all(operation in _ONE_CHARACTER for operation, _ in matched)
+        and all(operation in ONE_CHARACTER for operation, _ in matched)
         and not _may_match(matched[:1], ASCII_LETTERS)
     )
 
 
-def _options(parsed: Any) -> list[Any]:
+def options(pattern: Any) -> list[Any]:
     """Return the alternatives of a pattern, each as a list of nodes; `re` has put their common beginning in front."""
-    nodes = list(parsed)
+    nodes = list(pattern)
     if nodes and nodes[-1][0] is codes.BRANCH:
         return [[*nodes[:-1], *option] for option in nodes[-1][1][1]]
     if len(nodes) == 1 and nodes[0][0] is codes.SUBPATTERN and not nodes[0][1][1] & re.IGNORECASE:
-        return _options(nodes[0][1][3])
+        return options(nodes[0][1][3])
     return [nodes]
 
 
@@ -138,13 +138,13 @@ def _node_is_mark_only(operation: Any, argument: Any) -> bool:
     if operation in _LOOKS:
         width = max(argument[1].getwidth())
         return width <= NUM_LETTERS and _is_blind_to_letters(argument[1], with_anchors=width < NUM_LETTERS)
-    if operation in _ONE_CHARACTER:
+    if operation in ONE_CHARACTER:
         return not _may_match([(operation, argument)], ASCII_LETTERS)
     if operation is codes.SUBPATTERN:
         return not argument[1] & re.IGNORECASE and _matches_mark_only(argument[3])
     if operation is codes.BRANCH:
         return all(map(_matches_mark_only, argument[1]))
-    if operation in _REPEATS:
+    if operation in REPEATS:
         return _matches_mark_only(argument[2])
     return bool(operation is codes.AT)
 
@@ -155,7 +155,7 @@ def _is_blind_to_letters(sequence: Any, *, with_anchors: bool) -> bool:
     An anchor, such as the border of a word, tells how long a run is; `with_anchors`: that does not matter.
     """
     for operation, argument in sequence:
-        if operation in _ONE_CHARACTER:
+        if operation in ONE_CHARACTER:
             allowed = {letter for letter in ASCII_LETTERS if _is_allowed(operation, argument, letter)}
             if allowed not in (set(), ASCII_LETTERS):
                 return False

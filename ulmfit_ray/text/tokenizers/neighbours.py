@@ -28,9 +28,8 @@ from ulmfit_ray.text.tokenizers.shapes import SEARCHES, Shapes
 class _Switched:
     """A search of a tokenizer that finds nothing until it is switched on."""
 
-    def __init__(self, search: Callable[[str], Any] | None, nothing: Any = None) -> None:
-        self._search, self._nothing = search, nothing
-        self._skips_letters = finds_nothing_in_letters(search)
+    def __init__(self, search: Callable[[str], Any] | None, nothing: Any, *, skips_letters: bool) -> None:
+        self._search, self._nothing, self._skips_letters = search, nothing, skips_letters
         self.is_on = False
 
     def __call__(self, text: str) -> Any:
@@ -47,7 +46,7 @@ class SpecialCases:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.words_alone = _without_search(tokenizer)
+        self.words_alone = without_search(tokenizer)
         """The tokenizer without this search: it cuts each word by itself."""
         searches = {name: getattr(tokenizer, name) for name in (*SEARCHES, *MATCHES)}
         self._rules = frozenset(tokenizer.rules)
@@ -92,13 +91,17 @@ class SpecialCases:
 MATCHES = ("token_match", "url_match")
 
 
-def _without_search(tokenizer: Any) -> Any:
+def without_search(tokenizer: Any) -> Any:
     """Return a copy that knows all special cases as words and looks for none in a text.
 
     A tokenizer looks only for those in which its searches find something when it is made.
     """
+    searches = {name: getattr(tokenizer, name) for name in SEARCHES}
+    # The last search answers for all three where a word is long (long_words.py).
+    skips_letters = all(map(finds_nothing_in_letters, searches.values()))
     switched = {
-        name: _Switched(getattr(tokenizer, name), () if name == "infix_finditer" else None) for name in SEARCHES
+        name: _Switched(search, () if name == "infix_finditer" else None, skips_letters=skips_letters)
+        for name, search in searches.items()
     }
     matches = {name: getattr(tokenizer, name) for name in MATCHES}
     copy = Tokenizer(tokenizer.vocab, rules=tokenizer.rules, **switched, **matches)

@@ -19,6 +19,8 @@ from ulmfit_ray.text.tokenizers.letters import ASCII_LETTERS, NUM_LETTERS, may_m
 LONG_RUN = re.compile(f"[a-z]{{{NUM_LETTERS},}}")
 ELEMENT = re.compile("[a-z]+|.", re.DOTALL)
 """A run of letters, or a mark."""
+LONGEST = 50
+"""Longer shapes are left to long_words.py: to ask what falls off them takes time with the square of their length."""
 RUNS = ("abc", "xyz", "qqq")
 """What may stand for a run; the first that stands in no special case does."""
 MARKS = frozenset(string.punctuation + "\u2018\u2019\u201c\u201d\u2013\u2014\u2026")
@@ -64,7 +66,8 @@ class Shapes:
 
     def _ends(self, shape: str) -> tuple[int, ...]:
         """Return how many elements of a shape stand before the end of each token; none if spaCy must cut its words."""
-        core = self._core(shape) if self._alphabet.fullmatch(shape) else None
+        is_fine = len(shape) <= LONGEST and self._alphabet.fullmatch(shape)
+        core = self._core(shape) if is_fine else None
         if core is None or self._url_may_match(core):
             return ()
         places, place = {}, 0

@@ -22,7 +22,8 @@ from spacy.symbols import ORTH
 
 from ulmfit_ray.text.presets import FASTAI_V2, clean, clean_tokens, token_rules, words_kept_whole
 from ulmfit_ray.text.rules import SPECIAL_TOKENS
-from ulmfit_ray.text.tokenizers.kinds import TokenizerSettings, description
+from ulmfit_ray.text.tokenizers.kinds import Refusal, TokenizerSettings, description
+from ulmfit_ray.text.tokenizers.long_words import with_long_words
 from ulmfit_ray.text.tokenizers.spans import SpanTable, spelling
 from ulmfit_ray.text.tokenizers.tokenized import Tokenized, one_by_one, spelled_out
 from ulmfit_ray.text.tokenizers.word_table import MAX_ROWS, WordTable
@@ -41,6 +42,12 @@ MAX_STRETCH = 4_000
 """Characters that SudachiPy (Japanese) is given at once: it refuses more than 49,149 bytes."""
 SPECIAL_WORD = re.compile(rf" ?(?<!\S)({'|'.join(SPECIAL_TOKENS)})(?!\S) ?")
 """A special token as a word of its own, with the spaces that set it apart."""
+MAX_WORD = 1_000
+"""Characters of a word, in the languages whose long words spaCy alone can cut: 2,000 brackets take it 3 seconds, and
+twice as many four times as long."""
+WORD = re.compile(r"\S+")
+JOINERS = (" @.@ ", " @-@ ", " @,@ ")
+"""What rules make one word of, with the words beside it."""
 LONG_PIECE = re.compile(rf".{{1,{MAX_STRETCH}}}(?<=[\n\u3002])|.{{1,{MAX_STRETCH}}}", re.DOTALL)
 """The longest piece that ends with a line or a sentence; without one, the longest piece."""
 
@@ -53,7 +60,7 @@ class SpacyTokenizer:
         self._load()
         # The fingerprint covers what spaCy has loaded so far, so it is taken before anything is dropped or cut.
         self.fingerprint = self._fingerprint()
-        self._begin_table()
+        self._prepare()
 
     def _load(self) -> None:
         self._nlp = _blank(self.settings.lang)
@@ -62,14 +69,18 @@ class SpacyTokenizer:
         if self._takes_special_tokens:
             for token in words_kept_whole(self.settings.rules):
                 self._tokenizer.add_special_case(token, [{ORTH: token}])
-            self._tokenizer.max_cache_size = 10**7
 
-    def _begin_table(self) -> None:
-        """Make an empty table of words for a language that spaCy's rules cut; others have none."""
+    def _prepare(self) -> None:
+        """Let a tokenizer that spaCy's rules make cut long words; give it an empty table of words."""
         # Facts about each new word (its shape, whether it is a number) take as long as cutting it, and nobody asks.
         self._nlp.vocab.lex_attr_getters = {}
         self._table: WordTable | None = None
+        self._takes_long_words = True
         if self._takes_special_tokens:
+            in_linear_time = with_long_words(self._tokenizer)
+            self._takes_long_words = in_linear_time is not None
+            self._tokenizer = in_linear_time or self._tokenizer
+            self._tokenizer.max_cache_size = 10**7
             with contextlib.suppress(ValueError):
                 self._table = WordTable(SpanTable(self._tokenizer), cleans=self.settings.rules == FASTAI_V2)
 
@@ -114,11 +125,23 @@ class SpacyTokenizer:
             return found
         return spelled_out(found.ids, found.bounds, [clean_tokens([token], rules) for token in found.types])
 
+    def refusal(self, text: str) -> Refusal | None:
+        """Return why a text is put aside; only in a language whose long words spaCy alone can cut, see Tokenizer."""
+        if self._takes_long_words or len(text) <= MAX_WORD:
+            return None
+        for joiner in JOINERS if "@" in text else ():
+            text = text.replace(joiner, "-")
+        long = next((word for word in WORD.finditer(text) if word.end() - word.start() > MAX_WORD), None)
+        if long is None:
+            return None
+        length = long.end() - long.start()
+        return "word too long", f"{length:,} characters without a space, --lang {self._nlp.lang} takes {MAX_WORD:,}"
+
     def forget(self) -> None:
         """Give back the memory of words seen so far, once there are very many of them."""
         if len(self._nlp.vocab.strings) > MAX_STRINGS or (self._table is not None and len(self._table) > MAX_ROWS):
             self._load()
-            self._begin_table()
+            self._prepare()
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of tokenizer.json."""

@@ -102,6 +102,9 @@ class SentencePieceTokenizer:
             for piece, number in zip(pieces, ids, strict=True)
         ]
 
+    def refusal(self, text: str) -> None:
+        """Return None: any text is cut in time that grows with its length."""
+
     def forget(self) -> None:
         """Do nothing: nothing is remembered."""
 

@@ -28,6 +28,9 @@ class WhitespaceTokenizer:
         words = [clean_tokens(piece.split(), rules) for piece in pieces.distinct]
         return spelled_out(pieces.index, pieces.bounds, words)
 
+    def refusal(self, text: str) -> None:
+        """Return None: any text is cut in time that grows with its length."""
+
     def forget(self) -> None:
         """Do nothing: nothing is remembered."""
 
