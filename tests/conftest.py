@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import secrets
 import sys
 import time
 import uuid
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 # Tiny matrices are no work for two threads that wait for each other on a busy machine. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No session of a test is anybody's but its own: read when Ray is loaded.
+os.environ.pop("RAY_ADDRESS", None)
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 # For classifiers.py, command_line.py, event_files.py, hostile.py, job_config.py, map_pages.py, outputs.py, s3.py,
 # trap_texts.py, untrained.py.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -10,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-os.environ.pop("RAY_ADDRESS", None)
-os.environ["RAY_AUTH_MODE"] = "disabled"
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cluster_inputs import FILES, NUM_ABSTRACTS, SAMPLE, Start

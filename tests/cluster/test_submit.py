@@ -65,7 +65,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     folder = tmp_path_factory.mktemp("head")
     (folder / "token").write_text(TOKEN)
     port, dashboard, client, agent = free_ports(4)
-    bare = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "PYTHONPATH")}
+    bare = {name: value for name, value in os.environ.items() if name not in ("RAY_AUTH_TOKEN", "PYTHONPATH")}
     with_token = bare | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
     # `python` in a job is the one of the head's PATH.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

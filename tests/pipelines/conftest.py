@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-os.environ.pop("RAY_ADDRESS", None)
-os.environ["RAY_AUTH_MODE"] = "disabled"
 sys.path.insert(0, str(Path(__file__).parent))
 
 import faults

@@ -1,0 +1,3 @@
+from ulmfit_ray.pipelines.ray_environment import settle
+
+settle()

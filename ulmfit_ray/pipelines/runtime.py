@@ -14,20 +14,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-# A local session with tokens writes a token file into HOME, after which `ray start --head` silently demands
-# tokens that `ray start --address` and `ray job submit` do not send. Must be set before ray is imported.
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-# Ray Tune's thread, still there when a second Ctrl-C has ended the session, would start a new one.
-os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
-# How often Ray Train looks whether workers have ended or are lost: at its 2 seconds short trainings wait for it.
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-# A process that tells workers which nodes are about to leave; ours do not ask. Each idle process of Ray wakes up a
-# hundred times a second, and on two cores a training step waits for it.
-os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-# A sweep has seven processes for each setting, of which one works; Ray warns of more than four for a core.
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "PYTHON worker processes have been started on node")
-
 import pyarrow as pa
 import ray
 import ray.data

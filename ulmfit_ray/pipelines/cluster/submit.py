@@ -119,9 +119,6 @@ def _connected(address: str) -> "JobSubmissionClient":
         ConfigError: it demands a token that this machine has not.
         ConnectionError: it does not answer.
     """
-    if _has_token():
-        # Read when Ray is imported; without it the client keeps the token to itself.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
@@ -138,11 +135,6 @@ def _connected(address: str) -> "JobSubmissionClient":
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
         raise ConnectionError(f"no job server answers at {address}: {error}") from error
-
-
-def _has_token() -> bool:
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
-    return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(path).expanduser().exists()
 
 
 @contextmanager
