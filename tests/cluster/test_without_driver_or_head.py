@@ -88,7 +88,7 @@ def test_a_head_that_stands_still_is_waited_for_and_one_that_is_lost_ends_the_jo
     lost = start(own, "lost", *embed(tokens, language_model))
     lost.wait_until(lambda: bool(gates.held(early)))
     own.signal_head(signal.SIGSTOP)
-    # Longer than a node may be silent; a minute was tried by hand.
+    # Longer than a node may be silent.
     time.sleep(15)
     own.signal_head(signal.SIGCONT)
     late = gates.close("*/lost/shards/part-*[6-9].parquet")
