@@ -73,6 +73,8 @@ def open_cached(folder: Folder, name: str, sha256: str) -> pa.NativeFile:
     Raises:
         ValueError: the file in the store is not the one that was written.
     """
+    if folder.is_local:
+        return folder.open(name)
     with local_file(folder, name, sha256) as path:
         return folder.open(name) if path is None else pa.memory_map(str(path))
 
