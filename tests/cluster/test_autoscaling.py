@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,7 +66,7 @@ def autoscaler(gates: Gates, tmp_path: Path) -> Iterator[SimpleNamespace]:
     with log.open("w") as output:
         head = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield SimpleNamespace(address=_address(log, head))
+        yield SimpleNamespace(address=_address(log, head), mark=mark)
     finally:
         _kill_marked(mark)
         head.wait()
@@ -81,22 +82,34 @@ def _address(log: Path, head: subprocess.Popen[bytes]) -> str:
     raise AssertionError(f"the head did not start:\n{log.read_text()}")
 
 
-def _kill_marked(mark: str) -> None:
+def _marked(mark: str) -> Iterator[int]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
-            try:
+            with suppress(OSError):
                 if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
-                    os.kill(int(process.name), signal.SIGKILL)
-            except OSError:
-                continue
+                    yield int(process.name)
 
 
-def _raylet_of(worker: int) -> int:
-    """Return the process that started a worker: its node's."""
-    return int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+def _kill_marked(mark: str) -> None:
+    for process in _marked(mark):
+        with suppress(OSError):
+            os.kill(process, signal.SIGKILL)
 
 
-def test_jobs_bring_the_nodes_they_need_and_another_for_one_that_is_lost(
+def _training_node_without_gpu(mark: str) -> tuple[int, int]:
+    """Return a worker of a training and the raylet of its node.
+
+    The fake provider takes a node that is lost for one that is still to come, and there is but one with a GPU.
+    """
+    for worker in _marked(mark):
+        if b"RayTrainWorker" in Path(f"/proc/{worker}/cmdline").read_bytes():
+            raylet = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+            if b",GPU," not in Path(f"/proc/{raylet}/cmdline").read_bytes():
+                return worker, raylet
+    raise AssertionError("no worker of the training is on a node without a GPU")
+
+
+def test_jobs_bring_the_nodes_they_need_and_outlive_the_loss_of_one(
     autoscaler: SimpleNamespace, gates: Gates, start: Start, tmp_path: Path
 ) -> None:
     corpus = tmp_path / "corpus"
@@ -112,9 +125,8 @@ def test_jobs_bring_the_nodes_they_need_and_another_for_one_that_is_lost(
     gate = gates.close("*/lm/checkpoints/*/checkpoint.json")
     lm = start(autoscaler, "lm", "pretrain", "--tokens", str(tokens.output), *small, "--scaling.num-workers", "2")
     lm.wait_until(lambda: bool(gates.held(gate)))
-    (worker,) = gates.held(gate)
-    os.kill(_raylet_of(worker), signal.SIGKILL)
-    os.kill(worker, signal.SIGKILL)
+    for process in reversed(_training_node_without_gpu(autoscaler.mark)):
+        os.kill(process, signal.SIGKILL)
     gates.open(gate)
     assert "its process is gone" in lm.finish()
     embed = ["embed", "--model", str(lm.output), "--input", str(tokens.output), "--actors.num-gpus", "1"]

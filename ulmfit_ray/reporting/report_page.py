@@ -191,7 +191,8 @@ def _what_ran(report: Report) -> Iterator[str]:
     body = [f"<pre>{escaped(job.command)}</pre>"]
     if report.launches:
         names = ["launch", "began", "ended", "took", "where"]
-        rows = [_launch(number, launch) for number, launch in enumerate(report.launches, 1)]
+        last = len(report.launches)
+        rows = [_launch(number, launch, number == last) for number, launch in enumerate(report.launches, 1)]
         if len(rows) > ROWS_OF_FIGURE:
             rows = [*rows[:1], *rows[-ROWS_OF_FIGURE + 1 :]]
         body.append(f"<h3>Launches</h3>{_table(names, rows, right=('took',))}")
@@ -211,9 +212,10 @@ def _what_ran(report: Report) -> Iterator[str]:
     yield _section("What ran", "".join(body))
 
 
-def _launch(number: int, launch: Launch) -> list[str]:
+def _launch(number: int, launch: Launch, is_last: bool) -> list[str]:
     took = "" if launch.seconds is None else duration(launch.seconds)
-    ending = "no word of its end: running, or killed" if launch.ending == "running" else launch.ending
+    silent = "no word of its end: running, or killed" if is_last else "killed: it left no word of its end"
+    ending = silent if launch.ending == "running" else launch.ending
     ended = f"{ending} {_moment(launch.ended)}" if launch.ended else ending
     place = f"{launch.host}, process {launch.pid}" + (f", Ray: {launch.ray}" if launch.ray else "")
     return [str(number), escaped(_moment(launch.began)), escaped(ended), took, escaped(place)]
