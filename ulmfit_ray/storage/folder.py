@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.fs
@@ -40,6 +41,11 @@ def file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     if uri.startswith(SCHEME):
         return remote.s3_file_system(bucket_of(uri)), uri.removeprefix(SCHEME).rstrip("/")
     return pyarrow.fs.FileSystem.from_uri(uri)
+
+
+def quoted_uri(uri: str) -> str:
+    """Return a place for a library that takes URIs by the letter; in ours, a blank is a blank and not %20."""
+    return SCHEME + quote(uri.removeprefix(SCHEME)) if uri.startswith(SCHEME) else uri
 
 
 def check_place(uri: str) -> None:

@@ -22,7 +22,7 @@ from ulmfit_ray.pipelines.sweep.config import SweepOptions
 from ulmfit_ray.pipelines.sweep.grid import Setting
 from ulmfit_ray.pipelines.sweep.trial import FOLDER, given_up_file, train_trial
 from ulmfit_ray.pipelines.train.mailbox import Mailbox
-from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.folder import Folder, quoted_uri
 from ulmfit_ray.storage.trial_record import TrialRecord
 
 MAX_FAILURES = 3
@@ -57,7 +57,7 @@ def make_tuner(
         tune_config=tune.TuneConfig(scheduler=scheduler, search_alg=_UntilStopped(num_parallel, mailbox)),
         run_config=tune.RunConfig(
             name=f"launch-{secrets.token_hex(4)}",
-            storage_path=f"{folder.uri}/{FOLDER}",
+            storage_path=quoted_uri(f"{folder.uri}/{FOLDER}"),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             callbacks=[_Ends(mailbox)],
             verbose=0,

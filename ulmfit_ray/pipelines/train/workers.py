@@ -29,7 +29,7 @@ from ulmfit_ray.pipelines.train.watch import watch
 from ulmfit_ray.reporting.logs import configure_logging
 from ulmfit_ray.reporting.tensorboard import EventFiles
 from ulmfit_ray.storage.checkpoints import FOLDER, Checkpoint, newest_checkpoint
-from ulmfit_ray.storage.folder import Folder
+from ulmfit_ray.storage.folder import Folder, quoted_uri
 from ulmfit_ray.storage.model_directory import LogRow
 from ulmfit_ray.storage.scratch import scratch_directory
 from ulmfit_ray.training.config import TrainingConfig
@@ -139,7 +139,7 @@ def _trainer(settings: _WorkerSettings, scaling: Scaling) -> TorchTrainer:
         run_config=ray.train.RunConfig(  # type: ignore[call-arg]
             # A snapshot that a killed launch left truncated would stop Ray from starting: never the same name.
             name=f"launch-{secrets.token_hex(4)}",
-            storage_path=f"{settings.output}/{FOLDER}/ray-train",
+            storage_path=quoted_uri(f"{settings.output}/{FOLDER}/ray-train"),
             failure_config=ray.train.FailureConfig(max_failures=-1),
             callbacks=[Failures(settings.output, settings.mailbox)],  # type: ignore[list-item]
             worker_runtime_env={"env_vars": KEEP_MEMORY},
