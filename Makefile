@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 CHROMIUM ?= chromium
 REVIEWS = $(addprefix $(DATA)/imdb/,train.csv.gz test.csv.gz unsup.csv.gz)
 
-.PHONY: install quickstart test test-data test-cluster test-browser chaos conformance lint manifests bench clean
+.PHONY: install quickstart test test-data test-cluster test-long test-browser chaos conformance lint manifests bench clean
 
 install: $(INSTALLED)
 
@@ -27,8 +27,8 @@ quickstart: install
 
 # First what needs no Ray, in two processes; then what shares one Ray of two cores.
 test: install
-	$(BIN)/python -m pytest -n 2 -m "not ray and not cluster and not data and not browser"
-	$(BIN)/python -m pytest -m "ray and not cluster and not data and not browser"
+	$(BIN)/python -m pytest -n 2 -m "not ray and not cluster and not long and not data and not browser"
+	$(BIN)/python -m pytest -m "ray and not cluster and not long and not data and not browser"
 
 # What needs a data set that lies beside the repository.
 test-data: install
@@ -41,9 +41,13 @@ chaos: install
 	$(BIN)/python tests/jobs/chaos.py build/chaos --kills 20 20 --output benchmarks/results/chaos.json \
 		--input jobs/sample/scifact/corpus.jsonl.gz --text-columns title text --id-column _id --keep-columns title
 
-# Several Ray nodes on this machine, killed and added in the middle of jobs; every fault in every phase: minutes.
+# Several Ray nodes on this machine, killed and added in the middle of jobs.
 test-cluster: install
 	$(BIN)/python -m pytest -m cluster
+
+# What CI has no time for: more faults in more phases, whole sweeps.
+test-long: install
+	$(BIN)/python -m pytest -m long
 
 # The page of a map in headless Chromium: `apt install chromium`, or CHROMIUM=/path/of/chrome where it has another name.
 test-browser: install

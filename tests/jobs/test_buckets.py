@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     return output
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "where"),
     [
@@ -85,7 +85,7 @@ def ray_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_the_secret_is_in_nothing_that_a_job_says_writes_or_logs(bucket: str, proxy: Proxy, ray_files: Path) -> None:
     secret = s3.CREDENTIALS["AWS_SECRET_ACCESS_KEY"].encode()
     process = start("tokenize", f"{bucket}/tokens", OPTIONS, uuid.uuid4().hex)

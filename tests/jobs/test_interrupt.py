@@ -69,7 +69,7 @@ def test_any_job_that_is_interrupted_or_terminated_ends_with_130_and_says_so(job
     assert finish(process, 130) == "\ninterrupted; run the same command again to go on from here\n"
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_training_that_is_interrupted_and_then_terminated_says_from_which_step_it_goes_on(tmp_path: Path) -> None:
     with gzip.open(SAMPLE, "rt") as lines:
         rows = [json.loads(line) for line, _ in zip(lines, range(400), strict=False)]

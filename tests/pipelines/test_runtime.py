@@ -63,3 +63,17 @@ def test_a_local_session_has_an_object_store_for_its_cores(monkeypatch: pytest.M
     monkeypatch.setattr(ray, "init", lambda **options: asked.update(options))
     runtime._connect(RayOptions(num_cpus=128))
     assert (asked["num_cpus"], asked["object_store_memory"]) == (128, 16 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("head:6379", {"env_vars": {"RAY_ADDRESS": "head:6379"}}), ("ray://head:10001", None)],
+)
+def test_workers_of_a_cluster_are_told_where_they_are(
+    address: str, told: dict[str, object] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "init", lambda **options: asked.update(options))
+    runtime._connect(RayOptions())
+    assert (asked["address"], asked["runtime_env"]) == (address, told)

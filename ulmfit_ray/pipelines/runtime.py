@@ -66,8 +66,13 @@ def _sigterm_as_before() -> Iterator[None]:
 def _connect(options: RayOptions) -> None:
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address:
-        # Workers of a local session inherit the environment of this process.
-        wanted = {"env_vars": {VARIABLE: "json"}} if is_json() else None
+        # Workers of a local session inherit the environment of this process; those of a cluster must be told. Without
+        # the address a setting of a sweep would not know that nodes may come, and helpers of Ray Train that watch for
+        # dead controllers would ask any other Ray on their machine.
+        variables = {VARIABLE: "json"} if is_json() else {}
+        if "://" not in address:
+            variables["RAY_ADDRESS"] = address
+        wanted = {"env_vars": variables} if variables else None
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=wanted)
         return
     # Without address="local" Ray would attach to whatever cluster happens to run on this machine.

@@ -106,7 +106,7 @@ def test_a_setting_that_failed_is_named_and_done_again_and_is_what_its_verb_alon
     assert written(config) == before
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_stopped_sweep_goes_on_from_the_checkpoints_of_its_settings(config: Any, tmp_path: Path) -> None:
     def interrupt() -> None:
         while not list(Path(config.output).glob("*/checkpoints/step-*/checkpoint.json")):
@@ -128,7 +128,7 @@ def test_a_stopped_sweep_goes_on_from_the_checkpoints_of_its_settings(config: An
     assert weights(first.output) == weights(alone.output)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_sweep_whose_settings_take_turns_with_two_workers_each_can_lie_in_a_bucket(config: Any, bucket: str) -> None:
     scaling = Scaling(num_workers=2, num_cpus=1)
     far = replace(config, output=f"{bucket}/sweep", scaling=scaling, grid=("seed=1,2",))
@@ -143,7 +143,7 @@ def test_a_sweep_whose_settings_take_turns_with_two_workers_each_can_lie_in_a_bu
     sweep.run(far)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_bad_setting_is_stopped_early_and_trained_to_its_end_without_the_option(
     config: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,7 +168,7 @@ def test_a_bad_setting_is_stopped_early_and_trained_to_its_end_without_the_optio
     assert [row["state"] for row in rows(early)] == ["finished"] * 2
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_retrievers_are_compared_by_their_joint_accuracy_or_that_of_their_only_block(
     tokens: str, language_model: str, tmp_path: Path
 ) -> None:
@@ -190,7 +190,7 @@ def test_retrievers_are_compared_by_their_joint_accuracy_or_that_of_their_only_b
     assert all(row["accuracy_joint"] is not None for row in found)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_another_grid_adds_settings_and_another_config_is_refused(config: Any) -> None:
     first = replace(config, grid=("seed=1",))
     sweep.run(first)

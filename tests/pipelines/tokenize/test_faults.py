@@ -62,7 +62,7 @@ def test_one_fault_in_each_phase_changes_nothing(config: TokenizeConfig, tokens:
     assert not Path(config.output, "started").exists()
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_lasting_fault_in_any_phase_fails_the_job_by_name_and_the_next_run_mends_it(
     config: TokenizeConfig, tokens: str
 ) -> None:

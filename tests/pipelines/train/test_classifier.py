@@ -163,7 +163,7 @@ def test_it_starts_with_the_language_models_layers_or_from_scratch_with_its_shap
         assert [torch.equal(model[name], value) for name, value in base.items()] == [not from_scratch] * len(base)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_workers_killed_in_every_stage_and_at_its_borders_change_no_bit(
     config: TrainClassifierConfig, tmp_path: Path
 ) -> None:

@@ -41,7 +41,7 @@ def weights(config: PretrainConfig) -> str:
     return sha256_file(Path(config.output, "model.safetensors"))
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_an_error_and_a_death_while_tokens_are_read_and_checkpoints_written_change_nothing(
     undisturbed: PretrainConfig, tmp_path: Path
 ) -> None:
@@ -55,7 +55,7 @@ def test_an_error_and_a_death_while_tokens_are_read_and_checkpoints_written_chan
     assert weights(config) == weights(undisturbed)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_lasting_error_ends_the_job_with_its_reason_and_the_next_run_goes_on(
     undisturbed: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def test_an_error_on_one_of_two_workers_ends_the_job_and_both_go_on_once_it_is_m
     assert differing(toy_training.train(tmp_path / "lm", mishap=mishap), undisturbed(2)) == []
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_worker_killed_at_a_random_step_changes_no_bit(undisturbed: Callable, tmp_path: Path) -> None:
     chance = random.Random(2)
     mishap = Mishap(tmp_path / "attempts", rank=chance.randrange(2), step=chance.randrange(1, 40), error=None, times=1)
@@ -81,7 +81,7 @@ def test_a_worker_killed_at_a_random_step_changes_no_bit(undisturbed: Callable, 
     assert differing(state, undisturbed(2)) == []
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_other_numbers_of_workers_go_on_to_the_same_weights_up_to_rounding(
     undisturbed: Callable, tmp_path: Path
 ) -> None:
@@ -109,7 +109,7 @@ def config(
     )
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_the_command_stopped_and_killed_at_random_steps_and_given_again_ends_with_the_same_bits(
     config: PretrainConfig, tmp_path: Path
 ) -> None:
