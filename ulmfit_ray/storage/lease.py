@@ -28,6 +28,8 @@ PATIENCE_SECONDS = 20.0
 """How long a counter must stand still; four beats."""
 LOOK_AGAIN_SECONDS = 0.5
 """A file system of a network may for a moment show no file where one is replaced by another."""
+READ_SECONDS = 0.3
+"""How long the last line may take on its way out of the process."""
 SETTLE_SECONDS = 0.3
 """Two jobs that take a free lease at the same moment see after this time which of them wrote last."""
 
@@ -151,6 +153,8 @@ def _beat(folder: Folder, own: Lease, ended: threading.Event) -> None:
 def _end_process(reason: str) -> None:
     """End without clearing up: what lies in the folder is another owner's."""
     print(f"error: {reason}", file=sys.stderr, flush=True)
+    # A job's standard error goes through a thread, which would end before it has passed this on.
+    time.sleep(READ_SECONDS)
     os._exit(1)
 
 
