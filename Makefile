@@ -43,9 +43,9 @@ chaos: install
 
 # Several Ray nodes on this machine, killed and added in the middle of jobs.
 test-cluster: install
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m "cluster and not long"
 
-# What CI has no time for: more faults in more phases, whole sweeps.
+# What CI has no time for: more faults in more phases, more nodes lost, whole sweeps.
 test-long: install
 	$(BIN)/python -m pytest -m long
 

@@ -120,6 +120,7 @@ def test_raw_text_is_classified_whatever_node_is_lost(
     assert manifests[0]["num_documents"] == manifests[1]["num_documents"] == 2 * NUM_ABSTRACTS
 
 
+@pytest.mark.long
 def test_learning_rates_are_tried_again_from_the_first_step_when_the_node_is_lost(
     nodes: Nodes, start: Start, tokens: Path
 ) -> None:

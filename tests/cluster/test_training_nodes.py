@@ -60,6 +60,7 @@ def world_size(job: Job) -> int:
     return int(json.loads(facts)["world_size"])
 
 
+@pytest.mark.long
 def test_with_min_workers_a_training_goes_on_with_fewer_and_takes_a_node_that_comes(
     nodes: Nodes, gates: Gates, start: Start, tokens: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ def test_with_min_workers_a_training_goes_on_with_fewer_and_takes_a_node_that_co
         torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 def test_a_sweep_loses_each_of_its_nodes_and_makes_the_models_of_its_verb(
     nodes: Nodes, gates: Gates, start: Start, tokens: Path, undisturbed: Path
 ) -> None:

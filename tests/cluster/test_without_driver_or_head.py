@@ -52,6 +52,7 @@ def test_a_driver_that_wakes_up_when_its_successor_has_finished_ends_and_damages
     assert len(hashes(successor.output, "shards/*")) == FILES
 
 
+@pytest.mark.long
 def test_the_workers_of_a_driver_that_stands_still_leave_the_checkpoints_to_its_successor(
     nodes: Nodes, gates: Gates, start: Start, tokens: Path
 ) -> None:

@@ -57,6 +57,7 @@ def logged(config: PretrainConfig) -> list[dict]:
     return rows
 
 
+@pytest.mark.long
 def test_an_error_on_one_of_two_workers_ends_the_job_and_both_go_on_once_it_is_mended_although_rays_file_is_cut_off(
     undisturbed: Callable, tmp_path: Path
 ) -> None:
