@@ -56,6 +56,15 @@ def test_a_local_session_refuses_whoever_does_not_know_its_token_and_writes_none
     assert [path for path in tmp_path.rglob("*") if "token" in path.name] == []
 
 
+@pytest.mark.ray
+def test_who_has_imported_ray_before_has_a_session_without_a_token(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", f"import ray\n{SESSION}"]
+    ended = subprocess.run(
+        command, env=without_ray(tmp_path), input="\n", capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_token_of_the_environment_or_of_this_machine_is_used_and_another_mode_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -68,6 +77,7 @@ def test_a_token_of_the_environment_or_of_this_machine_is_used_and_another_mode_
         ({"RAY_AUTH_MODE": "disabled"}, "disabled", ""),
     ]
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
     for given, mode, token in cases:
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
             monkeypatch.delenv(name, raising=False)

@@ -5,6 +5,7 @@ Whatever is set already stays as it is.
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
 VARIABLES = {
@@ -26,10 +27,13 @@ def settle() -> None:
 
     The token is that of the environment or of this machine's file. Where there is none, one is made for this process
     and those it starts; `ray.init` would write one into HOME, after which `ray start` demands what `ray job submit`
-    does not send. A cluster that knows no tokens does not look at it.
+    does not send. A cluster that knows no tokens does not look at it. Where Ray has been imported already (a notebook's
+    first line), it is too late: the processes that it starts would demand what it does not show.
     """
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
+    if "ray" in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     if "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         if not _has_token():
